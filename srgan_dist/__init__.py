@@ -1,0 +1,1 @@
+"""Distributed training of super-resolution GANs: WebDataset shards, Accelerate, MLflow."""

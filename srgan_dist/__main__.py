@@ -1,0 +1,7 @@
+"""`python -m srgan_dist` and `accelerate launch -m srgan_dist` are the `srgan` command."""
+
+import sys
+
+from srgan_dist.cli import main
+
+sys.exit(main())

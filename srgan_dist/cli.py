@@ -1,0 +1,163 @@
+"""The command line: `train.py PRESET` and `srgan COMMAND`. Errors are one line, wrong usage exits with 2."""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srgan_dist.preset_names import SUMMARIES
+
+if TYPE_CHECKING:
+    from srgan_dist.config import TrainConfig
+
+FAILED, WRONG_USAGE = 1, 2
+
+COMMANDS = {
+    "pack": "pictures to WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
+    "train": "the same as `accelerate launch train.py PRESET`, for one process",
+    "evaluate": "models and interpolation on held-out pictures, by the protocol of record",
+    "upscale": "enlarge pictures with a trained model: srgan upscale IN OUT --model RUN",
+    "mlflow": "open MLflow's UI on the runs of this folder",
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """`srgan COMMAND ...`; returns the exit code."""
+    args = list(sys.argv[1:] if args is None else args)
+    if not args or args[0] in ("-h", "--help"):
+        return _list("usage: srgan COMMAND [flags]", "commands", COMMANDS, "srgan COMMAND --help shows its flags.")
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        return _unknown("command", name, COMMANDS)
+    return guarded(lambda: _COMMANDS[name](rest))
+
+
+def train_main(args: Sequence[str] | None = None) -> int:
+    """`train.py PRESET [flags]`; returns the exit code."""
+    args = list(sys.argv[1:] if args is None else args)
+    usage = "usage: accelerate launch train.py PRESET [flags]   or   --config FILE [flags] instead of PRESET"
+    if not args or args[0] in ("-h", "--help"):
+        return _list(usage, "presets", SUMMARIES, "train.py PRESET --help shows every flag with the preset's values.")
+    if args[0] != "--config" and args[0] not in SUMMARIES:
+        return _unknown("preset", args[0], SUMMARIES)
+    return guarded(lambda: _train(args))
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Runs, and turns an error that is meant for the user into one line and exit code 1.
+
+    A ValueError raised by this package is for the user; anything else is a bug and shows where it happened.
+    """
+    try:
+        return run()
+    except ValueError as error:
+        if not _is_ours(error):
+            raise
+        rank = os.environ.get("RANK", "0")
+        sys.stderr.write(f"error: {error.args[0]}\n" if rank == "0" else f"error on process {rank}: {error.args[0]}\n")
+        sys.stderr.flush()
+        return FAILED
+
+
+def _is_ours(error: ValueError) -> bool:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("srgan_dist")
+
+
+def _train(args: list[str]) -> int:
+    from srgan_dist.config import TrainConfig, parse, read_config
+    from srgan_dist.presets import preset
+
+    if args[0] == "--config":
+        if len(args) < 2:
+            return _unknown("preset", "--config without a file", SUMMARIES)
+        default, prog, rest = read_config(Path(args[1])), "train.py", args[2:]
+    else:
+        default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]
+    config: TrainConfig = parse(TrainConfig, rest, prog, default)
+    from srgan_dist.trainer import train
+
+    evaluation = train(config)
+    if evaluation and os.environ.get("RANK", "0") == "0":
+        sys.stdout.write(f"\n{evaluation.table()}\n\nThe picture: {config.run_dir / 'comparison.png'}\n")
+    return 0
+
+
+def _pack(args: list[str]) -> int:
+    from srgan_dist.config import parse_pair
+    from srgan_dist.data.pack import PackOptions, pack
+    from srgan_dist.data.sources import SOURCES
+    from srgan_dist.progress import bar, start_logging
+
+    if not args or args[0] in ("-h", "--help"):
+        summaries = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in SOURCES.items()}
+        return _list("usage: srgan pack SOURCE [flags]", "sources", summaries, "srgan pack SOURCE --help shows its flags.")
+    if args[0] not in SOURCES:
+        return _unknown("source", args[0], SOURCES)
+    source, options = parse_pair(SOURCES[args[0]], PackOptions, args[1:], f"srgan pack {args[0]}")
+    start_logging(True)
+    manifest = pack(source, options, progress=bar)
+    counts = ", ".join(f"{manifest.samples(s)} {s}" for s in ("train", "valid") if manifest.samples(s))
+    sys.stdout.write(f"{options.out}: {counts} pairs at x{manifest.scale}, {manifest.encoding}, LR {manifest.degradation}\n")
+    return 0
+
+
+def _evaluate(args: list[str]) -> int:
+    from srgan_dist.config import parse
+    from srgan_dist.evaluate import EvaluateOptions, evaluate
+    from srgan_dist.processes import Ranks, start
+    from srgan_dist.progress import bar, start_logging
+
+    options = parse(EvaluateOptions, args, "srgan evaluate")
+    accelerator = start("no")
+    start_logging(accelerator.is_main_process)
+    evaluation = evaluate(options, Ranks(accelerator), bar, str(accelerator.device))
+    if accelerator.is_main_process:
+        sys.stdout.write(evaluation.table() + "\n")
+    return 0
+
+
+def _upscale(args: list[str]) -> int:
+    from srgan_dist.config import parse
+    from srgan_dist.processes import start
+    from srgan_dist.progress import bar, start_logging
+    from srgan_dist.upscale import UpscaleOptions, upscale
+
+    options = parse(UpscaleOptions, args, "srgan upscale")
+    accelerator = start("no")
+    start_logging(accelerator.is_main_process)
+    return FAILED if upscale(options, bar, str(accelerator.device)) else 0
+
+
+def _mlflow(args: list[str]) -> int:
+    from srgan_dist.tracking import tracking_uri
+
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), *args]
+    os.execv(sys.executable, command)
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "pack": _pack,
+    "train": lambda args: train_main(args),
+    "evaluate": _evaluate,
+    "upscale": _upscale,
+    "mlflow": _mlflow,
+}
+
+
+def _list(usage: str, title: str, rows: dict[str, str], hint: str) -> int:
+    width = max(map(len, rows))
+    lines = [usage, "", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items()), "", hint]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _unknown(kind: str, name: str, known: "dict[str, object] | dict[str, str]") -> int:
+    close = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    sys.stderr.write(f"error: there is no {kind} {name!r}; {hint}\n")
+    return WRONG_USAGE

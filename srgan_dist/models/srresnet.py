@@ -1,0 +1,97 @@
+"""SRResNet, the generator of SRGAN (Ledig et al. 2017, Fig. 4)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRResNetConfig:
+    """The defaults are the paper's model."""
+
+    blocks: int = 16
+    """Residual blocks in the trunk."""
+
+    channels: int = 64
+    """Feature maps in the trunk."""
+
+    interpolated_skip: bool = False
+    """Add the bicubic enlargement of the LR image to the output, so that the network learns only what
+    interpolation misses and starts at bicubic quality. Not in the paper."""
+
+    def build(self, scale: int) -> "SRResNet":
+        """A freshly initialised network for one scale: 2, 3, 4 or 8."""
+        return SRResNet(self, scale)
+
+
+class SRResNet(nn.Module):
+    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w).
+
+    Paper: SRGAN Fig. 4. Pixels are RGB in [0, 1] on both sides; the output is not clamped
+    (the paper's generator works on [-1, 1]; same function, another unit).
+    """
+
+    def __init__(self, config: SRResNetConfig, scale: int) -> None:
+        super().__init__()
+        c = config.channels
+        self.scale = scale
+        self.interpolated_skip = config.interpolated_skip
+        self.head = nn.Sequential(nn.Conv2d(3, c, 9, padding=4), nn.PReLU())
+        self.trunk = nn.Sequential(*(_ResidualBlock(c) for _ in range(config.blocks)))
+        self.merge = nn.Sequential(nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
+        self.upsample = nn.Sequential(*(_Upsample(c, factor) for factor in shuffle_factors(scale)))
+        self.tail = nn.Conv2d(c, 3, 9, padding=4)
+        if self.interpolated_skip:  # the first output is then exactly bicubic
+            nn.init.zeros_(self.tail.weight)
+            nn.init.zeros_(self.tail.bias)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        shallow = self.head(lr)
+        features = shallow + self.merge(self.trunk(shallow))
+        sr = self.tail(self.upsample(features))
+        if self.interpolated_skip:
+            sr = sr + enlarge_bicubic(lr, self.scale)
+        return sr
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),  # BatchNorm has the bias
+            nn.BatchNorm2d(channels),
+            nn.PReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class _Upsample(nn.Sequential):
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor), nn.PReLU()
+        )
+
+
+def shuffle_factors(scale: int) -> list[int]:
+    """The pixel-shuffle stages of a scale: one per doubling, a single one for x3.
+
+    Raises:
+        ValueError: the scale is not 2, 3, 4 or 8.
+    """
+    factors = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}
+    if scale not in factors:
+        raise ValueError(f"scale={scale} is not one that this generator has: 2, 3, 4 or 8")
+    return factors[scale]
+
+
+def enlarge_bicubic(lr: Tensor, scale: int) -> Tensor:
+    """Bicubic enlargement (a = -0.5, as in MATLAB and Pillow) of a float (B, 3, h, w) batch, in float32."""
+    with torch.autocast(lr.device.type, enabled=False):
+        # antialias=True selects a = -0.5; when enlarging it changes nothing else.
+        return F.interpolate(lr.float(), scale_factor=scale, mode="bicubic", antialias=True)

@@ -1,0 +1,106 @@
+"""The networks of a run, prepared for this process: built, wrapped, saved and restored together."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from srgan_dist.config import TrainConfig
+from srgan_dist.data.reader import Pair
+from srgan_dist.ema import EMA
+from srgan_dist.losses import ContentLoss
+from srgan_dist.models.vgg import load_vgg19
+from srgan_dist.steps import Losses, Player, Terms, gan_step, pretrain_step
+
+
+class Players:
+    """Generator and its moving average from the start, discriminator and losses from the adversarial phase on."""
+
+    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
+        self._config, self._accelerator = config, accelerator
+        self.generator = self._player(lambda: config.generator.build(config.scale), stream=0)
+        self.ema = EMA(self.generator.raw, config.ema_decay)
+        self.discriminator: Player | None = None
+        self._losses: Losses | None = None
+
+    def start_adversarial(self) -> None:
+        """Begins the second phase: the generator is what was evaluated, its optimizer new, its judge untrained."""
+        self.generator.raw.load_state_dict(self.ema.module.state_dict())
+        self.generator.optimizer.state.clear()
+        self.ema.updates = 0
+        self._add_discriminator()
+
+    def _add_discriminator(self) -> None:
+        config = self._config
+        self.discriminator = self._player(lambda: config.discriminator.build(config.data.hr_crop), stream=1)
+        loss = config.loss
+        self._losses = Losses(loss.pixel, self._content_loss(), loss.adversarial, loss.weights)
+
+    def update(self, batch: Pair) -> Terms:
+        """One optimizer step of the phase that the run is in."""
+        backward = self._accelerator.backward
+        if self.discriminator is None or self._losses is None:
+            terms = pretrain_step(self.generator, self._config.loss.pixel, batch, backward)
+        else:
+            terms = gan_step(self.generator, self.discriminator, self._losses, batch, backward)
+        self.ema.update(self.generator.raw)
+        return terms
+
+    def set_learning_rate(self, value: float) -> None:
+        """Of every optimizer there is."""
+        for player in self._all():
+            for group in player.optimizer.param_groups:
+                group["lr"] = value
+
+    def _all(self) -> list[Player]:
+        return [self.generator] + ([self.discriminator] if self.discriminator else [])
+
+    def _player(self, build: Callable[[], nn.Module], stream: int) -> Player:
+        with torch.random.fork_rng(devices=[]):  # the same start however the run got here
+            torch.manual_seed(self._config.seed * 2 + stream)
+            network = build().to(memory_format=torch.channels_last)
+        net = self._accelerator.prepare_model(network)
+        raw = self._accelerator.unwrap_model(net)
+        fused = self._accelerator.device.type in ("cuda", "cpu")
+        optimizer = torch.optim.Adam(raw.parameters(), betas=self._config.betas, fused=fused)
+        return Player(net, raw, self._accelerator.prepare_optimizer(optimizer))
+
+    def _content_loss(self) -> ContentLoss | None:
+        content = self._config.loss.content
+        if content is None:
+            return None
+        with self._accelerator.local_main_process_first():  # one download per machine
+            features = load_vgg19(content.layer, content.weights)
+        features = features.to(memory_format=torch.channels_last)
+        return ContentLoss(self._accelerator.prepare_model(features, evaluation_mode=True))  # autocast, but no DDP
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, apart from its number."""
+        scaler = self._accelerator.scaler
+        return {
+            "players": [
+                {"network": p.raw.state_dict(), "optimizer": p.optimizer.state_dict()} for p in self._all()
+            ],
+            "ema": {"network": self.ema.module.state_dict(), "updates": self.ema.updates},
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        if len(state["players"]) == 2 and self.discriminator is None:
+            self._add_discriminator()
+        for player, saved in zip(self._all(), state["players"], strict=True):
+            player.raw.load_state_dict(saved["network"])
+            player.optimizer.load_state_dict(saved["optimizer"])
+        self.ema.module.load_state_dict(state["ema"]["network"])
+        self.ema.updates = state["ema"]["updates"]
+        if state["scaler"] and self._accelerator.scaler:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def load_vgg_early(config: TrainConfig) -> None:
+    """Fails before any training where the adversarial phase would miss VGG19's weights hours later."""
+    if config.adversarial.steps and config.loss.content:
+        load_vgg19(config.loss.content.layer, config.loss.content.weights)

@@ -1,0 +1,84 @@
+"""A run is a directory: its configuration, its state for people and schedulers, its metrics. DESIGN decision 6."""
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from srgan_dist.config import TrainConfig, flatten, read_config, to_dict
+from srgan_dist.data.format import write_json
+
+Status = Literal["running", "preempted", "done", "failed"]
+
+log = logging.getLogger("srgan_dist")
+
+CHANGEABLE = frozenset(
+    "run_dir mixed_precision log_every expect_world_size data.shards validation.every validation.images validation.side "
+    "checkpoint.every checkpoint.keep tracking.enabled tracking.experiment loss.content.weights".split()
+)
+"""Fields that may differ when a run is resumed: they do not change what is trained."""
+
+
+class RunDir:
+    """`runs/<name>/` of one training run; only the first process writes.
+
+    Raises:
+        ValueError: the directory holds a run with another configuration.
+    """
+
+    def __init__(self, config: TrainConfig, writes: bool) -> None:
+        self.path, self._writes = config.run_dir, writes
+        self.checkpoints, self.models = self.path / "checkpoints", self.path / "models"
+        file = self.path / "config.json"
+        if file.exists():
+            _refuse_changes(read_config(file), config, self.path)
+        if writes:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(to_dict(config), file, indent=2)
+
+    def model(self, label: str) -> Path:
+        """Where a phase's exported generator stands."""
+        return self.models / f"{label.lower().replace(' ', '-')}.safetensors"
+
+    def status(self, state: Status, step: int, reason: str = "") -> None:
+        """Writes `status.json`, which schedulers and people read: launchers mask exit codes."""
+        if self._writes:
+            write_json({"state": state, "step": step, "reason": reason, "time": time.time()}, self.path / "status.json")
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops lines after `step`: a resumed run writes them again."""
+        file = self.path / "metrics.jsonl"
+        if self._writes and file.exists():
+            kept = [line for line in file.read_text().splitlines() if _step_of(line) <= step]
+            file.write_text("".join(f"{line}\n" for line in kept))
+
+    def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Appends one line to `metrics.jsonl`, the record of the run."""
+        if self._writes:
+            with (self.path / "metrics.jsonl").open("a") as out:
+                out.write(json.dumps({"step": step, "time": round(time.time(), 3)} | metrics) + "\n")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return float("inf")  # cut off in the middle of a write
+
+
+def _refuse_changes(old: TrainConfig, new: TrainConfig, path: Path) -> None:
+    before, now = flatten(to_dict(old)), flatten(to_dict(new))
+    changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k) and k not in CHANGEABLE]
+    if changed:
+        rows = "\n".join(f"  {k}: {before.get(k)} in the run, {now.get(k)} now" for k in changed)
+        raise ValueError(
+            f"{path} holds a run with another configuration:\n{rows}\n"
+            "Repeat its command to resume it, or choose another --run-dir for a new run."
+        )
+
+
+def shown(numbers: Iterable[tuple[str, Any]]) -> str:
+    """`name value` pairs on one line, for logs and bars."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in numbers)
