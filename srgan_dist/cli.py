@@ -1,10 +1,9 @@
 """The command line: `train.py PRESET` and `srgan COMMAND`. Errors are one line, wrong usage exits with 2."""
 
-import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from srgan_dist.preset_names import SUMMARIES
 
 if TYPE_CHECKING:
-    from srgan_dist.config import TrainConfig
+    pass
 
 FAILED, WRONG_USAGE = 1, 2
 
@@ -95,14 +94,18 @@ def _pack(args: list[str]) -> int:
 
     if not args or args[0] in ("-h", "--help"):
         summaries = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in SOURCES.items()}
-        return _list("usage: srgan pack SOURCE [flags]", "sources", summaries, "srgan pack SOURCE --help shows its flags.")
+        return _list(
+            "usage: srgan pack SOURCE [flags]", "sources", summaries, "srgan pack SOURCE --help shows its flags."
+        )
     if args[0] not in SOURCES:
         return _unknown("source", args[0], SOURCES)
     source, options = parse_pair(SOURCES[args[0]], PackOptions, args[1:], f"srgan pack {args[0]}")
     start_logging(True)
-    manifest = pack(source, options, progress=bar)
+    manifest = pack(source, options, track=bar)
     counts = ", ".join(f"{manifest.samples(s)} {s}" for s in ("train", "valid") if manifest.samples(s))
-    sys.stdout.write(f"{options.out}: {counts} pairs at x{manifest.scale}, {manifest.encoding}, LR {manifest.degradation}\n")
+    sys.stdout.write(
+        f"{options.out}: {counts} pairs at x{manifest.scale}, {manifest.encoding}, LR {manifest.degradation}\n"
+    )
     return 0
 
 
@@ -156,8 +159,9 @@ def _list(usage: str, title: str, rows: dict[str, str], hint: str) -> int:
     return 0
 
 
-def _unknown(kind: str, name: str, known: "dict[str, object] | dict[str, str]") -> int:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.4)
+def _unknown(kind: str, name: str, known: Iterable[str]) -> int:
+    known = list(known)
+    close = get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
     sys.stderr.write(f"error: there is no {kind} {name!r}; {hint}\n")
     return WRONG_USAGE

@@ -1,7 +1,6 @@
 """What a training run is made of, on the command line and in `config.json`. The only home of tyro and cattrs."""
 
 import difflib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -22,8 +21,8 @@ from srgan_dist.schedules import MilestoneSchedule, Schedule
 T = TypeVar("T")
 U = TypeVar("U")
 _MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
-Positional = tyro.conf.Positional
-"""Marks a field that is given without a flag."""
+Positional = Annotated[T, tyro.conf.Positional]
+"""Marks a field that is given without a flag: `Positional[Path]`."""
 MixedPrecision = Literal["auto", "no", "fp16", "bf16"]
 WRONG_USAGE = 2
 
@@ -246,9 +245,10 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = None) -> T:
     """A config dataclass from the command line; wrong usage exits with 2 and the nearest names."""
-    keywords = {} if default is None else {"default": default}
     try:
-        return tyro.cli(Annotated[(kind, *_MARKS)], prog=prog, args=list(args), **keywords)
+        if default is None:
+            return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS)
+        return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS, default=default)
     except SystemExit as stop:
         if stop.code == WRONG_USAGE and default is not None:
             _suggest(args, list(flatten(to_dict(default))))
@@ -257,8 +257,8 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
 
 def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:
     """Two config dataclasses from one command line, their flags side by side."""
-    both = tuple[first, second]  # type: ignore[valid-type]
-    return tyro.cli(Annotated[(both, tyro.conf.OmitArgPrefixes, *_MARKS)], prog=prog, args=list(args))  # type: ignore[valid-type]
+    both: Any = tuple[first, second]  # pyright: ignore
+    return tyro.cli(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_MARKS))
 
 
 def _suggest(args: Sequence[str], names: list[str]) -> None:
@@ -267,15 +267,4 @@ def _suggest(args: Sequence[str], names: list[str]) -> None:
     leaves = {name.rsplit(".", 1)[-1]: name for name in known}
     for arg in (a.removeprefix("--").split("=")[0] for a in args if a.startswith("--")):
         if arg not in known and (close := difflib.get_close_matches(arg, leaves, n=1)):
-            print(f"error: --{arg}: did you mean --{leaves[close[0]]}?", file=sys.stderr)
-
-
-def fail_usage(message: str) -> None:
-    """Says what is wrong with the command and exits with 2."""
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(WRONG_USAGE)
-
-
-def dump(config: TrainConfig) -> str:
-    """The resolved configuration as indented JSON."""
-    return json.dumps(to_dict(config), indent=2)
+            sys.stderr.write(f"error: --{arg}: did you mean --{leaves[close[0]]}?\n")

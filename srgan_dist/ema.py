@@ -24,7 +24,7 @@ class EMA:
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 9))
         mine, theirs = _floats(self.module), _floats(source)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        torch._foreach_lerp_(mine, theirs, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         for own, other in zip(_integers(self.module), _integers(source), strict=True):
             own.copy_(other)
 

@@ -1,6 +1,6 @@
 """Judges generators and interpolation on held-out pictures, by the protocol of record."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +14,12 @@ from srgan_dist.data.pack import load
 from srgan_dist.data.reader import ShardSet
 from srgan_dist.data.sources import FolderSource, Item
 from srgan_dist.export import Generator, load_generator
-from srgan_dist.group import Group
+from srgan_dist.group import Group, Track
 from srgan_dist.inference import super_resolve
 from srgan_dist.metrics import Quality, protocol, quality
-from srgan_dist.resize import Enlargement, Kernel, Pixels, enlarge
+from srgan_dist.resize import KERNELS, Enlargement, Kernel, Pixels, enlarge
 
 Method = Callable[[Pixels], Pixels]
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 INTERPOLATIONS: tuple[Enlargement, ...] = ("nearest", "bilinear", "bicubic")
 
 
@@ -83,7 +82,9 @@ class Evaluation:
     def means(self) -> dict[str, Quality]:
         """Per method, the mean over images of the per-image values."""
         methods = dict.fromkeys(r.method for r in self.rows)
-        return {m: Quality(*np.mean([(r.psnr_y, r.ssim_y) for r in self.rows if r.method == m], axis=0)) for m in methods}
+        return {
+            m: Quality(*np.mean([(r.psnr_y, r.ssim_y) for r in self.rows if r.method == m], axis=0)) for m in methods
+        }
 
     def to_json(self) -> dict[str, Any]:
         """As the README documents it."""
@@ -103,7 +104,7 @@ class Evaluation:
         return "\n".join([*lines, "", f"protocol {protocol(self.scale)}"])
 
 
-def evaluate(options: EvaluateOptions, group: Group, progress: Progress, device: str = "cpu") -> Evaluation:
+def evaluate(options: EvaluateOptions, group: Group, track: Track, device: str = "cpu") -> Evaluation:
     """Judges the models and interpolations of `options`, the pictures shared out over `group`.
 
     Raises:
@@ -114,11 +115,11 @@ def evaluate(options: EvaluateOptions, group: Group, progress: Progress, device:
     if len(scales) > 1:
         raise ValueError(f"scales differ: {sorted(scales)}; judge models of one scale at a time")
     scale = scales.pop() if scales else 4
-    kernels = {m.degradation for m in models} & {"matlab-mirror", "matlab-clamp", "pillow", "torch"}
-    gallery = open_gallery(options.data, scale, kernels.pop() if len(kernels) == 1 else "matlab-mirror")
+    kernels: list[Kernel] = [k for k in KERNELS if k in {m.degradation for m in models}]
+    gallery = open_gallery(options.data, scale, kernels[0] if len(kernels) == 1 else "matlab-mirror")
     methods: dict[str, Method] = {name: interpolation(name, scale) for name in options.against}
     methods |= model_methods(models, options.models, device)
-    evaluation = judge(gallery, methods, group, progress)
+    evaluation = judge(gallery, methods, group, track)
     if options.json and group.rank == 0:
         write_json(evaluation.to_json(), options.json, indent=2)
     return evaluation
@@ -142,10 +143,10 @@ def generator(model: Generator, device: str) -> Method:
     return lambda lr: super_resolve(network, lr)
 
 
-def judge(gallery: Gallery, methods: dict[str, Method], group: Group, progress: Progress) -> Evaluation:
+def judge(gallery: Gallery, methods: dict[str, Method], group: Group, track: Track) -> Evaluation:
     """Every method on every picture; the same numbers with any number of processes."""
     rows: list[tuple[int, Row]] = []
-    for i in progress(range(group.rank, gallery.count, group.size), "evaluating"):
+    for i in track(range(group.rank, gallery.count, group.size), "evaluating"):
         picture = gallery.read(i)
         for name, method in methods.items():
             q = quality(method(picture.lr), picture.hr, border=gallery.scale)
@@ -163,7 +164,9 @@ def comparison(gallery: Gallery, methods: dict[str, Method], count: int = 4) -> 
         results = {name: method(picture.lr) for name, method in methods.items()}
         rows.append(cells(picture.lr, picture.hr, results, gallery.scale))
         names.append(picture.name)
-    return draw(rows, names, f"x{gallery.scale}, held-out pictures, at their busiest 96 x 96 HR pixels; PSNR-Y of the crop")
+    return draw(
+        rows, names, f"x{gallery.scale}, held-out pictures, at their busiest 96 x 96 HR pixels; PSNR-Y of the crop"
+    )
 
 
 def open_gallery(data: Path, scale: int, kernel: Kernel = "matlab-mirror") -> Gallery:
@@ -197,7 +200,11 @@ def shard_gallery(shards: ShardSet, name: str) -> Gallery:
     """Shards as a gallery."""
     made = shards.manifests[0].degradation
     return Gallery(
-        name, shards.scale, made, len(shards), lambda i: Picture(shards.keys[i], shards.lr(i).copy(), shards.hr(i).copy())
+        name,
+        shards.scale,
+        made,
+        len(shards),
+        lambda i: Picture(shards.keys[i], shards.lr(i).copy(), shards.hr(i).copy()),
     )
 
 
@@ -205,4 +212,3 @@ def write_results(evaluation: Evaluation, picture: Pixels, folder: Path) -> None
     """`evaluation.json` and `comparison.png` of a run."""
     write_json(evaluation.to_json(), folder / "evaluation.json", indent=2)
     pictures.write(picture, folder / "comparison.png")
-

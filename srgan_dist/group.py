@@ -1,13 +1,24 @@
 """The processes that share one piece of work, as far as the lower layers need to know about them."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
+
+Track = Callable[[Iterable[Any], str], Iterable[Any]]
+"""Hands items through and shows, under a label, how far along they are: `silent`, or `progress.bar`."""
 
 
 class Group(Protocol):
     """Processes that work together; `Alone` when there is one."""
 
-    rank: int
-    size: int
+    @property
+    def rank(self) -> int:
+        """This process's number, from 0."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
 
     def gather(self, mine: list[Any]) -> list[Any]:
         """Everybody's lists, one behind the other, on every process. Waits for all."""
@@ -17,9 +28,15 @@ class Group(Protocol):
 class Alone:
     """A group of one."""
 
-    rank = 0
-    size = 1
+    rank: int = 0
+    size: int = 1
 
     def gather(self, mine: list[Any]) -> list[Any]:
         """What came in."""
         return mine
+
+
+def silent(items: Iterable[Any], label: str) -> Iterable[Any]:
+    """The items, with nothing shown."""
+    del label
+    return items

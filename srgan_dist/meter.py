@@ -23,7 +23,8 @@ class Meter:
         """One step's terms, and the seconds that it waited for data."""
         if not self._steps:
             self._sums = {name: torch.zeros_like(t) for name, t in terms.items()}
-        torch._foreach_add_(list(self._sums.values()), list(terms.values()))
+        for name, term in terms.items():
+            self._sums[name] += term
         self._steps += 1
         self._timed += 1
         self._waited += waited

@@ -80,9 +80,7 @@ class Players:
         """Everything that the next step depends on, apart from its number."""
         scaler = self._accelerator.scaler
         return {
-            "players": [
-                {"network": p.raw.state_dict(), "optimizer": p.optimizer.state_dict()} for p in self._all()
-            ],
+            "players": [{"network": p.raw.state_dict(), "optimizer": p.optimizer.state_dict()} for p in self._all()],
             "ema": {"network": self.ema.module.state_dict(), "updates": self.ema.updates},
             "scaler": scaler.state_dict() if scaler else None,
         }

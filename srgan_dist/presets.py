@@ -17,7 +17,6 @@ from srgan_dist.losses import Weights
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.schedules import CosineSchedule, MilestoneSchedule
 
-
 # SRGAN Sec. 3.2: 16 crops of 96x96; Adam with beta1 0.9; 10^6 updates of SRResNet at 1e-4 on MSE, then 10^5
 # at 1e-4 and 10^5 at 1e-5, one discriminator update each. The EMA is ours; it does not touch the training.
 _SRGAN_X4 = TrainConfig(

@@ -61,7 +61,8 @@ class Ranks:
     """The launched processes as a `group.Group`."""
 
     def __init__(self, accelerator: Accelerator) -> None:
-        self.rank, self.size = accelerator.process_index, accelerator.num_processes
+        self.rank: int = accelerator.process_index
+        self.size: int = accelerator.num_processes
 
     def gather(self, mine: list[Any]) -> list[Any]:
         """Everybody's lists, one behind the other, on every process. Waits for all."""

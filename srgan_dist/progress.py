@@ -3,8 +3,12 @@
 import logging
 import sys
 import time
+from collections.abc import Iterable
+from typing import TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 log = logging.getLogger("srgan_dist")
 
@@ -63,6 +67,6 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def bar(items: "list[object] | range", label: str) -> "tqdm[object]":
-    """A progress bar over a list, silent without a terminal."""
+def bar(items: Iterable[T], label: str) -> Iterable[T]:
+    """The items, with a progress bar on a terminal."""
     return tqdm(items, desc=label, dynamic_ncols=True, disable=not sys.stderr.isatty())

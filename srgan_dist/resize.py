@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 Pixels = NDArray[np.uint8]
 Kernel = Literal["matlab-mirror", "matlab-clamp", "pillow", "torch"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 Enlargement = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 ENLARGEMENTS: tuple[Enlargement, ...] = get_args(Enlargement)
 

@@ -15,8 +15,21 @@ Status = Literal["running", "preempted", "done", "failed"]
 log = logging.getLogger("srgan_dist")
 
 CHANGEABLE = frozenset(
-    "run_dir mixed_precision log_every expect_world_size data.shards validation.every validation.images validation.side "
-    "checkpoint.every checkpoint.keep tracking.enabled tracking.experiment loss.content.weights".split()
+    {
+        "run_dir",
+        "mixed_precision",
+        "log_every",
+        "expect_world_size",
+        "data.shards",
+        "validation.every",
+        "validation.images",
+        "validation.side",
+        "checkpoint.every",
+        "checkpoint.keep",
+        "tracking.enabled",
+        "tracking.experiment",
+        "loss.content.weights",
+    }
 )
 """Fields that may differ when a run is resumed: they do not change what is trained."""
 

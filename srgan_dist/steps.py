@@ -1,6 +1,6 @@
 """How SRGAN is trained: one optimizer step of each phase. Nothing here knows about devices or processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -80,7 +80,7 @@ def _update(player: Player, loss: Tensor, backward: Backward) -> None:
 
 
 @contextmanager
-def _frozen(network: nn.Module) -> Iterator[nn.Module]:
+def _frozen(network: nn.Module) -> Generator[nn.Module]:
     # The unwrapped network: DDP would broadcast and reduce for gradients that nobody wants.
     network.requires_grad_(False)
     try:

@@ -60,7 +60,9 @@ def train(config: TrainConfig) -> Evaluation | None:
 def _open_shards(config: TrainConfig) -> tuple[ShardSet, ShardSet | None]:
     shards = ShardSet(config.data.shards, "train")
     if shards.scale != config.scale:
-        raise ValueError(f"scale={config.scale}, but {', '.join(config.data.shards)} was packed at scale={shards.scale}")
+        raise ValueError(
+            f"scale={config.scale}, but {', '.join(config.data.shards)} was packed at scale={shards.scale}"
+        )
     if any(m.samples("valid") for m in shards.manifests):
         return shards, ShardSet(config.data.shards, "valid")
     log.warning("%s: no valid split, so nothing is judged during training", ", ".join(config.data.shards))

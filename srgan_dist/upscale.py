@@ -1,15 +1,13 @@
 """Enlarges picture files with a trained generator."""
 
 import logging
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
 
 from srgan_dist import pictures
 from srgan_dist.config import Positional
 from srgan_dist.export import load_generator
+from srgan_dist.group import Track
 from srgan_dist.inference import super_resolve
 
 log = logging.getLogger("srgan_dist")
@@ -29,12 +27,12 @@ class UpscaleOptions:
     """An exported generator (.safetensors) or a run directory."""
 
 
-def upscale(options: UpscaleOptions, progress: Callable[[Iterable[Any], str], Iterable[Any]], device: str) -> int:
+def upscale(options: UpscaleOptions, track: Track, device: str) -> int:
     """Enlarges every picture and returns how many failed, each named in the log."""
     model = load_generator(options.model)
     network = model.network.to(device)
     failed = 0
-    for source, target in progress(_jobs(options.source, options.target), "upscaling"):
+    for source, target in track(_jobs(options.source, options.target), "upscaling"):
         try:
             pictures.write(super_resolve(network, pictures.read(source)), target)
         except ValueError as error:

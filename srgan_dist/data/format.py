@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,14 @@ class Shard:
     table: NDArray[np.int64]
 
     def to_json(self) -> dict[str, Any]:
+        """One column a list: two hundred thousand samples stay quick to read."""
         columns = {name: self.table[:, i].tolist() for i, name in enumerate(_COLUMNS)}
         head = {"name": self.name, "split": self.split, "bytes": self.bytes, "sha256": self.sha256}
         return head | {"samples": {"key": self.keys} | columns}
 
     @classmethod
     def from_json(cls, d: dict[str, Any]) -> "Shard":
+        """The inverse of `to_json`."""
         table = np.array([d["samples"][name] for name in _COLUMNS], np.int64).T.copy()
         return cls(d["name"], d["split"], d["bytes"], d["sha256"], d["samples"]["key"], table)
 
@@ -66,6 +68,7 @@ class Manifest:
         return sum(len(s.keys) for s in self.shards if s.split == split)
 
     def to_json(self) -> dict[str, Any]:
+        """As `shards/README.md` specifies."""
         head = {k: getattr(self, k) for k in ("scale", "encoding", "degradation", "source", "software")}
         return {"format": FORMAT} | head | {"shards": [s.to_json() for s in self.shards]}
 
@@ -80,7 +83,11 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         d = json.loads(file.read_text())
     except FileNotFoundError:
-        cure = "pack it first: srgan pack SOURCE --scale S --out DIR" if not folder.exists() else "packing was not finished"
+        cure = (
+            "pack it first: srgan pack SOURCE --scale S --out DIR"
+            if not folder.exists()
+            else "packing was not finished"
+        )
         raise ValueError(f"{folder}: no {MANIFEST} here ({cure})") from None
     except ValueError as error:
         raise ValueError(f"{file}: damaged ({error})") from error
@@ -126,13 +133,15 @@ class ShardWriter:
 
     def __init__(self, folder: Path, name: str, split: Split, encoding: Encoding) -> None:
         self._file, self._partial = folder / name, folder / f".{name}.partial"
-        self._name, self._split, self._encoding = name, split, encoding
+        self._name: str = name
+        self._split: Split = split
+        self._encoding: Encoding = encoding
         self._keys: list[str] = []
         self._rows: list[tuple[int, ...]] = []
 
     def __enter__(self) -> "ShardWriter":
         self._out = _Hashing(self._partial.open("wb"))
-        self._tar = tarfile.open(fileobj=self._out, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=tarfile.BLOCKSIZE)
+        self._tar = tarfile.open(fileobj=self._out, mode="w|", format=tarfile.USTAR_FORMAT)  # pyright: ignore
         self._offset = 0
         return self
 
@@ -174,7 +183,7 @@ class ShardWriter:
 class _Hashing:
     """A file that counts and hashes what is written to it."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: IO[bytes]) -> None:
         self._out, self.digest, self.written = out, hashlib.sha256(), 0
 
     def write(self, data: bytes) -> int:

@@ -4,11 +4,10 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,10 +23,8 @@ from srgan_dist.data.format import (
     write_json,
 )
 from srgan_dist.data.sources import Item, Source
-from srgan_dist.group import Alone, Group
+from srgan_dist.group import Alone, Group, Track, silent
 from srgan_dist.resize import Kernel, Pixels, crop_to_multiple, reduce
-
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +56,9 @@ class PackOptions:
     """Size of a shard to aim at, in MB of raw pixels."""
 
 
+_ALONE = Alone()
+
+
 class Checked(NamedTuple):
     """A picture that was read once: its size, or what is wrong with it."""
 
@@ -70,7 +70,7 @@ class Checked(NamedTuple):
     problem: str = ""
 
 
-def pack(source: Source, options: PackOptions, group: Group | None = None, progress: Progress | None = None) -> Manifest:
+def pack(source: Source, options: PackOptions, group: Group = _ALONE, track: Track = silent) -> Manifest:
     """Packs `source` and returns the manifest that now stands beside the shards.
 
     Nothing is written when a picture is wrong (unless `skip_bad`). Interrupted packing goes on where it
@@ -79,8 +79,7 @@ def pack(source: Source, options: PackOptions, group: Group | None = None, progr
     Raises:
         ValueError: bad pictures (each named with its file), an empty source, or a folder of other shards.
     """
-    group, progress = group or Alone(), progress or (lambda items, _: items)
-    checked = check(source, options, group, progress)
+    checked = check(source, options, group, track)
     good = [c for c in checked if not c.problem]
     degradations = {c.degradation for c in good}
     if len(degradations) != 1:
@@ -88,13 +87,13 @@ def pack(source: Source, options: PackOptions, group: Group | None = None, progr
     parts = _Parts(options, source, good)
     shards = parts.plan()
     mine = [s for i, s in enumerate(shards) if i % group.size == group.rank and not parts.done(s)]
-    for planned in progress(mine, "writing shards"):
+    for planned in track(mine, "writing shards"):
         parts.write(planned)
     group.gather([])  # everybody has written
     return parts.publish(shards, degradations.pop(), first=group.rank == 0)
 
 
-def check(source: Source, options: PackOptions, group: Group, progress: Progress) -> list[Checked]:
+def check(source: Source, options: PackOptions, group: Group, track: Track) -> list[Checked]:
     """Reads every picture once and gathers what is wrong, in the source's order, on every process.
 
     Raises:
@@ -103,13 +102,15 @@ def check(source: Source, options: PackOptions, group: Group, progress: Progress
     splits: list[Split] = [options.split] if options.split else ["train", "valid"]
     found = [(i, s) for s in splits for i in source.items(s, options.scale)[: options.limit]]
     numbers = range(group.rank, len(found), group.size)
-    mine = [(n, _check(*found[n], options)) for n in progress(numbers, "checking pictures")]
+    mine = [(n, _check(found[n][0], found[n][1], options)) for n in track(numbers, "checking pictures")]
     checked = _mark_duplicates([c for _, c in sorted(group.gather(mine), key=lambda numbered: numbered[0])])
     problems = [c.problem for c in checked if c.problem]
     if problems and not options.skip_bad:
         shown = "\n".join(f"  {p}" for p in problems)
-        raise ValueError(f"{len(problems)} of {len(checked)} pictures are wrong, nothing was written:\n{shown}\n"
-                         "Mend them, or leave them out with --skip-bad.")
+        raise ValueError(
+            f"{len(problems)} of {len(checked)} pictures are wrong, nothing was written:\n{shown}\n"
+            "Mend them, or leave them out with --skip-bad."
+        )
     if len(problems) == len(checked):
         raise ValueError(f"{source}: no picture to pack{': all are wrong' if problems else ''}")
     return checked
@@ -117,7 +118,7 @@ def check(source: Source, options: PackOptions, group: Group, progress: Progress
 
 def _check(item: Item, split: Split, options: PackOptions) -> Checked:
     try:
-        hr, lr = load(item, options.scale, options.kernel)
+        hr, _ = load(item, options.scale, options.kernel)
     except ValueError as error:
         return Checked(item, split, problem=str(error))
     made = "given" if item.lr else options.kernel
@@ -174,7 +175,8 @@ class _Parts:
     def plan(self) -> list[_Planned]:
         """Which samples go into which shard: consecutive ones, shards of about equal size."""
         planned: list[_Planned] = []
-        for split in dict.fromkeys(c.split for c in self._good):
+        splits: list[Split] = list(dict.fromkeys(c.split for c in self._good))
+        for split in splits:
             mine = [c for c in self._good if c.split == split]
             sizes = np.array([c.hr[0] * c.hr[1] * 3 for c in mine]) * (1 + 1 / self._options.scale**2)
             count = max(1, round(sizes.sum() / (self._options.shard_mb * 1e6)))
@@ -206,7 +208,12 @@ class _Parts:
         written = [Shard.from_json(json.loads(self._part(p).read_text())) for p in shards] if first else []
         software = f"srgan-dist {version('srgan-dist')}"
         manifest = Manifest(
-            self._options.scale, self._options.encoding, degradation, str(self._source), software, written + self._others
+            self._options.scale,
+            self._options.encoding,
+            degradation,
+            str(self._source),
+            software,
+            written + self._others,
         )
         if first:
             write_json(manifest.to_json(), self._options.out / MANIFEST)

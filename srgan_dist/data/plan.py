@@ -59,7 +59,9 @@ class CropPlan:
         for p in np.unique(passes):
             here = passes == p
             image[here] = _order(self._seed, int(p), len(self._free))[places[here]]
-        y, x = (_below(_hash(self._seed, stream, indices), self._free[image, axis]) for stream, axis in ((1, 0), (2, 1)))
+        y, x = (
+            _below(_hash(self._seed, stream, indices), self._free[image, axis]) for stream, axis in ((1, 0), (2, 1))
+        )
         return Crops(image, y, x, (_hash(self._seed, 3, indices) >> np.uint64(61)).astype(np.uint8))
 
 

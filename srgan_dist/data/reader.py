@@ -202,9 +202,10 @@ class BatchStream:
     def _put(self, item: RawBatch | BaseException) -> None:
         while not self._stop.is_set():
             try:
-                return self._ready.put(item, timeout=0.2)
+                self._ready.put(item, timeout=0.2)
             except queue.Full:
                 continue
+            return
 
     def __iter__(self) -> Iterator[Pair]:
         while True:

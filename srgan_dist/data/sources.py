@@ -97,7 +97,9 @@ class Div2kSource:
         """
         hr, lr = f"DIV2K_{split}_HR", f"DIV2K_{split}_LR_bicubic"
         hr_folder = _first_folder(self.root, [hr, f"{hr}/{hr}"])
-        lr_folder = _first_folder(self.root, [f"{lr}/X{scale}", f"{lr}_X{scale}/{lr}/X{scale}", f"{lr}_X{scale}/X{scale}"])
+        lr_folder = _first_folder(
+            self.root, [f"{lr}/X{scale}", f"{lr}_X{scale}/{lr}/X{scale}", f"{lr}_X{scale}/X{scale}"]
+        )
         return pair(list_pictures(hr_folder), list_pictures(lr_folder), scale)
 
 

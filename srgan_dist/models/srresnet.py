@@ -45,7 +45,7 @@ class SRResNet(nn.Module):
         self.tail = nn.Conv2d(c, 3, 9, padding=4)
         if self.interpolated_skip:  # the first output is then exactly bicubic
             nn.init.zeros_(self.tail.weight)
-            nn.init.zeros_(self.tail.bias)
+            nn.init.zeros_(self.tail.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, lr: Tensor) -> Tensor:
         shallow = self.head(lr)
@@ -73,9 +73,7 @@ class _ResidualBlock(nn.Module):
 
 class _Upsample(nn.Sequential):
     def __init__(self, channels: int, factor: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor), nn.PReLU()
-        )
+        super().__init__(nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor), nn.PReLU())
 
 
 def shuffle_factors(scale: int) -> list[int]:

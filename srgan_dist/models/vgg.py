@@ -26,10 +26,10 @@ class VGG19Features(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: nn.Sequential, layer: VGGLayer) -> None:
+    def __init__(self, features: nn.Module, layer: VGGLayer) -> None:
         super().__init__()
-        self.features = features[: LAYER_INDEX[layer] + 1]
-        for module in self.features:
+        self.features = nn.Sequential(*list(features.children())[: LAYER_INDEX[layer] + 1])
+        for module in self.features.children():
             if isinstance(module, nn.ReLU):
                 module.inplace = False
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
