@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from srgan_dist.data.format import write_json
+from srgan_dist.data.format import sha256_of, write_json
 
 log = logging.getLogger("srgan_dist")
 
@@ -35,7 +35,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | 
             torch.save(state, out)
             out.flush()
             os.fsync(out.fileno())
-        write_json({"step": step, "bytes": {_STATE: (partial / _STATE).stat().st_size}}, partial / _COMPLETE)
+        write_json({"step": step, "sha256": {_STATE: sha256_of(partial / _STATE)}}, partial / _COMPLETE)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
     except BaseException:
@@ -65,10 +65,9 @@ def load(checkpoint: Path) -> dict[str, Any]:
         ValueError: it is not whole.
     """
     try:
-        sizes = json.loads((checkpoint / _COMPLETE).read_text())["bytes"]
-        for name, size in sizes.items():
-            if (checkpoint / name).stat().st_size != size:
-                raise ValueError(f"{name} is not {size} bytes long")
+        for name, digest in json.loads((checkpoint / _COMPLETE).read_text())["sha256"].items():
+            if sha256_of(checkpoint / name) != digest:
+                raise ValueError(f"{name} is not what was written")
         return torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes json, pickle or zip raise
         raise ValueError(f"checkpoint {checkpoint} is damaged ({error})") from error

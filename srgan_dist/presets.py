@@ -50,10 +50,10 @@ _QUICKSTART = TrainConfig(
     data=DataConfig(shards=("shards/sample-x2",), hr_crop=64, batch=8),
     generator=SRResNetConfig(blocks=4, channels=32, interpolated_skip=True),
     discriminator=VGGDiscriminatorConfig(channels=16, dense=64),
-    loss=LossConfig(pixel="l1", content=None, weights=Weights(pixel=1.0, adversarial=1e-3)),
+    loss=LossConfig(pixel="l1", content=None, weights=Weights(pixel=1.0, adversarial=5e-3)),
     ema_decay=0.99,
-    pretrain=PhaseConfig(label="SRResNet", steps=1600, schedule=CosineSchedule(learning_rate=1e-3)),
-    adversarial=PhaseConfig(label="SRGAN", steps=300, schedule=CosineSchedule(learning_rate=1e-4)),
+    pretrain=PhaseConfig(label="SRResNet", steps=1000, schedule=CosineSchedule(learning_rate=1e-3)),
+    adversarial=PhaseConfig(label="SRGAN", steps=250, schedule=CosineSchedule(learning_rate=3e-4)),
     validation=ValidationConfig(every=200, side=256),
     checkpoint=CheckpointConfig(every=200),
 )

@@ -1,0 +1,84 @@
+"""Small real things for the tests: pictures, shards, a launcher."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from srgan_dist.data.pack import PackOptions, pack
+from srgan_dist.data.sources import FolderSource
+from srgan_dist.resize import Pixels
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for each other
+
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def picture(height: int, width: int, seed: int = 0) -> Pixels:
+    """Smooth colours, hard edges and a little noise: something that can be enlarged well or badly."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 255, (4, 5, 3), dtype=np.uint8))
+    image = np.array(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+    for _ in range(12):
+        y, x = rng.integers(0, height - 4), rng.integers(0, width - 4)
+        h, w = rng.integers(3, 24, 2)
+        image[y : y + h, x : x + w] += rng.integers(-90, 90, 3, dtype=np.int16)
+    return (image + rng.integers(-4, 5, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def write_pictures(folder: Path, count: int, size: tuple[int, int] = (72, 88), seed: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for n in range(count):
+        Image.fromarray(picture(*size, seed=seed + n)).save(folder / f"{n:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten training and two held-out pictures at x2."""
+    root = tmp_path_factory.mktemp("pictures")
+    write_pictures(root / "train", 10)
+    write_pictures(root / "valid", 2, seed=100)
+    out = root / "shards"
+    pack(FolderSource(root=root), PackOptions(out=out, scale=2))
+    return out
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Benchmark pictures beside the checkout, where there are some."""
+    if not SHARED.is_dir():
+        pytest.skip("no benchmark pictures beside the checkout")
+    return SHARED
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Runs `accelerate launch train.py ...` as a user does, in an empty working directory."""
+
+    def run(*args: str, processes: int = 1, flags: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+        many = ("--multi_gpu", "--num_processes", str(processes)) if processes > 1 else ()
+        config = ("--config_file", str(ROOT / "accelerate_config.yaml"))
+        command = [sys.executable, "-m", "accelerate.commands.launch", *config, *many, *flags, str(ROOT / "train.py")]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        env.pop("MLFLOW_TRACKING_URI", None)
+        return subprocess.run(
+            [*command, *args], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False
+        )
+
+    return run
+
+
+TINY = (
+    "--data.hr-crop=32", "--data.batch=2", "--generator.blocks=1", "--generator.channels=8",
+    "--discriminator.channels=4", "--discriminator.dense=8", "--log-every=2", "--validation.side=48",
+)  # fmt: skip
+"""Flags that make any preset take milliseconds a step."""

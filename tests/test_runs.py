@@ -1,0 +1,54 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from srgan_dist.config import TrainConfig
+from srgan_dist.presets import preset
+from srgan_dist.runs import RunDir
+
+
+def config(path: Path, **changes: object) -> TrainConfig:
+    return replace(preset("quickstart"), run_dir=path, **changes)
+
+
+def test_the_same_configuration_opens_the_run_again(tmp_path: Path):
+    RunDir(config(tmp_path), writes=True)
+
+    RunDir(config(tmp_path), writes=True)
+
+
+def test_a_changed_field_is_refused_with_both_values(tmp_path: Path):
+    RunDir(config(tmp_path), writes=True)
+
+    with pytest.raises(ValueError, match="seed: 0 in the run, 1 now"):
+        RunDir(config(tmp_path, seed=1), writes=True)
+
+
+def test_what_does_not_change_the_training_may_change(tmp_path: Path):
+    RunDir(config(tmp_path), writes=True)
+
+    RunDir(config(tmp_path, log_every=7), writes=True)
+
+    assert json.loads((tmp_path / "config.json").read_text())["log_every"] == 7
+
+
+def test_metrics_after_the_resumed_step_are_dropped(tmp_path: Path):
+    run = RunDir(config(tmp_path), writes=True)
+    for step in (10, 20, 30):
+        run.append_metrics(step, {"loss": 1.0 / step})
+    with (tmp_path / "metrics.jsonl").open("a") as out:
+        out.write('{"step": 4')  # a kill in the middle of a write
+
+    run.truncate_metrics(20)
+
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [10, 20]
+
+
+def test_other_processes_write_nothing(tmp_path: Path):
+    run = RunDir(config(tmp_path / "run"), writes=False)
+    run.status("running", 1)
+    run.append_metrics(1, {"loss": 1.0})
+
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from srgan_dist.config import TrackingConfig
+from srgan_dist.tracking import Tracker
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    return run
+
+
+def stored(folder: Path) -> tuple[MlflowClient, str]:
+    known = json.loads((folder / "mlflow.json").read_text())
+    return MlflowClient(known["tracking_uri"]), known["run_id"]
+
+
+@pytest.mark.slow
+def test_everything_arrives_and_a_resumed_run_goes_on(folder: Path):
+    tracker = Tracker(TrackingConfig(experiment="tries"), folder, {"scale": 2, "data.batch": 8})
+    tracker.metrics(1, {"loss": np.float32(0.5)})
+    tracker.image("cat", np.zeros((4, 4, 3), np.uint8), 1)
+    tracker.artifact(folder / "mlflow.json")
+    tracker.close("FAILED")
+    again = Tracker(TrackingConfig(experiment="tries"), folder, {"scale": 2})
+    again.metrics(2, {"loss": 0.25})
+    again.close("FINISHED")
+
+    client, run = stored(folder)
+    info = client.get_run(run)
+    assert info.info.run_name == "mine"
+    assert info.info.status == "FINISHED"
+    assert info.data.params == {"scale": "2", "data.batch": "8"}
+    assert [(m.step, m.value) for m in client.get_metric_history(run, "loss")] == [(1, 0.5), (2, 0.25)]
+    assert {f.path for f in client.list_artifacts(run)} >= {"images", "mlflow.json"}
+    assert len(client.search_runs([info.info.experiment_id])) == 1
+    assert Path("mlflow.db").exists()  # where a plain `mlflow ui` looks
+
+
+def test_turned_off_it_leaves_no_trace(folder: Path):
+    tracker = Tracker(TrackingConfig(enabled=False), folder, {})
+    tracker.metrics(1, {"loss": 0.5})
+    tracker.close("FINISHED")
+
+    assert not (folder / "mlflow.json").exists()
+    assert not Path("mlflow.db").exists()
+
+
+def test_a_tracker_that_fails_is_told_once_and_stops_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://nowhere")
+    tracker = Tracker(TrackingConfig(), folder, {})
+
+    for step in range(5):
+        tracker.metrics(step, {"loss": 0.5})
+    tracker.close("FINISHED")
+
+    assert not (folder / "mlflow.json").exists()

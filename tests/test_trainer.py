@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from tests.conftest import TINY, Launch
+
+STEPS = ("--pretrain.steps=4", "--adversarial.steps=4", "--validation.every=4", "--checkpoint.every=4")
+
+
+def status(run: Path) -> dict[str, object]:
+    return json.loads((run / "status.json").read_text())
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, shards: Path, tmp_path: Path):
+    ran = launch("quickstart", "--data.shards", str(shards), *TINY, *STEPS)
+
+    assert ran.returncode == 0, ran.stderr
+    run = tmp_path / "runs" / "quickstart"
+    for method in ("nearest", "bilinear", "bicubic", "SRResNet", "SRGAN"):
+        assert f"| {method} |" in ran.stdout
+    assert "psnr_y_crop2" in ran.stdout
+    assert status(run)["state"] == "done"
+    assert status(run)["step"] == 8
+    assert Image.open(run / "comparison.png").size[0] > 1000
+    assert json.loads((run / "evaluation.json").read_text())["protocol"] == "psnr_y_crop2"
+    assert {f.name for f in (run / "models").iterdir()} == {"srresnet.safetensors", "srgan.safetensors"}
+    assert (run / "checkpoints" / "last").resolve().name == "step-00000008"
+    assert "step 6/8" in ran.stderr  # a log file is readable without a terminal
+    assert {"train/pixel", "train/crops_per_s"} <= metrics(run)[0].keys()
+    _check_mlflow(tmp_path, run)
+
+
+def _check_mlflow(folder: Path, run: Path) -> None:
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    stored = client.get_run(json.loads((run / "mlflow.json").read_text())["run_id"])
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params["data.hr_crop"] == "32"
+    assert {"train/pixel", "train/adversarial", "valid/psnr_y", "valid/ssim_y"} <= stored.data.metrics.keys()
+    assert [m.step for m in client.get_metric_history(stored.info.run_id, "valid/psnr_y")] == [4, 8]
+    artifacts = {f.path for f in client.list_artifacts(stored.info.run_id)}
+    assert {"images", "models", "comparison.png", "evaluation.json"} <= artifacts
+
+
+@pytest.mark.slow
+def test_the_same_command_on_two_processes_trains_one_run(launch: Launch, shards: Path, tmp_path: Path):
+    ran = launch("quickstart", "--data.shards", str(shards), *TINY, *STEPS, "--tracking.enabled=False", processes=2)
+
+    assert ran.returncode == 0, ran.stderr
+    assert "2 x 2 = 4 crops per step" in ran.stderr
+    assert ran.stdout.count("| SRGAN |") == 1
+    assert ran.stderr.count("step 6/8") == 1
+    assert status(tmp_path / "runs" / "quickstart")["state"] == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["launcher", "program"])
+def test_bf16_can_be_asked_of_the_launcher_and_of_the_program(where: str, launch: Launch, shards: Path, tmp_path: Path):
+    asked = ("--mixed-precision", "bf16")
+    flags, args = (asked, ()) if where == "launcher" else ((), asked)
+
+    ran = launch("quickstart", "--data.shards", str(shards), *TINY, "--pretrain.steps=2", "--adversarial.steps=2",
+                 "--tracking.enabled=False", *args, flags=flags)  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    assert "precision bf16" in ran.stderr
+    assert status(tmp_path / "runs" / "quickstart")["state"] == "done"
