@@ -15,6 +15,9 @@ class VGGDiscriminatorConfig:
     dense: int = 1024
     """Width of the hidden dense layer."""
 
+    batch_norm: bool = True
+    """BatchNorm, as in the paper."""
+
     def build(self, hr_crop: int) -> "VGGDiscriminator":
         """A freshly initialised network for square crops of `hr_crop` HR pixels."""
         return VGGDiscriminator(self, hr_crop)
@@ -32,11 +35,9 @@ class VGGDiscriminator(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(3, c, 3, padding=1), nn.LeakyReLU(0.2)]
         width = c
         for out, stride in [(c, 2), (2 * c, 1), (2 * c, 2), (4 * c, 1), (4 * c, 2), (8 * c, 1), (8 * c, 2)]:
-            layers += [
-                nn.Conv2d(width, out, 3, stride, padding=1, bias=False),
-                nn.BatchNorm2d(out),
-                nn.LeakyReLU(0.2),
-            ]
+            layers.append(nn.Conv2d(width, out, 3, stride, padding=1, bias=not config.batch_norm))
+            layers += [nn.BatchNorm2d(out)] if config.batch_norm else []
+            layers.append(nn.LeakyReLU(0.2))
             width = out
         self.features = nn.Sequential(*layers)
         side = -(-hr_crop // 16)  # four convolutions of stride 2, each rounding up

@@ -17,6 +17,9 @@ class SRResNetConfig:
     channels: int = 64
     """Feature maps in the trunk."""
 
+    batch_norm: bool = True
+    """BatchNorm, as in the paper. Without it, results do not depend on how a batch is cut over processes."""
+
     interpolated_skip: bool = False
     """Add the bicubic enlargement of the LR image to the output, so that the network learns only what
     interpolation misses and starts at bicubic quality. Not in the paper."""
@@ -39,8 +42,8 @@ class SRResNet(nn.Module):
         self.scale = scale
         self.interpolated_skip = config.interpolated_skip
         self.head = nn.Sequential(nn.Conv2d(3, c, 9, padding=4), nn.PReLU())
-        self.trunk = nn.Sequential(*(_ResidualBlock(c) for _ in range(config.blocks)))
-        self.merge = nn.Sequential(nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
+        self.trunk = nn.Sequential(*(_ResidualBlock(c, config.batch_norm) for _ in range(config.blocks)))
+        self.merge = nn.Sequential(*_convolution(c, config.batch_norm))
         self.upsample = nn.Sequential(*(_Upsample(c, factor) for factor in shuffle_factors(scale)))
         self.tail = nn.Conv2d(c, 3, 9, padding=4)
         if self.interpolated_skip:  # the first output is then exactly bicubic
@@ -57,18 +60,17 @@ class SRResNet(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, batch_norm: bool) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),  # BatchNorm has the bias
-            nn.BatchNorm2d(channels),
-            nn.PReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
+        self.body = nn.Sequential(*_convolution(channels, batch_norm), nn.PReLU(), *_convolution(channels, batch_norm))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
+
+
+def _convolution(channels: int, batch_norm: bool) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=not batch_norm)  # BatchNorm has the bias
+    return [convolution, nn.BatchNorm2d(channels)] if batch_norm else [convolution]
 
 
 class _Upsample(nn.Sequential):
