@@ -13,7 +13,7 @@ from srgan_dist.preset_names import SUMMARIES
 if TYPE_CHECKING:
     pass
 
-FAILED, WRONG_USAGE = 1, 2
+FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
 
 COMMANDS = {
     "pack": "pictures to WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
@@ -47,19 +47,21 @@ def train_main(args: Sequence[str] | None = None) -> int:
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """Runs, and turns an error that is meant for the user into one line and exit code 1.
-
-    A ValueError raised by this package is for the user; anything else is a bug and shows where it happened.
-    """
+    """The command's exit code; where it fails, 1, with one line for the user's errors."""
     try:
         return run()
-    except ValueError as error:
-        if not _is_ours(error):
-            raise
+    except Exception as error:
+        return _failed(error)
+
+
+def _failed(error: BaseException) -> int:
+    """Shows an error. A ValueError of this package is for the user; anything else is a bug and shows where it is."""
+    if isinstance(error, ValueError) and _is_ours(error):
         rank = os.environ.get("RANK", "0")
         sys.stderr.write(f"error: {error.args[0]}\n" if rank == "0" else f"error on process {rank}: {error.args[0]}\n")
-        sys.stderr.flush()
-        return FAILED
+    else:
+        traceback.print_exception(error)
+    return FAILED
 
 
 def _is_ours(error: ValueError) -> bool:
@@ -78,12 +80,22 @@ def _train(args: list[str]) -> int:
     else:
         default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]
     config: TrainConfig = parse(TrainConfig, rest, prog, default)
+    from srgan_dist.consensus import StopRequested
+    from srgan_dist.processes import leave
     from srgan_dist.trainer import train
 
-    evaluation = train(config)
-    if evaluation and os.environ.get("RANK", "0") == "0":
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        evaluation = train(config)
+    except StopRequested as request:
+        if first:
+            sys.stderr.write(f"stopped ({request}) with a checkpoint; the same command goes on\n")
+        return leave(STOPPED)
+    except BaseException as error:
+        return leave(_failed(error))
+    if evaluation and first:
         sys.stdout.write(f"\n{evaluation.table()}\n\nThe picture: {config.run_dir / 'comparison.png'}\n")
-    return 0
+    return leave(0)
 
 
 def _pack(args: list[str]) -> int:

@@ -82,6 +82,9 @@ class ValidationConfig:
     side: int = 512
     """HR pixels of the central square that is judged; the final evaluation takes whole pictures."""
 
+    patience: int = 0
+    """End a phase early after this many validations without a better PSNR-Y; 0 never does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
@@ -127,8 +130,29 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam's."""
 
+    accumulate: int = 1
+    """Batches whose gradients are averaged into one step. Crops per step = processes x batch x accumulate."""
+
+    clip_norm: float | None = None
+    """Scale gradients down to this norm; both networks' norms are logged in any case."""
+
+    sync_batch_norm: bool | None = None
+    """Batch statistics over all processes instead of each one's own (CUDA only). None: on with several GPUs."""
+
+    max_skips: int = 25
+    """Stop after this many steps in a row without a finite gradient."""
+
+    time_limit: float | None = None
+    """Minutes after which to save and stop; the same command goes on."""
+
+    probe_every: int = 500
+    """Steps from one measurement of each term's share in the generator's gradient to the next."""
+
     log_every: int = 100
     """Steps from one line of metrics to the next."""
+
+    threads: int | None = None
+    """CPU threads per process; None shares the cores evenly. Without effect on GPUs."""
 
     expect_world_size: int | None = None
     """Refuse to train with another number of processes."""
@@ -164,6 +188,7 @@ def check(config: TrainConfig) -> None:
         "scale": config.scale, "log_every": config.log_every, "data.batch": config.data.batch,
         "data.hr_crop": config.data.hr_crop, "validation.every": config.validation.every,
         "checkpoint.every": config.checkpoint.every, "checkpoint.keep": config.checkpoint.keep,
+        "accumulate": config.accumulate, "max_skips": config.max_skips, "probe_every": config.probe_every,
     }  # fmt: skip
     for name, value in positive.items():
         if value < 1:

@@ -208,7 +208,16 @@ def shard_gallery(shards: ShardSet, name: str) -> Gallery:
     )
 
 
-def write_results(evaluation: Evaluation, picture: Pixels, folder: Path) -> None:
-    """`evaluation.json` and `comparison.png` of a run."""
-    write_json(evaluation.to_json(), folder / "evaluation.json", indent=2)
-    pictures.write(picture, folder / "comparison.png")
+def judge_run(
+    files: tuple[Path, ...], held_out: ShardSet, name: str, group: Group, track: Track, device: str, out: Path
+) -> Evaluation:
+    """A run's models beside interpolation; the first process writes `evaluation.json` and `comparison.png`."""
+    gallery = shard_gallery(held_out, name)
+    models = [load_generator(f) for f in files]
+    methods = {n: interpolation(n, gallery.scale) for n in INTERPOLATIONS} | model_methods(models, files, device)
+    evaluation = judge(gallery, methods, group, track)
+    if group.rank == 0:
+        write_json(evaluation.to_json(), out / "evaluation.json", indent=2)
+        shown = {n: method for n, method in methods.items() if n != "nearest"}
+        pictures.write(comparison(gallery, shown), out / "comparison.png")
+    return evaluation

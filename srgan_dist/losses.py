@@ -47,11 +47,17 @@ class AdversarialLoss(Protocol):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A discriminator's loss, with its mean logits on real and generated images (detached scalars)."""
+    """A discriminator's loss, with its logits on real and generated images."""
 
     loss: Tensor
     real_logits: Tensor
     fake_logits: Tensor
+
+    def signs(self) -> dict[str, Tensor]:
+        """Detached scalars: mean logits of both kinds, and the share of images that it told apart correctly."""
+        real, fake = self.real_logits.detach(), self.fake_logits.detach()
+        accuracy = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
+        return {"real_logits": real.mean(), "fake_logits": fake.mean(), "accuracy": accuracy}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +71,7 @@ class VanillaGAN:
         # Two passes, so that BatchNorm sees each kind by itself; one backward, so that DDP reduces once.
         real, fake = discriminate(hr).float(), discriminate(sr).float()
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(x) = softplus(-x)
-        return Judgement(loss, real.detach().mean(), fake.detach().mean())
+        return Judgement(loss, real, fake)
 
     def for_generator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Tensor:
         return F.softplus(-discriminate(sr).float()).mean()

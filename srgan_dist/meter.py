@@ -1,6 +1,7 @@
 """Means of the loss terms, kept on the device and read once every so many steps."""
 
 import time
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -9,24 +10,28 @@ from torch import Tensor
 
 from srgan_dist.steps import Terms
 
+Names = tuple[str, ...]
+
 
 class Meter:
-    """Adds up terms without waiting for the device; `read` reduces over all processes once."""
+    """Adds up terms without waiting for the device; `read` reduces over all processes once.
+
+    Skipped steps count in `skipped` only, so that one NaN does not hide a window of good numbers.
+    """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        self._sums: dict[str, Tensor] = {}
-        self._steps = 0
-        self._since, self._timed, self._waited = time.perf_counter(), 0, 0.0
+        self._rows: dict[Names, Tensor] = {}
+        """For every set of terms that came: their sums, then how many steps counted, then how many there were."""
+        self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
 
-    def add(self, terms: Terms, waited: float) -> None:
-        """One step's terms, and the seconds that it waited for data."""
-        if not self._steps:
-            self._sums = {name: torch.zeros_like(t) for name, t in terms.items()}
-        for name, term in terms.items():
-            self._sums[name] += term
+    def add(self, terms: Terms, skipped: Tensor, waited: float) -> None:
+        """One step's terms, whether it was skipped (bool scalar), and the seconds that it waited for data."""
+        names, one = tuple(terms), torch.ones((), device=skipped.device)
+        values = torch.where(skipped, 0.0, torch.stack([*(t.float() for t in terms.values()), one]))
+        row = torch.cat([values, one[None]])
+        self._rows[names] = self._rows[names] + row if names in self._rows else row
         self._steps += 1
-        self._timed += 1
         self._waited += waited
 
     def read(self, crops: int) -> dict[str, float]:
@@ -35,20 +40,38 @@ class Meter:
         Args:
             crops: per step, of all processes together.
         """
-        packed = torch.stack(list(self._sums.values())) / self._steps
-        means: list[float] = self._accelerator.reduce(packed, "mean").tolist()  # type: ignore[union-attr]
+        packed: Tensor = self._accelerator.reduce(torch.cat(list(self._rows.values())), "sum")  # pyright: ignore
+        means = _means(self._rows, packed.tolist())
         seconds = time.perf_counter() - self._since
-        pace = {"crops_per_s": self._timed * crops / seconds, "data_wait": self._waited / seconds}
-        numbers = dict(zip(self._sums, means, strict=True)) | pace
-        self._steps = 0
-        self._since, self._timed, self._waited = time.perf_counter(), 0, 0.0
-        return numbers
+        pace = {"crops_per_s": self._steps * crops / seconds, "data_wait": self._waited / seconds}
+        self._rows = {}
+        self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
+        return means | pace
 
     def state_dict(self) -> dict[str, Any]:
-        """The unread sums of this process."""
-        return {"sums": dict(self._sums), "steps": self._steps}
+        """The unread sums of every process; all of them have to call this."""
+        rows = {names: self._accelerator.gather(row[None]) for names, row in self._rows.items()}
+        return {"names": [list(names) for names in rows], "rows": list(rows.values())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave."""
-        self._sums = {name: t.to(self._accelerator.device) for name, t in state["sums"].items()}
-        self._steps = state["steps"]
+        """Restores what `state_dict` gave; with another number of processes the first one carries the sums on."""
+        rank, size, device = (getattr(self._accelerator, n) for n in ("process_index", "num_processes", "device"))
+        for names, rows in zip(state["names"], state["rows"], strict=True):
+            alone = torch.zeros_like(rows[:size])
+            mine = rows[rank] if len(rows) == size else rows.sum(0) if rank == 0 else alone[0]
+            self._rows[tuple(names)] = mine.to(device)
+
+
+def _means(rows: dict[Names, Tensor], numbers: list[float]) -> dict[str, float]:
+    sums: dict[str, float] = defaultdict(float)
+    counts: dict[str, float] = defaultdict(float)
+    start = 0
+    for names in rows:
+        *values, good, all_steps = numbers[start : start + len(names) + 2]
+        start += len(names) + 2
+        for name, value in zip(names, values, strict=True):
+            sums[name] += value
+            counts[name] += good
+        sums["skipped"] += all_steps - good
+        counts["skipped"] += all_steps
+    return {name: sums[name] / counts[name] for name in sums if counts[name]}

@@ -1,17 +1,20 @@
 """The networks of a run, prepared for this process: built, wrapped, saved and restored together."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from srgan_dist.config import TrainConfig
 from srgan_dist.data.reader import Pair
 from srgan_dist.ema import EMA
 from srgan_dist.losses import ContentLoss
 from srgan_dist.models.vgg import load_vgg19
+from srgan_dist.statistics import Statistics
 from srgan_dist.steps import Losses, Player, Terms, gan_step, pretrain_step
 
 
@@ -20,6 +23,7 @@ class Players:
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self._config, self._accelerator = config, accelerator
+        self._statistics: list[Statistics] = []
         self.generator = self._player(lambda: config.generator.build(config.scale), stream=0)
         self.ema = EMA(self.generator.raw, config.ema_decay)
         self.discriminator: Player | None = None
@@ -38,18 +42,28 @@ class Players:
         loss = config.loss
         self._losses = Losses(loss.pixel, self._content_loss(), loss.adversarial, loss.weights)
 
-    def update(self, batch: Pair) -> Terms:
-        """One optimizer step of the phase that the run is in."""
+    def update(self, parts: Sequence[Pair], learning_rate: float, probe: bool) -> tuple[Terms, Tensor]:
+        """One optimizer step of the phase that the run is in.
+
+        Returns:
+            The terms, and a bool scalar on the device: whether the step was skipped, the same on every process.
+        """
+        self._set_learning_rate(learning_rate)
+        for statistics in self._statistics:
+            statistics.keep()
         backward = self._accelerator.backward
         if self.discriminator is None or self._losses is None:
-            terms = pretrain_step(self.generator, self._config.loss.pixel, batch, backward)
+            terms = pretrain_step(self.generator, self._config.loss.pixel, parts, backward)
         else:
-            terms = gan_step(self.generator, self.discriminator, self._losses, batch, backward)
+            terms = gan_step(self.generator, self.discriminator, self._losses, parts, backward, probe)
+        norms = torch.stack([terms[name] for name in terms if name.endswith("_norm")])
+        skipped = ~norms.isfinite().all()  # gradients were reduced over processes, so all of them see the same
+        for statistics in self._statistics:
+            statistics.restore(skipped)
         self.ema.update(self.generator.raw)
-        return terms
+        return terms, skipped
 
-    def set_learning_rate(self, value: float) -> None:
-        """Of every optimizer there is."""
+    def _set_learning_rate(self, value: float) -> None:
         for player in self._all():
             for group in player.optimizer.param_groups:
                 group["lr"] = value
@@ -58,14 +72,26 @@ class Players:
         return [self.generator] + ([self.discriminator] if self.discriminator else [])
 
     def _player(self, build: Callable[[], nn.Module], stream: int) -> Player:
+        accelerator, config = self._accelerator, self._config
         with torch.random.fork_rng(devices=[]):  # the same start however the run got here
-            torch.manual_seed(self._config.seed * 2 + stream)
-            network = build().to(memory_format=torch.channels_last)
-        net = self._accelerator.prepare_model(network)
-        raw = self._accelerator.unwrap_model(net)
-        fused = self._accelerator.device.type in ("cuda", "cpu")
-        optimizer = torch.optim.Adam(raw.parameters(), betas=self._config.betas, fused=fused)
-        return Player(net, raw, self._accelerator.prepare_optimizer(optimizer))
+            torch.manual_seed(config.seed * 2 + stream)
+            network = build()
+        if synchronised(config.sync_batch_norm, accelerator):
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        net = accelerator.prepare_model(network.to(memory_format=torch.channels_last))
+        raw = accelerator.unwrap_model(net)
+        self._statistics.append(Statistics(raw))
+        optimizer = torch.optim.Adam(raw.parameters(), betas=config.betas, fused=True)
+        prepared = accelerator.prepare_optimizer(optimizer)
+        return Player(
+            net=net,
+            raw=raw,
+            optimizer=optimizer,
+            apply=prepared.step,
+            unscale=partial(accelerator.unscale_gradients, prepared),
+            unsynced=partial(accelerator.no_sync, net),
+            max_norm=config.clip_norm or math.inf,
+        )
 
     def _content_loss(self) -> ContentLoss | None:
         content = self._config.loss.content
@@ -96,6 +122,18 @@ class Players:
         self.ema.updates = state["ema"]["updates"]
         if state["scaler"] and self._accelerator.scaler:
             self._accelerator.scaler.load_state_dict(state["scaler"])
+
+
+def synchronised(wanted: bool | None, accelerator: Accelerator) -> bool:
+    """Whether BatchNorm takes its statistics over all processes.
+
+    Raises:
+        ValueError: asked for where torch cannot: it works among CUDA processes only.
+    """
+    several, cuda = accelerator.num_processes > 1, accelerator.device.type == "cuda"
+    if wanted and several and not cuda:
+        raise ValueError("sync_batch_norm=True works among CUDA processes only; leave it out on the CPU")
+    return several and cuda and wanted is not False
 
 
 def load_vgg_early(config: TrainConfig) -> None:

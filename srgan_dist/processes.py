@@ -1,26 +1,36 @@
 """Accelerate: how this process joins the others, and what they share."""
 
 import os
+import sys
+import warnings
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import gather_object
 
 from srgan_dist.config import MixedPrecision
 
 
-def start(mixed_precision: MixedPrecision, expect: int | None = None) -> Accelerator:
+def start(mixed_precision: MixedPrecision, expect: int | None = None, threads: int | None = None) -> Accelerator:
     """The accelerator of this process: CUDA where there is one, else gloo on the CPU.
 
     Raises:
         ValueError: the launcher promised other processes than those that are there.
     """
+    # torch renamed the argument, Accelerate still hands it over under the old name.
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
     cuda = torch.cuda.is_available()
+    precision = _precision(mixed_precision)
+    if precision == "fp16" and not cuda:
+        raise ValueError("mixed precision fp16 needs a CUDA device; on the CPU use bf16 or no")
     accelerator = Accelerator(
         cpu=not cuda,
-        mixed_precision=_precision(mixed_precision),
+        mixed_precision=precision,
         kwargs_handlers=[
             # Buffers: rank 0's count (they are what is saved); broadcasting them costs a round trip a forward.
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
@@ -30,7 +40,7 @@ def start(mixed_precision: MixedPrecision, expect: int | None = None) -> Acceler
     _guard(accelerator, expect)
     if not cuda:  # the launcher sets OMP_NUM_THREADS=1, which would leave cores idle
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // local))
+        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // local))
     return accelerator
 
 
@@ -48,13 +58,60 @@ def _precision(wanted: MixedPrecision) -> str:
 
 def _guard(accelerator: Accelerator, expect: int | None) -> None:
     """Three ways of launching N processes silently give fewer, or N runs of one; none of them trains here."""
-    launched = int(os.environ.get("WORLD_SIZE", 1))
-    wanted = expect if expect is not None else launched
-    if accelerator.num_processes != wanted:
+    there, promised = accelerator.num_processes, int(os.environ.get("WORLD_SIZE", 1))
+    asked = _asked_of_launcher() if "WORLD_SIZE" not in os.environ else None
+    wanted = expect or asked or promised
+    if there != wanted:
         raise ValueError(
-            f"{wanted} processes were asked for, {accelerator.num_processes} are in the group. Launch them with: "
-            f"accelerate launch --config_file accelerate_config.yaml --multi_gpu --num_processes {wanted} train.py ..."
+            f"{wanted} processes were asked for, but {there} came up. Launch them with: accelerate launch "
+            f"--config_file accelerate_config.yaml --multi_gpu --num_processes {wanted} train.py ..."
         )
+
+
+def _asked_of_launcher() -> int | None:
+    """How many processes a launcher that started this one alone was asked for."""
+    launcher = _launcher()
+    if launcher is None:
+        return None
+    words = [part for word in launcher.cmdline() for part in word.split("=", 1)]
+    flags = [word.replace("_", "-") for word in words]
+    if "--num-processes" in flags:
+        return int(words[flags.index("--num-processes") + 1])
+    if "--config-file" in flags:
+        file = Path(launcher.cwd()) / words[flags.index("--config-file") + 1]
+        return yaml.safe_load(file.read_text()).get("num_processes")
+    return None
+
+
+def _launcher() -> psutil.Process | None:
+    parent = psutil.Process().parent()
+    if parent is None:
+        return None
+    try:
+        command = " ".join(parent.cmdline())
+    except psutil.Error:  # another user's, or just gone
+        return None
+    known = ("accelerate launch", "accelerate-launch", "accelerate.commands", "torchrun", "torch.distributed")
+    return parent if any(name in command for name in known) else None
+
+
+def launcher_pid() -> int | None:
+    """The process that launched this one, if it is a launcher: when it dies, nobody passes signals on."""
+    launcher = _launcher()
+    return launcher.pid if launcher else None
+
+
+def leave(code: int) -> int:
+    """The exit code; among several processes it ends this one at once.
+
+    Tearing down gloo at interpreter exit sometimes aborts a process that has finished, and a process that
+    failed must not wait for others on its way out.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 class Ranks:

@@ -18,12 +18,16 @@ CHANGEABLE = frozenset(
     {
         "run_dir",
         "mixed_precision",
+        "threads",
+        "max_skips",
+        "time_limit",
         "log_every",
         "expect_world_size",
         "data.shards",
         "validation.every",
         "validation.images",
         "validation.side",
+        "validation.patience",
         "checkpoint.every",
         "checkpoint.keep",
         "tracking.enabled",
@@ -59,6 +63,13 @@ class RunDir:
         """Writes `status.json`, which schedulers and people read: launchers mask exit codes."""
         if self._writes:
             write_json({"state": state, "step": step, "reason": reason, "time": time.time()}, self.path / "status.json")
+
+    def fail(self, step: int, reason: str) -> None:
+        """Writes that the run failed, from any process; the first reason stays, later ones only follow from it."""
+        file = self.path / "status.json"
+        if self.path.is_dir() and not (file.exists() and json.loads(file.read_text())["state"] == "failed"):
+            content = {"state": "failed", "step": step, "reason": reason, "time": time.time()}
+            write_json(content, file)
 
     def truncate_metrics(self, step: int) -> None:
         """Drops lines after `step`: a resumed run writes them again."""

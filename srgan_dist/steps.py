@@ -1,13 +1,20 @@
-"""How SRGAN is trained: one optimizer step of each phase. Nothing here knows about devices or processes."""
+"""How SRGAN is trained: one optimizer step of each phase. Nothing here knows about devices or processes.
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+A step takes its batch in one or several parts (gradient accumulation); the parts' mean gradient is applied once.
+A step whose gradient is not finite changes no weight. Under DDP the gradient is the same on every process, so
+all of them skip together without asking, and nothing is read back from the device.
+"""
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from srgan_dist.data.reader import Pair
+from srgan_dist.health import colour_drift, gradient_shares
 from srgan_dist.losses import AdversarialLoss, ContentLoss, PixelKind, Weights, pixel_loss
 
 Backward = Callable[[Tensor], None]
@@ -15,7 +22,7 @@ Terms = dict[str, Tensor]
 """Scalars by name: unweighted, detached, on the device. Nothing here waits for the GPU."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Player:
     """A network and its optimizer."""
 
@@ -24,6 +31,15 @@ class Player:
     raw: nn.Module
     """The network itself; the same object as `net` without DDP."""
     optimizer: torch.optim.Optimizer
+    """torch's own; a fused one leaves the weights alone where `found_inf` is set."""
+    apply: Callable[[], object]
+    """Takes the optimizer's step; Accelerate's knows about the fp16 scaler."""
+    unscale: Callable[[], None] = lambda: None
+    """Takes the fp16 scaler's factor out of the gradients."""
+    unsynced: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Inside, backward does not reduce over processes."""
+    max_norm: float = math.inf
+    """Gradients are scaled down to this norm."""
 
 
 @dataclass(frozen=True)
@@ -36,54 +52,103 @@ class Losses:
     weights: Weights
 
 
-def pretrain_step(generator: Player, pixel: PixelKind, batch: Pair, backward: Backward) -> Terms:
+def pretrain_step(generator: Player, pixel: PixelKind, parts: Sequence[Pair], backward: Backward) -> Terms:
     """Updates the generator on the pixel loss alone. Paper: SRGAN Sec. 3.2, the MSE-based SRResNet.
 
     Args:
-        batch: lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
+        parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
         backward: `Accelerator.backward`, or `Tensor.backward` in tests.
     """
-    loss = pixel_loss(pixel, generator.net(batch.lr), batch.hr)
-    _update(generator, loss, backward)
-    return {"pixel": loss.detach()}
+
+    def learn(batch: Pair) -> tuple[Tensor, Terms]:
+        sr = generator.net(batch.lr)
+        loss = pixel_loss(pixel, sr, batch.hr)
+        return loss, {"pixel": loss, "colour_drift": colour_drift(sr, batch.lr)}
+
+    return _update(generator, "generator", parts, learn, backward)
 
 
-def gan_step(generator: Player, discriminator: Player, losses: Losses, batch: Pair, backward: Backward) -> Terms:
+def gan_step(
+    generator: Player,
+    discriminator: Player,
+    losses: Losses,
+    parts: Sequence[Pair],
+    backward: Backward,
+    probe: bool = False,
+) -> Terms:
     """Updates the discriminator, then the generator, on one batch. Paper: SRGAN Eq. 2 and 3.
 
     Args:
-        batch: lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
+        parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
         backward: `Accelerator.backward`, or `Tensor.backward` in tests.
+        probe: also measure what each term contributes to the generator's gradient; costs a backward a term.
     """
-    weights = losses.weights
-    sr = generator.net(batch.lr)
+    w = losses.weights
+    # One forward serves both updates. For several parts it would need the memory that accumulation saves.
+    shared = generator.net(parts[0].lr) if len(parts) == 1 else None
 
-    judged = losses.adversarial.for_discriminator(discriminator.net, batch.hr, sr.detach())
-    _update(discriminator, judged.loss, backward)
+    def judge(batch: Pair) -> tuple[Tensor, Terms]:
+        with torch.no_grad():
+            sr = generator.raw(batch.lr) if shared is None else shared
+        judged = losses.adversarial.for_discriminator(discriminator.net, batch.hr, sr.detach())
+        return judged.loss, {"discriminator": judged.loss} | judged.signs()
 
-    with _frozen(discriminator.raw) as judge:  # it only scores here; its own gradients would be thrown away
+    def create(batch: Pair) -> tuple[Tensor, Terms]:
+        sr = generator.net(batch.lr) if shared is None else shared
         pixel = pixel_loss(losses.pixel, sr, batch.hr)
         content = losses.content(sr, batch.hr) if losses.content else torch.zeros_like(pixel)
-        adversarial = losses.adversarial.for_generator(judge, batch.hr, sr)
-        loss = weights.pixel * pixel + weights.content * content + weights.adversarial * adversarial
-        _update(generator, loss, backward)
+        adversarial = losses.adversarial.for_generator(discriminator.raw, batch.hr, sr)
+        weighted = {
+            "pixel": w.pixel * pixel,
+            "content": w.content * content,
+            "adversarial": w.adversarial * adversarial,
+        }
+        terms = {"pixel": pixel, "content": content, "adversarial": adversarial}
+        terms |= {"colour_drift": colour_drift(sr, batch.lr)} | (gradient_shares(weighted, sr) if probe else {})
+        return weighted["pixel"] + weighted["content"] + weighted["adversarial"], terms
 
-    terms = {"pixel": pixel, "content": content, "adversarial": adversarial, "discriminator": judged.loss}
-    terms |= {"real_logits": judged.real_logits, "fake_logits": judged.fake_logits}
-    return {name: term.detach() for name, term in terms.items()}
+    terms = _update(discriminator, "discriminator", parts, judge, backward)
+    with _frozen(discriminator.raw):  # it only scores here; its own gradients would be thrown away
+        return terms | _update(generator, "generator", parts, create, backward)
 
 
-def _update(player: Player, loss: Tensor, backward: Backward) -> None:
+def _update(
+    player: Player,
+    name: str,
+    parts: Sequence[Pair],
+    learn: Callable[[Pair], tuple[Tensor, Terms]],
+    backward: Backward,
+) -> Terms:
     player.optimizer.zero_grad(set_to_none=True)
-    backward(loss)
-    player.optimizer.step()
+    means: Terms = {}
+    for number, part in enumerate(parts):
+        with nullcontext() if number == len(parts) - 1 else player.unsynced():
+            loss, terms = learn(part)
+            backward(loss / len(parts))
+        for term, value in terms.items():
+            share = value.detach() / len(parts)
+            means[term] = means[term] + share if number else share
+    norm = _clip(player)
+    player.optimizer.found_inf = (~norm.isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
+    player.apply()
+    return means | {f"{name}_norm": norm}
+
+
+def _clip(player: Player) -> Tensor:
+    """The gradient's norm before it is scaled down to the player's limit."""
+    player.unscale()
+    weights = [p for p in player.raw.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
+    if player.max_norm < math.inf:
+        torch.nn.utils.clip_grads_with_norm_(weights, player.max_norm, norm)
+    return norm
 
 
 @contextmanager
-def _frozen(network: nn.Module) -> Generator[nn.Module]:
-    # The unwrapped network: DDP would broadcast and reduce for gradients that nobody wants.
+def _frozen(network: nn.Module) -> Generator[None]:
+    # The unwrapped network is used: DDP would reduce gradients that nobody wants.
     network.requires_grad_(False)
     try:
-        yield network
+        yield
     finally:
         network.requires_grad_(True)

@@ -2,26 +2,20 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
 from srgan_dist import checkpoint
 from srgan_dist.config import PhaseConfig, TrainConfig, check, flatten, to_dict
-from srgan_dist.data.reader import BatchStream, CropReader, ShardSet
-from srgan_dist.evaluate import (
-    INTERPOLATIONS,
-    Evaluation,
-    Method,
-    comparison,
-    interpolation,
-    judge,
-    model_methods,
-    shard_gallery,
-    write_results,
-)
-from srgan_dist.export import load_generator, save_generator
+from srgan_dist.consensus import Consensus, Skips, StopRequested
+from srgan_dist.data.reader import BatchStream, CropReader, Pair, ShardSet
+from srgan_dist.evaluate import Evaluation, judge_run
+from srgan_dist.export import save_generator
+from srgan_dist.health import verdicts
 from srgan_dist.meter import Meter
 from srgan_dist.players import Players, load_vgg_early
 from srgan_dist.processes import Ranks, start
@@ -38,22 +32,23 @@ def train(config: TrainConfig) -> Evaluation | None:
 
     Raises:
         ValueError: a configuration, data set or run directory that cannot be trained on, with the cure.
+        StopRequested: stopped on request, with a checkpoint; the same call goes on.
     """
     check(config)
-    accelerator = start(config.mixed_precision, config.expect_world_size)
+    accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
     shards, held_out = _open_shards(config)
     load_vgg_early(config)
     trainer = Trainer(config, accelerator, shards, held_out)
     try:
         trainer.resume()
-        trainer.run(config.pretrain, first=0)
-        trainer.run(config.adversarial, first=config.pretrain.steps)
+        for number, phase in enumerate(trainer.phases):
+            trainer.run(number, phase)
         evaluation = trainer.judge()
     except BaseException as error:
-        trainer.close("failed", repr(error))
+        trainer.close(error)
         raise
-    trainer.close("done")
+    trainer.close()
     return evaluation
 
 
@@ -76,108 +71,180 @@ class Trainer:
         self, config: TrainConfig, accelerator: Accelerator, shards: ShardSet, held_out: ShardSet | None
     ) -> None:
         self.config, self.accelerator, self.held_out = config, accelerator, held_out
+        self.phases = (config.pretrain, config.adversarial)
         self.reader = CropReader(shards, config.data.hr_crop, config.seed)
         self.first_process = accelerator.is_main_process
         self.run_dir = RunDir(config, writes=self.first_process)
+        self.consensus = Consensus(accelerator, config.run_dir, config.time_limit)
         self.players = Players(config, accelerator)
         self.validation = Validation(config.validation, held_out, accelerator) if held_out else None
-        self.meter = Meter(accelerator)
+        self.meter, self.skips = Meter(accelerator), Skips(accelerator.device)
         self.degradation = shards.manifests[0].degradation
-        self.global_batch = config.data.batch * accelerator.num_processes
-        self.step = 0
-        self.best: list[float] = []
-        """PSNR-Y and step of the phase's best validation, once there was one."""
-        params = flatten(to_dict(config)) | {"data.manifests": shards.hashes, "global_batch": self.global_batch}
+        self.crops_per_step = config.data.batch * config.accumulate * accelerator.num_processes
+        self.step, self.phase, self.phase_start, self.phase_over = 0, -1, 0, True
+        self.best, self.stale = (float("-inf"), 0), 0
+        """PSNR-Y and step of the phase's best validation; how many validations ago that was."""
+        self.verdicts: set[str] = set()
+        params = flatten(to_dict(config)) | {"data.manifests": shards.hashes, "crops_per_step": self.crops_per_step}
         tracking = replace(config.tracking, enabled=config.tracking.enabled and self.first_process)
         self.tracker = Tracker(tracking, self.run_dir.path, params)
-        self._say_hello(shards)
 
-    def run(self, phase: PhaseConfig, first: int) -> None:
+    def run(self, number: int, phase: PhaseConfig) -> None:
         """Trains one phase to its end, from wherever the run stands."""
-        last = first + phase.steps
-        if self.step >= last:
+        if number < self.phase or not phase.steps:
             return
-        if self.step == first:
-            self._enter(phase)
+        if number > self.phase:
+            self._enter(number)
+        last = self.phase_start + phase.steps
         batches, progress = self._batches(), Progress(phase.label, self.step, last, visible=self.first_process)
         try:
-            while self.step < last:
-                asked = time.perf_counter()
-                batch = next(batches)
-                waited = time.perf_counter() - asked
-                self.players.set_learning_rate(phase.schedule.at(self.step - first, phase.steps))
-                self.meter.add(self.players.update(batch), waited)
-                self.step += 1
+            while not self.phase_over:
+                self._train_step(batches, phase)
                 progress.advance()
-                if self._due(self.config.log_every, last):
-                    progress.show(self._log_terms())
-                if self._due(self.config.validation.every, last):
-                    self._validate()
-                if self._due(self.config.checkpoint.every, last):
-                    self._save()
+                self.phase_over = self.step == last
+                self._look_around(progress)
         finally:
             batches.close()
             progress.close()
         self._export(phase)
 
-    def _enter(self, phase: PhaseConfig) -> None:
-        self.best = []
-        if phase is self.config.adversarial:
+    def _enter(self, number: int) -> None:
+        self.phase, self.phase_start, self.phase_over = number, self.step, False
+        self.best, self.stale = (float("-inf"), 0), 0
+        if number == 1:
             self.players.start_adversarial()
 
     def _batches(self) -> BatchStream:
-        batch, rank = self.config.data.batch, self.accelerator.process_index
-        start = self.step * self.global_batch + rank * batch  # the data's whole state is this number
-        return BatchStream(self.reader, batch, start, self.global_batch, self.accelerator.device)
+        batch = self.crops_per_step // (self.config.accumulate * self.accelerator.num_processes)
+        return BatchStream(self.reader, batch, self._starts(batch), self.accelerator.device)
 
-    def _due(self, every: int, last: int) -> bool:
-        return self.step % every == 0 or self.step == last
+    def _starts(self, batch: int) -> Iterator[int]:
+        """Where this process's batches start: the data's whole state is the number of the step."""
+        parts, step = self.config.accumulate, self.step
+        while True:
+            for part in range(parts):
+                yield step * self.crops_per_step + (self.accelerator.process_index * parts + part) * batch
+            step += 1
+
+    def _train_step(self, batches: BatchStream, phase: PhaseConfig) -> None:
+        asked = time.perf_counter()
+        parts: list[Pair] = [next(batches) for _ in range(self.config.accumulate)]
+        waited = time.perf_counter() - asked
+        rate = phase.schedule.at(self.step - self.phase_start, phase.steps)
+        terms, skipped = self.players.update(parts, rate, probe=(self.step + 1) % self.config.probe_every == 0)
+        self.meter.add(terms, skipped, waited)
+        self.skips.add(terms, skipped, self.step)
+        self.step += 1
+
+    def _look_around(self, progress: Progress) -> None:
+        """After a step: log, validate, save, stop, each when it is time."""
+        config = self.config
+        if self._due(config.log_every):
+            progress.show(self._log_terms())
+        improved = self._due(config.validation.every) and self._validate()
+        request = self._decide() if self.consensus.due(self.step) or self.phase_over else ""
+        if improved or request or self._due(config.checkpoint.every):
+            self._save()
+        if request:
+            raise StopRequested(request)
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.phase_over
 
     def _log_terms(self) -> dict[str, float]:
-        terms = self.meter.read(self.global_batch)
-        self._record({f"train/{name}": value for name, value in terms.items()})
+        terms = self.meter.read(self.crops_per_step)
+        found = verdicts(terms)
+        for verdict in found:
+            if verdict.name not in self.verdicts:  # said when it begins, not at every line
+                log.warning("step %d  %s", self.step, verdict.message)
+        self.verdicts = {v.name for v in found}
+        numbers = {f"train/{name}": value for name, value in terms.items()}
+        self._record(numbers | {f"health/{name.replace(' ', '_')}": 1.0 for name in self.verdicts})
         return terms
 
-    def _validate(self) -> None:
+    def _validate(self) -> bool:
+        """Looks at the held-out crops; whether they are the phase's best so far, which is kept."""
         if not self.validation:
-            return
+            return False
         quality, pictures = self.validation(self.players.ema.module)
         bicubic = self.validation.bicubic
         log.info("step %d  held out: %.2f dB, SSIM %.4f (bicubic %.2f dB)", self.step, *quality, bicubic.psnr_y)
         self._record({"valid/psnr_y": quality.psnr_y, "valid/ssim_y": quality.ssim_y, "valid/bicubic": bicubic.psnr_y})
         for crop, picture in zip(self.validation.crops, pictures, strict=True):
             self.tracker.image(crop.name, picture, self.step)
-        if not self.best or quality.psnr_y > self.best[0]:
-            self.best = [quality.psnr_y, self.step]
-            self._save()
+        improved = quality.psnr_y > self.best[0]
+        self.best = (quality.psnr_y, self.step) if improved else self.best
+        self.stale = 0 if improved else self.stale + 1
+        if self.stale and self.stale == self.config.validation.patience:
+            log.info("step %d  no better for %d validations: the phase ends early", self.step, self.stale)
+            self.phase_over = True
+        return improved
 
     def _record(self, numbers: dict[str, float]) -> None:
         self.run_dir.append_metrics(self.step, numbers)
         self.tracker.metrics(self.step, numbers)
 
+    def _decide(self) -> str:
+        """Why to stop, if somebody asked; all processes get the same answer.
+
+        Raises:
+            ValueError: too many steps in a row had no finite gradient.
+        """
+        decision = self.consensus.decide(self.step, self.skips)
+        if decision.new_skips:
+            log.warning("step %d  %d step(s) skipped: gradients not finite", self.step, decision.new_skips)
+        if decision.skipped_in_row >= self.config.max_skips:
+            raise ValueError(
+                f"{decision.skipped_in_row} steps in a row had no finite gradient, up to step {self.step}; the last "
+                f"good checkpoint is in {self.run_dir.checkpoints}. {self._culprits()} Lower the learning rate, set "
+                "--clip-norm, or look at these pictures."
+            )
+        return decision.stop
+
+    def _culprits(self) -> str:
+        """Which crops the last bad step of each process was made of."""
+        batch = self.crops_per_step // self.accelerator.num_processes
+        step = self.skips.read()[2]
+        first = None if step is None else step * self.crops_per_step + self.accelerator.process_index * batch
+        found = Ranks(self.accelerator).gather([] if first is None else [self.reader.describe(first, batch)])
+        return " ".join(found) or "The losses were finite everywhere; only gradients overflowed."
+
     def _save(self) -> None:
+        state = self._state()
         if self.first_process:
-            best = int(self.best[1]) if self.best else None
-            checkpoint.save(self.run_dir.checkpoints, self.step, self._state(), self.config.checkpoint.keep, best)
+            best = self.best[1] or None
+            checkpoint.save(self.run_dir.checkpoints, self.step, state, self.config.checkpoint.keep, best)
             self.run_dir.status("running", self.step)
         self.accelerator.wait_for_everyone()
 
-    def _state(self) -> dict[str, object]:
-        meter = self.meter.state_dict()
-        return {"step": self.step, "best": self.best, "meter": meter, "players": self.players.state_dict()}
+    def _state(self) -> dict[str, Any]:
+        names = ("step", "phase", "phase_start", "phase_over", "best", "stale", "crops_per_step")
+        own = {name: getattr(self, name) for name in names}
+        return own | {"meter": self.meter.state_dict(), "players": self.players.state_dict()}
 
     def resume(self) -> None:
-        """Takes up the newest whole checkpoint, if there is one."""
+        """Takes up the newest whole checkpoint, if there is one, with the crops per step that it was made with."""
         state = checkpoint.load_latest(self.run_dir.checkpoints)
-        if state is None:
-            self.run_dir.truncate_metrics(0)
-        else:
-            self.step, self.best = state["step"], state["best"]
+        if state is not None:
+            self._keep_crops_per_step(state["crops_per_step"])
+            for name in ("step", "phase", "phase_start", "phase_over", "stale"):
+                setattr(self, name, state[name])
+            self.best = (state["best"][0], state["best"][1])
             self.players.load_state_dict(state["players"])
             self.meter.load_state_dict(state["meter"])
-            self.run_dir.truncate_metrics(self.step)
             log.info("resuming %s at step %d", self.run_dir.path, self.step)
+        self.run_dir.truncate_metrics(self.step)
         self.run_dir.status("running", self.step)
+        self._say_hello()
+
+    def _keep_crops_per_step(self, crops: int) -> None:
+        parts = self.accelerator.num_processes * self.config.accumulate
+        if crops % parts:
+            raise ValueError(
+                f"the run takes {crops} crops per step, which {parts} parts (processes x accumulate) cannot share "
+                f"evenly; resume it with a number of processes that divides {crops}"
+            )
+        self.crops_per_step = crops
 
     def _export(self, phase: PhaseConfig) -> None:
         if self.first_process:
@@ -191,35 +258,31 @@ class Trainer:
         """Every phase's result beside interpolation, on the held-out pictures; written to the run directory."""
         if not self.held_out:
             return None
-        methods = self._methods()
-        gallery = shard_gallery(self.held_out, Path(self.config.data.shards[0]).name)
-        evaluation = judge(gallery, methods, Ranks(self.accelerator), bar)
-        if self.first_process:
-            shown = {name: method for name, method in methods.items() if name != "nearest"}
-            write_results(evaluation, comparison(gallery, shown), self.run_dir.path)
-            for name in ("evaluation.json", "comparison.png"):
-                self.tracker.artifact(self.run_dir.path / name)
-            finals = {f"final/{n}": q.psnr_y for n, q in evaluation.means().items()}
-            self.tracker.metrics(self.step, finals)
+        files = tuple(self.run_dir.model(p.label) for p in self.phases if p.steps)
+        name = Path(self.config.data.shards[0]).name
+        device, ranks = str(self.accelerator.device), Ranks(self.accelerator)
+        evaluation = judge_run(files, self.held_out, name, ranks, bar, device, self.run_dir.path)
+        for file in ("evaluation.json", "comparison.png"):
+            self.tracker.artifact(self.run_dir.path / file)
+        self.tracker.metrics(self.step, {f"final/{n}": q.psnr_y for n, q in evaluation.means().items()})
         return evaluation
 
-    def _methods(self) -> dict[str, Method]:
-        phases = [p for p in (self.config.pretrain, self.config.adversarial) if p.steps]
-        files = tuple(self.run_dir.model(p.label) for p in phases)
-        models = model_methods([load_generator(f) for f in files], files, str(self.accelerator.device))
-        return {name: interpolation(name, self.config.scale) for name in INTERPOLATIONS} | models
-
-    def close(self, outcome: str, reason: str = "") -> None:
+    def close(self, error: BaseException | None = None) -> None:
         """Says how the run ended, in `status.json` and MLflow."""
-        self.run_dir.status("done" if outcome == "done" else "failed", self.step, reason)
-        self.tracker.close("FINISHED" if outcome == "done" else "FAILED")
-        if outcome == "done":
-            self.accelerator.end_training()
+        if error is None:
+            self.run_dir.status("done", self.step)
+            self.tracker.close("FINISHED")
+        elif isinstance(error, StopRequested):
+            self.run_dir.status("preempted", self.step, str(error))
+            self.tracker.close("KILLED")
+        else:
+            self.run_dir.fail(self.step, f"process {self.accelerator.process_index}: {error!r}")
+            self.tracker.close("FAILED")
 
-    def _say_hello(self, shards: ShardSet) -> None:
-        a, batch = self.accelerator, self.config.data.batch
-        log.info("%s: %d training pictures at x%d", self.run_dir.path, len(shards), shards.scale)
+    def _say_hello(self) -> None:
+        a, crops = self.accelerator, self.crops_per_step
+        batch = crops // (a.num_processes * self.config.accumulate)
         log.info(
-            "%d process(es) on %s, precision %s, batch %d x %d = %d crops per step",
-            a.num_processes, a.device.type, a.mixed_precision, a.num_processes, batch, self.global_batch,
+            "%s: %s, precision %s; %d crops per step = %d process(es) x batch %d x accumulate %d",
+            self.run_dir.path, a.device.type, a.mixed_precision, crops, a.num_processes, batch, self.config.accumulate,
         )  # fmt: skip

@@ -79,6 +79,6 @@ def launch(tmp_path: Path) -> Launch:
 
 TINY = (
     "--data.hr-crop=32", "--data.batch=2", "--generator.blocks=1", "--generator.channels=8",
-    "--discriminator.channels=4", "--discriminator.dense=8", "--log-every=2", "--validation.side=48",
+    "--discriminator.channels=4", "--discriminator.dense=8", "--log-every=2", "--validation.side=48", "--threads=1",
 )  # fmt: skip
 """Flags that make any preset take milliseconds a step."""

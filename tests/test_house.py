@@ -9,11 +9,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "srgan_dist"
 
 LAYERS = [
-    {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"},
+    {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
+    | {"health", "statistics"},
     {"steps", "data", "inference"},
     {"config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
-    | {"processes", "players", "meter", "validation"},
+    | {"processes", "players", "meter", "validation", "consensus"},
     {"trainer", "evaluate", "upscale", "compare"},
     {"cli", "__main__"},
 ]  # fmt: skip
@@ -23,7 +24,7 @@ HOMES = {
     "cattrs": {"config"},
     "mlflow": {"tracking"},
     "webdataset": {"data"},
-    "accelerate": {"processes", "players", "meter", "validation", "trainer"},
+    "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer"},
 }
 
 

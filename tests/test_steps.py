@@ -1,15 +1,18 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from srgan_dist.data.reader import Pair
-from srgan_dist.losses import ContentLoss, VanillaGAN, Weights
+from srgan_dist.losses import ContentLoss, VanillaGAN, Weights, pixel_loss
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.steps import Losses, Player, gan_step, pretrain_step
 
 
 def player(network: nn.Module, learning_rate: float) -> Player:
-    return Player(network, network, torch.optim.SGD(network.parameters(), lr=learning_rate))
+    optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate, fused=True)
+    return Player(net=network, raw=network, optimizer=optimizer, apply=optimizer.step)
 
 
 def players(g_learning_rate: float, d_learning_rate: float) -> tuple[Player, Player]:
@@ -37,9 +40,9 @@ def flat(network: nn.Module) -> Tensor:
 def test_pretraining_moves_the_generator_downhill():
     g, _ = players(0.1, 0.0)
 
-    first = pretrain_step(g, "mse", batch(), torch.Tensor.backward)["pixel"]
+    first = pretrain_step(g, "mse", [batch()], torch.Tensor.backward)["pixel"]
     for _ in range(20):
-        last = pretrain_step(g, "mse", batch(), torch.Tensor.backward)["pixel"]
+        last = pretrain_step(g, "mse", [batch()], torch.Tensor.backward)["pixel"]
 
     assert last < first
 
@@ -48,7 +51,7 @@ def test_generator_update_leaves_the_discriminator_alone():
     g, d = players(g_learning_rate=0.1, d_learning_rate=0.0)
     before = flat(d.net)
 
-    gan_step(g, d, losses(), batch(), torch.Tensor.backward)
+    gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
 
     assert torch.equal(flat(d.net), before)
     assert all(p.requires_grad for p in d.net.parameters())
@@ -58,7 +61,7 @@ def test_discriminator_update_leaves_the_generator_alone():
     g, d = players(g_learning_rate=0.0, d_learning_rate=0.1)
     g_before, d_before = flat(g.net), flat(d.net)
 
-    gan_step(g, d, losses(), batch(), torch.Tensor.backward)
+    gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
 
     assert torch.equal(flat(g.net), g_before)
     assert not torch.equal(flat(d.net), d_before)
@@ -71,7 +74,7 @@ def test_every_term_moves_the_generator_and_only_the_generator(term: str):
     terms = losses(**(nothing | {term: 1.0}))
     before, vgg, judge = flat(g.net), flat(terms.content), flat(d.net)
 
-    gan_step(g, d, terms, batch(), torch.Tensor.backward)
+    gan_step(g, d, terms, [batch()], torch.Tensor.backward)
 
     assert not torch.equal(flat(g.net), before)
     assert torch.equal(flat(terms.content), vgg)
@@ -82,7 +85,7 @@ def test_without_any_weight_the_generator_stays():
     g, d = players(g_learning_rate=0.1, d_learning_rate=0.1)
     before = flat(g.net)
 
-    gan_step(g, d, losses(pixel=0.0, content=0.0, adversarial=0.0), batch(), torch.Tensor.backward)
+    gan_step(g, d, losses(pixel=0.0, content=0.0, adversarial=0.0), [batch()], torch.Tensor.backward)
 
     assert torch.equal(flat(g.net), before)
 
@@ -91,8 +94,8 @@ def test_the_discriminator_does_not_learn_from_the_generators_step():
     g, d = players(g_learning_rate=0.1, d_learning_rate=0.1)
     alone_g, alone_d = players(g_learning_rate=0.0, d_learning_rate=0.1)
 
-    gan_step(g, d, losses(adversarial=10.0), batch(), torch.Tensor.backward)
-    gan_step(alone_g, alone_d, losses(pixel=0.0, content=0.0, adversarial=0.0), batch(), torch.Tensor.backward)
+    gan_step(g, d, losses(adversarial=10.0), [batch()], torch.Tensor.backward)
+    gan_step(alone_g, alone_d, losses(pixel=0.0, content=0.0, adversarial=0.0), [batch()], torch.Tensor.backward)
 
     assert torch.equal(flat(d.net), flat(alone_d.net))
 
@@ -100,8 +103,85 @@ def test_the_discriminator_does_not_learn_from_the_generators_step():
 def test_terms_are_unweighted_and_detached():
     g, d = players(0.0, 0.0)
 
-    terms = gan_step(g, d, losses(pixel=0.0), batch(), torch.Tensor.backward)
+    terms = gan_step(g, d, losses(pixel=0.0), [batch()], torch.Tensor.backward)
 
     assert terms["pixel"] > 0
     assert not any(t.requires_grad for t in terms.values())
-    assert set(terms) == {"pixel", "content", "adversarial", "discriminator", "real_logits", "fake_logits"}
+    assert terms["pixel"] == pixel_loss("mse", g.net(batch().lr), batch().hr)
+
+
+def bare_players(d_learning_rate: float) -> tuple[Player, Player]:
+    """Without BatchNorm, in double precision: parts of a batch are then exactly a batch."""
+    torch.manual_seed(0)
+    generator = SRResNetConfig(blocks=1, channels=4, batch_norm=False).build(2).double()
+    discriminator = VGGDiscriminatorConfig(channels=2, dense=4, batch_norm=False).build(32).double()
+    return player(generator, 0.1), player(discriminator, d_learning_rate)
+
+
+def halves(whole: Pair) -> list[Pair]:
+    return [Pair(whole.lr[i : i + 1], whole.hr[i : i + 1]) for i in range(2)]
+
+
+def test_parts_of_a_batch_give_the_step_of_the_batch():
+    whole = Pair(*(t.double() for t in batch()))
+    features = ContentLoss(nn.Conv2d(3, 4, 3).double().requires_grad_(False))
+    terms = Losses("mse", features, VanillaGAN(), Weights(pixel=1.0, adversarial=0.1))
+    at_once, in_parts = bare_players(0.1), bare_players(0.1)
+
+    for _ in range(3):
+        gan_step(*at_once, terms, [whole], torch.Tensor.backward)
+        gan_step(*in_parts, terms, halves(whole), torch.Tensor.backward)
+
+    for one, other in zip(at_once, in_parts, strict=True):
+        torch.testing.assert_close(flat(one.net), flat(other.net), rtol=0, atol=1e-7)  # losses are float32
+
+
+def fused(network: nn.Module, max_norm: float = float("inf")) -> Player:
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1, fused=True)
+    return Player(net=network, raw=network, optimizer=optimizer, apply=optimizer.step, max_norm=max_norm)
+
+
+def test_a_step_without_a_finite_gradient_changes_no_weight():
+    g, d = (fused(p.net) for p in players(0, 0))
+    g_before, d_before = flat(g.net), flat(d.net)
+    bad = Pair(batch().lr, batch().hr * float("nan"))
+
+    terms = gan_step(g, d, losses(), [bad], torch.Tensor.backward)
+
+    assert not terms["generator_norm"].isfinite()
+    assert torch.equal(flat(g.net), g_before)
+    assert torch.equal(flat(d.net), d_before)
+
+
+def test_the_step_after_a_skipped_one_is_as_if_nothing_had_been():
+    g, untouched = (fused(players(0, 0)[0].net) for _ in range(2))
+    bad = Pair(batch().lr, batch().hr * float("nan"))
+
+    for parts in ([batch()], [bad], [batch()]):
+        pretrain_step(g, "mse", parts, torch.Tensor.backward)
+    for _ in range(2):
+        pretrain_step(untouched, "mse", [batch()], torch.Tensor.backward)
+
+    assert torch.equal(flat(g.net), flat(untouched.net))
+
+
+def test_gradients_are_scaled_down_to_the_limit():
+    free, limited = players(0.1, 0)[0], players(0.1, 0)[0]
+    before = flat(free.net)
+
+    norm = float(pretrain_step(free, "mse", [batch()], torch.Tensor.backward)["generator_norm"])
+    pretrain_step(replace(limited, max_norm=norm / 2), "mse", [batch()], torch.Tensor.backward)
+
+    torch.testing.assert_close((flat(limited.net) - before) * 2, flat(free.net) - before, rtol=1e-3, atol=1e-6)
+
+
+def test_the_probe_measures_and_changes_nothing():
+    plain, probed = players(0.1, 0.1), players(0.1, 0.1)
+
+    gan_step(*plain, losses(pixel=1.0), [batch()], torch.Tensor.backward)
+    terms = gan_step(*probed, losses(pixel=1.0), [batch()], torch.Tensor.backward, probe=True)
+
+    shares = [terms[f"share_{name}"] for name in ("pixel", "content", "adversarial")]
+    assert sum(shares) == pytest.approx(1)
+    assert all(s > 0 for s in shares)
+    assert torch.equal(flat(plain[0].net), flat(probed[0].net))

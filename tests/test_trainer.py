@@ -54,7 +54,7 @@ def test_the_same_command_on_two_processes_trains_one_run(launch: Launch, shards
     ran = launch("quickstart", "--data.shards", str(shards), *TINY, *STEPS, "--tracking.enabled=False", processes=2)
 
     assert ran.returncode == 0, ran.stderr
-    assert "2 x 2 = 4 crops per step" in ran.stderr
+    assert "4 crops per step = 2 process(es) x batch 2 x accumulate 1" in ran.stderr
     assert ran.stdout.count("| SRGAN |") == 1
     assert ran.stderr.count("step 6/8") == 1
     assert status(tmp_path / "runs" / "quickstart")["state"] == "done"

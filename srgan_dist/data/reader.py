@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -148,6 +148,12 @@ class CropReader:
         batch.orientation.numpy()[:] = crops.orientation
         self._cut(crops, batch.lr.numpy(), batch.hr.numpy())
 
+    def describe(self, first: int, count: int) -> str:
+        """The crops `first`, `first + 1`, ... and the images they come from, for messages."""
+        crops = self.plan(np.arange(first, first + count, dtype=np.uint64))
+        images = ", ".join(dict.fromkeys(self._shards.keys[i] for i in crops.image.tolist()))
+        return f"Crops {first} to {first + count - 1} come from {images}."
+
     def _cut(self, crops: Crops, lr: Pixels, hr: Pixels) -> None:
         s, c, shards = self._scale, self._lr_crop, self._shards
         for j, (image, y, x) in enumerate(zip(crops.image.tolist(), crops.y.tolist(), crops.x.tolist(), strict=True)):
@@ -175,27 +181,27 @@ def _floats(images: Tensor) -> Tensor:
 
 
 class BatchStream:
-    """Batches `first`, `first + stride`, ... on the device, read ahead by one thread.
+    """Batches on the device, read ahead by one thread.
 
     Args:
-        first: index of the first crop of the first batch.
-        stride: how far the index moves from one batch to the next: the crops of all processes together.
+        starts: the index of the first crop of each batch, without end.
     """
 
-    def __init__(self, reader: CropReader, batch: int, first: int, stride: int, device: torch.device) -> None:
-        self._reader, self._batch, self._stride, self._device = reader, batch, stride, device
+    def __init__(self, reader: CropReader, batch: int, starts: Iterable[int], device: torch.device) -> None:
+        self._reader, self._batch, self._device = reader, batch, device
         self._ready: queue.Queue[RawBatch | BaseException] = queue.Queue(maxsize=2)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, args=(first,), name="crops", daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(starts,), name="crops", daemon=True)
         self._thread.start()
 
-    def _read(self, first: int) -> None:
+    def _read(self, starts: Iterable[int]) -> None:
         try:
-            while not self._stop.is_set():
+            for first in starts:
                 raw = self._reader.empty(self._batch, pinned=self._device.type == "cuda")
                 self._reader.fill(raw, first)
                 self._put(raw)
-                first += self._stride
+                if self._stop.is_set():
+                    return
         except BaseException as error:  # handed to the training thread, which raises it
             self._put(error)
 
