@@ -65,10 +65,14 @@ class Consensus:
         self._deadline = time.monotonic() + time_limit * 60 if time_limit else None
         self._signal, self._skipped = 0, 0
         self._next, self._checked = 0, (0, time.monotonic())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._remember)
+        self._handlers = {n: signal.signal(n, self._remember) for n in (signal.SIGTERM, signal.SIGINT)}
         if accelerator.is_main_process:
             self._stop_file.unlink(missing_ok=True)  # left over from the stop before
+
+    def close(self) -> None:
+        """Gives the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _remember(self, number: int, _: FrameType | None) -> None:
         if self._signal == signal.SIGINT == number:

@@ -124,7 +124,8 @@ def _update(
     for number, part in enumerate(parts):
         with nullcontext() if number == len(parts) - 1 else player.unsynced():
             loss, terms = learn(part)
-            backward(loss / len(parts))
+            # The factor is 1, or NaN where the loss is not finite: some derivatives, L1's say, would hide that.
+            backward(loss / len(parts) * (1 + 0 * loss.detach()))
         for term, value in terms.items():
             share = value.detach() / len(parts)
             means[term] = means[term] + share if number else share

@@ -269,6 +269,7 @@ class Trainer:
 
     def close(self, error: BaseException | None = None) -> None:
         """Says how the run ended, in `status.json` and MLflow."""
+        self.consensus.close()
         if error is None:
             self.run_dir.status("done", self.step)
             self.tracker.close("FINISHED")

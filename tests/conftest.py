@@ -60,19 +60,26 @@ def shared() -> Path:
     return SHARED
 
 
+def command(*args: str, processes: int = 1, flags: tuple[str, ...] = (), script: Path = ROOT / "train.py") -> list[str]:
+    """`accelerate launch train.py ...`, as the README has it."""
+    many = ("--multi_gpu", "--num_processes", str(processes)) if processes > 1 else ()
+    config = ("--config_file", str(ROOT / "accelerate_config.yaml"))
+    return [sys.executable, "-m", "accelerate.commands.launch", *config, *many, *flags, str(script), *args]
+
+
+def environment() -> dict[str, str]:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    env.pop("MLFLOW_TRACKING_URI", None)
+    return env
+
+
 @pytest.fixture
 def launch(tmp_path: Path) -> Launch:
     """Runs `accelerate launch train.py ...` as a user does, in an empty working directory."""
 
-    def run(*args: str, processes: int = 1, flags: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
-        many = ("--multi_gpu", "--num_processes", str(processes)) if processes > 1 else ()
-        config = ("--config_file", str(ROOT / "accelerate_config.yaml"))
-        command = [sys.executable, "-m", "accelerate.commands.launch", *config, *many, *flags, str(ROOT / "train.py")]
-        env = os.environ | {"PYTHONPATH": str(ROOT)}
-        env.pop("MLFLOW_TRACKING_URI", None)
-        return subprocess.run(
-            [*command, *args], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False
-        )
+    def run(*args: str, **how: object) -> "subprocess.CompletedProcess[str]":
+        whole, env = command(*args, **how), environment()
+        return subprocess.run(whole, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
 
     return run
 

@@ -1,0 +1,30 @@
+"""train.py, in which process 1 alone meets a disaster at its tenth batch: `nan`, `error` or `data`."""
+
+import os
+import sys
+
+import torch
+
+from srgan_dist.cli import train_main
+from srgan_dist.data import reader
+
+disaster = os.environ["DISASTER"]
+calls = 0
+to_device = reader.to_device
+
+
+def spoilt(raw: reader.RawBatch, device: torch.device) -> reader.Pair:
+    global calls
+    calls += 1
+    pair = to_device(raw, device)
+    if os.environ.get("RANK") != "1" or calls < 10:
+        return pair
+    if disaster == "nan":
+        return reader.Pair(pair.lr, pair.hr * float("nan"))
+    if disaster == "data":
+        raise ValueError("train-000000.tar, sample picture: cannot be read")
+    raise RuntimeError("out of luck")
+
+
+reader.to_device = spoilt
+sys.exit(train_main())
