@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# One training run on several machines: the same line on each, with its own --rank.
+#
+#   launch/multinode.sh --nodes 2 --rank 0 --ip 10.0.0.1 --gpus 8 srgan-x4 [flags of train.py]
+#
+# --gpus counts processes per machine (on CPUs too). --port defaults to 29500. Every machine needs the repository,
+# the shards (--data.shards) and, to resume after a stop, the same run directory on a file system that all can see.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+nodes="" rank="" ip="" gpus="" port=29500
+while [[ "${1:-}" == --nodes || "${1:-}" == --rank || "${1:-}" == --ip || "${1:-}" == --gpus || "${1:-}" == --port ]]; do
+    name="${1#--}"
+    printf -v "$name" %s "${2:?$1 needs a value}"
+    shift 2
+done
+for name in nodes rank ip gpus; do
+    [[ -n "${!name}" ]] || { echo "error: --$name is missing; see the top of $0" >&2; exit 2; }
+done
+[[ $# -gt 0 ]] || { echo "error: name a preset, as for train.py" >&2; exit 2; }
+
+exec accelerate launch --config_file accelerate_config.yaml --multi_gpu \
+    --num_machines "$nodes" --num_processes "$((nodes * gpus))" --machine_rank "$rank" \
+    --main_process_ip "$ip" --main_process_port "$port" \
+    train.py "$@" --expect-world-size "$((nodes * gpus))"
