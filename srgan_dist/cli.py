@@ -38,9 +38,12 @@ def main(args: Sequence[str] | None = None) -> int:
 def train_main(args: Sequence[str] | None = None) -> int:
     """`train.py PRESET [flags]`; returns the exit code."""
     args = list(sys.argv[1:] if args is None else args)
-    usage = "usage: accelerate launch train.py PRESET [flags]   or   --config FILE [flags] instead of PRESET"
+    hint = (
+        "PRESET --help shows every flag with the preset's values; --dry-run tries a few steps and estimates the rest."
+    )
+    usage = "usage: accelerate launch train.py PRESET [--dry-run] [flags]   (or --config FILE instead of PRESET)"
     if not args or args[0] in ("-h", "--help"):
-        return _list(usage, "presets", SUMMARIES, "train.py PRESET --help shows every flag with the preset's values.")
+        return _list(usage, "presets", SUMMARIES, hint)
     if args[0] != "--config" and args[0] not in SUMMARIES:
         return _unknown("preset", args[0], SUMMARIES)
     return guarded(lambda: _train(args))
@@ -79,13 +82,20 @@ def _train(args: list[str]) -> int:
         default, prog, rest = read_config(Path(args[1])), "train.py", args[2:]
     else:
         default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]
-    config: TrainConfig = parse(TrainConfig, rest, prog, default)
+    rehearsal = "--dry-run" in rest
+    rest = [word for word in rest if word != "--dry-run"]
+    config: TrainConfig = parse(TrainConfig, rest, f"{prog} [--dry-run]", default)
     from srgan_dist.consensus import StopRequested
     from srgan_dist.processes import leave
+    from srgan_dist.rehearsal import rehearse
     from srgan_dist.trainer import train
 
     first = os.environ.get("RANK", "0") == "0"
     try:
+        if rehearsal:
+            said = rehearse(config)
+            sys.stdout.write(said if first else "")
+            return leave(0)
         evaluation = train(config)
     except StopRequested as request:
         if first:

@@ -1,6 +1,7 @@
 """What a training run is made of, on the command line and in `config.json`. The only home of tyro and cattrs."""
 
 import difflib
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -293,3 +294,8 @@ def _suggest(args: Sequence[str], names: list[str]) -> None:
     for arg in (a.removeprefix("--").split("=")[0] for a in args if a.startswith("--")):
         if arg not in known and (close := difflib.get_close_matches(arg, leaves, n=1)):
             sys.stderr.write(f"error: --{arg}: did you mean --{leaves[close[0]]}?\n")
+
+
+def dump(config: TrainConfig) -> str:
+    """The resolved configuration as indented JSON."""
+    return json.dumps(to_dict(config), indent=2)

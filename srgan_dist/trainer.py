@@ -34,12 +34,7 @@ def train(config: TrainConfig) -> Evaluation | None:
         ValueError: a configuration, data set or run directory that cannot be trained on, with the cure.
         StopRequested: stopped on request, with a checkpoint; the same call goes on.
     """
-    check(config)
-    accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
-    start_logging(accelerator.is_main_process)
-    shards, held_out = _open_shards(config)
-    load_vgg_early(config)
-    trainer = Trainer(config, accelerator, shards, held_out)
+    trainer = prepare(config)
     try:
         trainer.resume()
         for number, phase in enumerate(trainer.phases):
@@ -50,6 +45,20 @@ def train(config: TrainConfig) -> Evaluation | None:
         raise
     trainer.close()
     return evaluation
+
+
+def prepare(config: TrainConfig) -> "Trainer":
+    """Everything that a run needs, checked and built, nothing trained.
+
+    Raises:
+        ValueError: see `train`.
+    """
+    check(config)
+    accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
+    start_logging(accelerator.is_main_process)
+    shards, held_out = _open_shards(config)
+    load_vgg_early(config)
+    return Trainer(config, accelerator, shards, held_out)
 
 
 def _open_shards(config: TrainConfig) -> tuple[ShardSet, ShardSet | None]:

@@ -15,7 +15,7 @@ LAYERS = [
     {"config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
     | {"processes", "players", "meter", "validation", "consensus"},
-    {"trainer", "evaluate", "upscale", "compare"},
+    {"trainer", "rehearsal", "evaluate", "upscale", "compare"},
     {"cli", "__main__"},
 ]  # fmt: skip
 
@@ -24,7 +24,7 @@ HOMES = {
     "cattrs": {"config"},
     "mlflow": {"tracking"},
     "webdataset": {"data"},
-    "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer"},
+    "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer", "rehearsal"},
 }
 
 

@@ -1,0 +1,109 @@
+"""`--dry-run`: a few real steps, an evaluation, a save and a resume, and what the whole run would take."""
+
+import json
+import resource
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from srgan_dist.config import PhaseConfig, TrainConfig, dump
+from srgan_dist.trainer import Trainer, prepare
+
+_STEPS = 3
+"""The first step of a phase pays for allocation and tuning; the last one is what is measured."""
+
+
+def rehearse(config: TrainConfig) -> str:
+    """Runs the short version of `config` in a temporary directory and says what the long one would take.
+
+    Raises:
+        ValueError: whatever would stop the real run: data, weights, processes.
+        RuntimeError: a resumed run does not stand where it was saved.
+    """
+    with _shared_folder() as folder:
+        short = _shortened(config, folder / "run")
+        trainer = prepare(short)
+        try:
+            trainer.resume()
+            for number, phase in enumerate(trainer.phases):
+                trainer.run(number, phase)
+        except BaseException as error:
+            trainer.close(error)
+            raise
+        trainer.close()
+        again = prepare(short)
+        again.resume()
+        again.close()
+        if again.step != trainer.step:
+            raise RuntimeError(f"saved at step {trainer.step}, resumed at step {again.step}")
+        return _report(config, trainer, folder / "run")
+
+
+@contextmanager
+def _shared_folder() -> Generator[Path]:
+    """A temporary folder that all processes of this machine agree on; the first one removes it."""
+    first = Accelerator(cpu=not torch.cuda.is_available())
+    with tempfile.TemporaryDirectory(prefix="srgan-dry-run-") as own:
+        names = [own]
+        if first.num_processes > 1:
+            broadcast_object_list(names)
+        yield Path(names[0])
+        first.wait_for_everyone()
+
+
+def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
+    def few(phase: PhaseConfig) -> PhaseConfig:
+        return replace(phase, steps=min(phase.steps, _STEPS))
+
+    return replace(
+        config,
+        run_dir=run,
+        log_every=1,
+        probe_every=2,
+        time_limit=None,
+        pretrain=few(config.pretrain),
+        adversarial=few(config.adversarial),
+        validation=replace(config.validation, every=_STEPS, images=min(config.validation.images, 2)),
+        checkpoint=replace(config.checkpoint, every=_STEPS),
+        tracking=replace(config.tracking, enabled=False),
+    )
+
+
+def _report(config: TrainConfig, trainer: Trainer, run: Path) -> str:
+    crops = trainer.crops_per_step
+    lines = [dump(config), "", f"crops per step: {crops}"]
+    total = 0.0
+    phases = [p for p in (config.pretrain, config.adversarial) if p.steps]
+    for phase, pace in zip(phases, _paces(run), strict=True):
+        seconds = crops / pace
+        total += seconds * phase.steps
+        lines.append(f"{phase.label}: {phase.steps} steps of {seconds:.3g} s = {_hours(seconds * phase.steps)}")
+    memory = _memory(trainer.accelerator)
+    lines += [f"in all about {_hours(total)}; peak memory {memory} per process"]
+    lines += [f"ran {trainer.step} steps, validated, saved, resumed at step {trainer.step}: ready"]
+    return "\n".join(lines) + "\n"
+
+
+def _paces(run: Path) -> list[float]:
+    """Crops/s of the last step of each phase."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [r for r in rows if "train/crops_per_s" in r]
+    adversarial = ["train/discriminator" in r for r in rows]
+    last = [i for i in range(len(rows)) if i == len(rows) - 1 or adversarial[i] != adversarial[i + 1]]
+    return [rows[i]["train/crops_per_s"] for i in last]
+
+
+def _memory(accelerator: Accelerator) -> str:
+    if accelerator.device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on the GPU"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min"
