@@ -19,7 +19,9 @@ for name in nodes rank ip gpus; do
 done
 [[ $# -gt 0 ]] || { echo "error: name a preset, as for train.py" >&2; exit 2; }
 
-exec accelerate launch --config_file accelerate_config.yaml --multi_gpu \
-    --num_machines "$nodes" --num_processes "$((nodes * gpus))" --machine_rank "$rank" \
-    --main_process_ip "$ip" --main_process_port "$port" \
+many=()
+if ((nodes * gpus > 1)); then # the launcher refuses these for a single process
+    many=(--multi_gpu --num_machines "$nodes" --machine_rank "$rank" --main_process_ip "$ip" --main_process_port "$port")
+fi
+exec accelerate launch --config_file accelerate_config.yaml --num_processes "$((nodes * gpus))" "${many[@]}" \
     train.py "$@" --expect-world-size "$((nodes * gpus))"
