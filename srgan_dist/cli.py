@@ -138,14 +138,15 @@ def _evaluate(args: list[str]) -> int:
 
 def _upscale(args: list[str]) -> int:
     from srgan_dist.config import parse
-    from srgan_dist.processes import start
+    from srgan_dist.processes import Ranks, precision_of, start
     from srgan_dist.progress import bar, start_logging
     from srgan_dist.upscale import UpscaleOptions, upscale
 
     options = parse(UpscaleOptions, args, "srgan upscale")
-    accelerator = start("no")
+    accelerator = start(options.mixed_precision, patience_hours=24)
     start_logging(accelerator.is_main_process)
-    return FAILED if upscale(options, bar, str(accelerator.device)) else 0
+    device, precision = str(accelerator.device), precision_of(accelerator)
+    return FAILED if upscale(options, Ranks(accelerator), bar, device, precision) else 0
 
 
 def _mlflow(args: list[str]) -> int:
