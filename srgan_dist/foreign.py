@@ -97,7 +97,7 @@ def _weights(file: Path) -> dict[str, Any]:
 class Foreign(nn.Module):
     """A network of another program: lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w), RGB in [0, 1]."""
 
-    def __init__(self, model: "ImageModelDescriptor") -> None:
+    def __init__(self, model: "ImageModelDescriptor[nn.Module]") -> None:
         super().__init__()
         self.network = model.model
         self._descriptor = model

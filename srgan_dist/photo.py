@@ -1,7 +1,7 @@
 """Picture files with everything that an enlargement keeps: depth, grey, alpha, colour profile, EXIF."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -75,7 +75,7 @@ def _upright(file: Path, image: Image.Image) -> tuple[NDArray[Any], bytes | None
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a preview behind it
         raise _Refused(f"{frames} frames; take it apart into single pictures first")
-    deep = image.mode in ("RGB", "RGBA") and ";16" in str(image.tile)
+    deep = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
     orientation, exif = _exif(image)
     image.load()
     channels, icc, remark = _deep(file, image) if deep else _channels(image)
@@ -157,7 +157,7 @@ def check_target(file: Path, height: int, width: int) -> None:
 
 
 @contextmanager
-def becoming(file: Path) -> Iterator[IO[bytes]]:
+def becoming(file: Path) -> Generator[IO[bytes]]:
     """A file to write to, which takes its name when everything is in it, or goes away.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def read(file: Path) -> Pixels:
 
 
 @contextmanager
-def decoding(file: Path) -> Iterator[None]:
+def decoding(file: Path) -> Generator[None]:
     """Turns whatever Pillow raises for a bad file into a ValueError that names it and says what is wrong."""
     try:
         with warnings.catch_warnings():

@@ -63,7 +63,9 @@ def _precision(wanted: MixedPrecision) -> str:
 
 def precision_of(accelerator: Accelerator) -> Literal["no", "fp16", "bf16"]:
     """What `start` settled on."""
-    return "bf16" if accelerator.mixed_precision == "bf16" else "fp16" if accelerator.mixed_precision == "fp16" else "no"
+    return (
+        "bf16" if accelerator.mixed_precision == "bf16" else "fp16" if accelerator.mixed_precision == "fp16" else "no"
+    )
 
 
 def _guard(accelerator: Accelerator, expect: int | None) -> None:

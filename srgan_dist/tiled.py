@@ -63,7 +63,7 @@ class Upscaler:
     ) -> None:  # fmt: skip
         self.scale, self._device, self._dtype = scale, torch.device(device), _DTYPES[precision]
         self._tile, self._batch = tile, batch
-        ready = fused(network).to(self._device, self._dtype, memory_format=torch.channels_last)
+        ready = fused(network).to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self.margin = overlap(ready)
         self._network = SelfEnsemble(ready) if self_ensemble else ready
         self._first_bytes, self._second_bytes = self._measure()
@@ -97,14 +97,14 @@ class Upscaler:
 
     def _measure(self) -> tuple[float, float]:
         """Bytes per LR pixel of the first stage, or the only one, and of the second."""
-        network, area = self._network, _PROBE**2
+        network, module, area = self._network, self._network, _PROBE**2
         lr = torch.zeros(1, 3, _PROBE, _PROBE, device=self._device)
         if not isinstance(network, TwoStage):
             return peak_bytes(network, lambda: network(lr.to(self._dtype))) / area, 1
         with torch.inference_mode():
             features = network.features(lr.to(self._dtype))
-        first = peak_bytes(network, lambda: network.features(lr.to(self._dtype)))
-        return first / area, peak_bytes(network, lambda: network.reconstruct(features, lr)) / area
+        first = peak_bytes(module, lambda: network.features(lr.to(self._dtype)))
+        return first / area, peak_bytes(module, lambda: network.reconstruct(features, lr)) / area
 
     def _to_tensor(self, images: Image) -> Tensor:
         """(B, 3, h, w) float32 in [0, 1], channels_last."""

@@ -62,7 +62,10 @@ def best_sides(height: int, width: int, pixels: float, margin: int, align: int =
         tall = ceil(height / rows)
         for columns in range(1, ceil(width / 32) + 1):
             sides = (tall, ceil(width / columns))
-            read = [sorted(s.stop - s.start for s in spans(*side, margin, align)) for side in zip((height, width), sides, strict=True)]
+            read = [
+                sorted(s.stop - s.start for s in spans(*side, margin, align))
+                for side in zip((height, width), sides, strict=True)
+            ]
             if read[0][-1] * read[1][-1] <= pixels:
                 choices.append((sum(read[0]) * sum(read[1]), rows * columns, sides))
                 break  # more columns only overlap more

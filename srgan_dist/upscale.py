@@ -154,9 +154,8 @@ def _check_memory(source: Path, photo: Photo, height: int, width: int) -> None:
     needed = height * width * (channels * photo.pixels.itemsize + 4)  # the encoder holds 4 bytes per pixel besides
     free = free_bytes(torch.device("cpu"))
     if needed > free:
-        raise ValueError(
-            f"{source}: the result of {width}x{height} takes {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free"
-        )
+        gib = f"{needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free"
+        raise ValueError(f"{source}: the result of {width}x{height} takes {gib}")
 
 
 def find_jobs(options: UpscaleOptions) -> list[Job]:
