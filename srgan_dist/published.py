@@ -23,7 +23,7 @@ _ESRGAN = {
 REMARKS = [
     "[SRGAN] Ledig et al. 2017, Table 2: PSNR is measured as here; SSIM comes from the daala package, is higher and "
     "not comparable with the other SSIM columns.",
-    "[ESRGAN] Wang et al. 2018, Table 1: PSNR and SSIM as in MATLAB, measured as here; RRDB is its model before the GAN.",
+    "[ESRGAN] Wang et al. 2018, Table 1: PSNR and SSIM as in MATLAB, measured as here; RRDB is its model without GAN.",
 ]
 
 

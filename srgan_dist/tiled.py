@@ -1,5 +1,6 @@
 """A generator on pictures of any size: in tiles, within a memory budget, equal to the whole picture at once."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -13,6 +14,8 @@ from srgan_dist.inference import SelfEnsemble, fused
 from srgan_dist.memory import free_bytes, peak_bytes
 from srgan_dist.tiles import Span, Window, batches, best_sides, windows
 
+log = logging.getLogger("srgan_dist")
+
 Precision = Literal["no", "fp16", "bf16"]
 Image = NDArray[Any]
 """(h, w, C) uint8 or uint16; C is 3 for RGB or 1 for grey."""
@@ -20,10 +23,14 @@ Image = NDArray[Any]
 _DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _ENOUGH = {"cpu": 1 << 30, "cuda": 16 << 30}
 """Bytes of activations beyond which larger tiles bring no speed."""
-_STRIP = 128 << 20
-"""Bytes of activations of one strip of the second stage."""
+_STRIP = {"cpu": 512 << 20, "cuda": 4 << 30}
+"""Bytes of activations of one strip of the second stage: no more than the first stage had, or the overlap would cost."""
 _PROBE = 32
+_SMALLEST = 32
+_OWN_GRID, _GRID = 4, 16
+"""Tiles begin at multiples of this: networks fold pixels (ours) or lay windows (others') over what they see."""
 _AFFORDABLE_OVERLAP = 64
+"""LR pixels."""
 _HALF_LEVEL = 0.5 / 255
 
 
@@ -65,6 +72,7 @@ class Upscaler:
         self._tile, self._batch = tile, batch
         ready = fused(network).to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self.margin = overlap(ready)
+        self._grid = _OWN_GRID if hasattr(ready, "receptive_field") else _GRID
         self._network = SelfEnsemble(ready) if self_ensemble else ready
         self._first_bytes, self._second_bytes = self._measure()
 
@@ -77,8 +85,25 @@ class Upscaler:
     @torch.inference_mode()
     def into(self, canvas: Image, lr: Image, track: Track = silent) -> None:
         """Writes the enlarged picture into `canvas` tile by tile: nothing else of its size is ever held."""
-        plan, batch = self.plan(*lr.shape[:2])
-        groups = list(batches(plan, batch))
+        while True:
+            plan, batch = self.plan(*lr.shape[:2])
+            try:
+                return self._fill(canvas, lr, list(batches(plan, batch)), track)
+            except torch.OutOfMemoryError:
+                self._give_way(plan, batch)
+
+    def _give_way(self, plan: list[Window], batch: int) -> None:
+        """Smaller batches, then smaller tiles: something else has taken memory that was free."""
+        height, width = plan[0].shape
+        if batch == 1 and min(height, width) - 2 * self.margin <= _SMALLEST:
+            raise ValueError(f"the device has no memory for a tile of {width}x{height} pixels; stop what else runs there")
+        if batch > 1:
+            self._batch = batch // 2
+        else:
+            self._tile = max(_SMALLEST, max(height, width) // 2)
+        log.warning("out of memory; going on with %s", f"batches of {self._batch}" if batch > 1 else "smaller tiles")
+
+    def _fill(self, canvas: Image, lr: Image, groups: list[list[Window]], track: Track) -> None:
         for group in track(groups, "tiles") if len(groups) > 1 else groups:
             cuts = np.stack([lr[w.rows.start : w.rows.stop, w.columns.start : w.columns.stop] for w in group])
             for rows, sr in self._results(self._to_tensor(cuts), group):
@@ -89,8 +114,8 @@ class Upscaler:
         """The tiles of a picture of that size in LR pixels, and how many of them go at a time."""
         enough = _ENOUGH.get(self._device.type, 1 << 30)
         pixels = min(enough, free_bytes(self._device) / 2) / self._first_bytes
-        chosen = (self._tile, self._tile) if self._tile else best_sides(height, width, pixels, self.margin, _ALIGN)
-        plan = windows(height, width, chosen, self.margin, _ALIGN)
+        chosen = (self._tile, self._tile) if self._tile else best_sides(height, width, pixels, self.margin, self._grid)
+        plan = windows(height, width, chosen, self.margin, self._grid)
         largest = max(w.shape[0] * w.shape[1] for w in plan)
         fitting = max(1, int(pixels // largest)) if self._device.type == "cuda" else 1  # one keeps a CPU busy
         return plan, self._batch or fitting
@@ -120,7 +145,7 @@ class Upscaler:
             yield range(height), network(images.to(self._dtype))
             return
         features, field = network.features(images.to(self._dtype)), network.reconstruct_field
-        step = max(8, int(_STRIP / (self._second_bytes * images.shape[0] * images.shape[3])))
+        step = max(8, int(_STRIP.get(self._device.type, 512 << 20) / (self._second_bytes * images.shape[0] * images.shape[3])))
         first, last = min(_core(w.rows).start for w in group), max(_core(w.rows).stop for w in group)
         for y in range(first, last, step):
             rows = range(y, min(last, y + step))
@@ -132,17 +157,13 @@ class Upscaler:
         """Copies what of `sr` (3, H, W), the given rows of the window, belongs to the window's result."""
         s, (y, x) = self.scale, (_core(window.rows), _core(window.columns))
         y = range(max(y.start, rows.start), min(y.stop, rows.stop))
-        inside = sr[:, (y.start - rows.start) * s : (y.stop - rows.start) * s, x.start * s : x.stop * s].float()
+        inside = sr[:, (y.start - rows.start) * s : (y.stop - rows.start) * s, x.start * s : x.stop * s].float().clamp(0, 1)
         if canvas.shape[2] == 1:
             inside = inside.mean(0, keepdim=True)
         peak = np.iinfo(canvas.dtype).max
-        levels = (inside.clamp(0, 1) * peak).round().to(torch.int32 if peak > 255 else torch.uint8)
+        levels = (inside * peak).round().to(torch.int32 if peak > 255 else torch.uint8)
         top, left = (window.rows.start + y.start) * s, window.columns.first * s
         canvas[top : top + levels.shape[1], left : left + levels.shape[2]] = levels.permute(1, 2, 0).cpu().numpy()
-
-
-_ALIGN = 16
-"""Tiles begin at multiples of this, for networks that lay a grid (windows, folded pixels) over the picture."""
 
 
 def _core(span: Span) -> range:
@@ -173,4 +194,4 @@ def _depth_of_a_cut(network: nn.Module, side: int = 48, most: int = 192) -> int:
     scale = part.shape[3] // most
     beyond = (whole[:, :, :, most * scale :] - part).abs().amax(dim=(0, 1, 2)) > _HALF_LEVEL / 4
     reached = int(beyond.nonzero().max()) // scale + 1 if bool(beyond.any()) else 0
-    return -(-reached * 5 // (4 * _ALIGN)) * _ALIGN
+    return -(-reached * 5 // (4 * _GRID)) * _GRID
