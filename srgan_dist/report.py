@@ -19,7 +19,7 @@ from srgan_dist.resize import Pixels
 
 _CROP, _CROPS, _ZOOM = 64, 3, 3
 _HEAT = np.array([[0, 0, 0], [70, 20, 110], [190, 50, 80], [250, 150, 30], [255, 255, 200]], float)
-_FULL_HEAT = 48.0
+_FULL_HEAT = 32.0
 """Levels of luma that are shown in the hottest colour."""
 
 
