@@ -89,7 +89,7 @@ def srresnet() -> torch.nn.Module:
 
 def picture(width: int, height: int) -> np.ndarray:
     noise = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
-    return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def race(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

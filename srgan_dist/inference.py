@@ -18,7 +18,7 @@ def super_resolve(generator: nn.Module, lr: Pixels) -> Pixels:
     in eval mode (SRGAN Sec. 3.2: BatchNorm off the batch at test time); it runs on its own device.
     """
     device = next(generator.parameters()).device
-    batch = torch.from_numpy(np.ascontiguousarray(lr)).to(device).permute(2, 0, 1)[None].float() / 255
+    batch = torch.from_numpy(np.array(lr)).to(device).permute(2, 0, 1)[None].float() / 255
     return to_uint8(generator(batch))[0]
 
 
