@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "the same as `accelerate launch train.py PRESET`, for one process",
     "evaluate": "models and interpolation on held-out pictures, by the protocol of record",
     "upscale": "enlarge pictures with a trained model: srgan upscale IN OUT --model RUN",
+    "compare": "one HTML page: numbers, sliders, crops, curves: srgan compare RUN RUN --out report.html",
     "mlflow": "open MLflow's UI on the runs of this folder",
 }
 
@@ -138,24 +139,40 @@ def _evaluate(args: list[str]) -> int:
     from srgan_dist.progress import bar, start_logging
 
     options = parse(EvaluateOptions, args, "srgan evaluate")
-    accelerator = start("no")
+    accelerator = start("no", patience_hours=24)
     start_logging(accelerator.is_main_process)
-    evaluation = evaluate(options, Ranks(accelerator), bar, str(accelerator.device))
+    judged = evaluate(options, Ranks(accelerator), bar, str(accelerator.device))
     if accelerator.is_main_process:
-        sys.stdout.write(evaluation.table() + "\n")
+        sys.stdout.write(judged.table + "\n")
     return 0
 
 
 def _upscale(args: list[str]) -> int:
     from srgan_dist.config import parse
-    from srgan_dist.processes import start
+    from srgan_dist.processes import Ranks, precision_of, start
     from srgan_dist.progress import bar, start_logging
     from srgan_dist.upscale import UpscaleOptions, upscale
 
     options = parse(UpscaleOptions, args, "srgan upscale")
-    accelerator = start("no")
+    accelerator = start(options.mixed_precision, patience_hours=24)
     start_logging(accelerator.is_main_process)
-    return FAILED if upscale(options, bar, str(accelerator.device)) else 0
+    device, precision = str(accelerator.device), precision_of(accelerator)
+    return FAILED if upscale(options, Ranks(accelerator), bar, device, precision) else 0
+
+
+def _compare(args: list[str]) -> int:
+    from srgan_dist.compare import CompareOptions, compare
+    from srgan_dist.config import parse
+    from srgan_dist.processes import Ranks, start
+    from srgan_dist.progress import bar, start_logging
+
+    options = parse(CompareOptions, args, "srgan compare")
+    accelerator = start("no", patience_hours=24)
+    start_logging(accelerator.is_main_process)
+    evaluation = compare(options, Ranks(accelerator), bar, str(accelerator.device))
+    if accelerator.is_main_process:
+        sys.stdout.write(f"{evaluation.table()}\n\nThe page: {options.out}\n")
+    return 0
 
 
 def _mlflow(args: list[str]) -> int:
@@ -170,6 +187,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": lambda args: train_main(args),
     "evaluate": _evaluate,
     "upscale": _upscale,
+    "compare": _compare,
     "mlflow": _mlflow,
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from srgan_dist.metrics import luma, psnr
@@ -30,6 +31,11 @@ class Square:
     x: int
     side: int
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.y, self.y + self.side), slice(self.x, self.x + self.side)
+
     def cut(self, image: Pixels, scale: int = 1) -> Pixels:
         """The square out of a picture that is `scale` times smaller than HR."""
         y, x, side = self.y // scale, self.x // scale, self.side // scale
@@ -38,10 +44,15 @@ class Square:
 
 def busiest_square(hr: Pixels, side: int, scale: int) -> Square:
     """Where the picture has the most detail: the square with the largest sum of luma gradients."""
-    side = min(side, *(n // scale * scale for n in hr.shape[:2]))
     gradient = np.abs(np.gradient(luma(hr))).sum(axis=0).clip(0, 24)  # clipped: texture, not one hard edge
-    table = np.pad(gradient.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    step = scale * max(1, 8 // scale)
+    side = min(side, *(n // scale * scale for n in hr.shape[:2]))
+    return best_square(gradient, side, step=scale * max(1, 8 // scale))
+
+
+def best_square(weights: NDArray[np.float64], side: int, step: int) -> Square:
+    """The square with the largest sum of `weights` (H, W), at multiples of `step`; smaller in smaller pictures."""
+    side = min(side, *weights.shape)
+    table = np.pad(weights.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     sums = table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
     sums = sums[::step, ::step]
     y, x = np.unravel_index(int(sums.argmax()), sums.shape)

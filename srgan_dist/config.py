@@ -22,6 +22,8 @@ from srgan_dist.schedules import MilestoneSchedule, Schedule
 T = TypeVar("T")
 U = TypeVar("U")
 _MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
+_COMMAND_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
+"""Commands have real flags (--overwrite); runs have values that a saved configuration can hold either way."""
 Positional = Annotated[T, tyro.conf.Positional]
 """Marks a field that is given without a flag: `Positional[Path]`."""
 MixedPrecision = Literal["auto", "no", "fp16", "bf16"]
@@ -273,7 +275,7 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
     """A config dataclass from the command line; wrong usage exits with 2 and the nearest names."""
     try:
         if default is None:
-            return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS)
+            return tyro.cli(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
         return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS, default=default)
     except SystemExit as stop:
         if stop.code == WRONG_USAGE and default is not None:
@@ -284,7 +286,7 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
 def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:
     """Two config dataclasses from one command line, their flags side by side."""
     both: Any = tuple[first, second]  # pyright: ignore
-    return tyro.cli(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_MARKS))
+    return tyro.cli(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_COMMAND_MARKS))
 
 
 def _suggest(args: Sequence[str], names: list[str]) -> None:

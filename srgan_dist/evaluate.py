@@ -1,25 +1,34 @@
 """Judges generators and interpolation on held-out pictures, by the protocol of record."""
 
+import logging
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from srgan_dist import pictures
 from srgan_dist.comparison import Cell, cells, draw
-from srgan_dist.data.format import MANIFEST, read_manifest, write_json
-from srgan_dist.data.pack import load
+from srgan_dist.config import TrackingConfig
+from srgan_dist.data.format import write_json, write_text
 from srgan_dist.data.reader import ShardSet
-from srgan_dist.data.sources import FolderSource, Item
-from srgan_dist.export import Generator, load_generator
+from srgan_dist.evaluation import Evaluation, Row
+from srgan_dist.export import Generator
+from srgan_dist.foreign import open_generator
+from srgan_dist.galleries import Gallery, open_gallery, shard_gallery
 from srgan_dist.group import Group, Track
-from srgan_dist.inference import super_resolve
-from srgan_dist.metrics import Quality, protocol, quality
+from srgan_dist.metrics import Scores, scores
+from srgan_dist.perceptual import Perceptual, PerceptualMetric
 from srgan_dist.resize import KERNELS, Enlargement, Kernel, Pixels, enlarge
+from srgan_dist.tiled import Upscaler
+from srgan_dist.tracking import Tracker
+
+log = logging.getLogger("srgan_dist")
 
 Method = Callable[[Pixels], Pixels]
+Judge = Callable[[Pixels, Pixels], Scores]
+"""Scores a pair of sr and hr."""
 INTERPOLATIONS: tuple[Enlargement, ...] = ("nearest", "bilinear", "bicubic")
 
 
@@ -28,108 +37,125 @@ class EvaluateOptions:
     """What is judged, and on which pictures."""
 
     data: Path
-    """A folder of HR pictures, one that holds HR_x4 and LR_x4 (or HR and LR) folders, or packed shards."""
+    """A folder of HR pictures, one that holds HR_x4 and LR_x4 (or HR and LR) folders, packed shards, or the name of
+    a test set to download: set5, set14, bsd100, urban100."""
 
     scale: int | None = None
     """How many times larger; the models' scale, else 4, when not given."""
 
     models: tuple[Path, ...] = ()
-    """Exported generators (.safetensors) or run directories."""
+    """Run directories, checkpoints, exported generators, or any .pth or .safetensors that spandrel knows."""
 
     against: tuple[Enlargement, ...] = INTERPOLATIONS
     """Interpolations to stand beside them."""
 
+    perceptual: tuple[PerceptualMetric, ...] = ()
+    """Also how real it looks: lpips, dists, niqe; needs the extra srgan-dist[perceptual]."""
+
+    published: bool = False
+    """Also print what the SRGAN and ESRGAN papers report for Set5, Set14 and BSD100 at x4."""
+
     json: Path | None = None
     """Also write the numbers here."""
 
+    csv: Path | None = None
+    """Also write the numbers here, a line per image and method."""
 
-class Picture(NamedTuple):
-    """A held-out pair."""
+    markdown: Path | None = None
+    """Also write the table here."""
 
-    name: str
-    lr: Pixels
-    hr: Pixels
-
-
-class Row(NamedTuple):
-    """One number pair of the table."""
-
-    data: str
-    image: str
-    method: str
-    psnr_y: float
-    ssim_y: float
+    mlflow: str | None = None
+    """Also log the means to MLflow, as a run of the experiment of this name."""
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """The pictures of one data set, read one at a time."""
+class Judged(NamedTuple):
+    """What `srgan evaluate` found."""
 
-    data: str
-    scale: int
-    degradation: str
-    count: int
-    read: Callable[[int], Picture]
+    evaluation: Evaluation
+    table: str
+    """Markdown."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """All numbers, under their protocol's name."""
-
-    scale: int
-    rows: list[Row]
-
-    def means(self) -> dict[str, Quality]:
-        """Per method, the mean over images of the per-image values."""
-        methods = dict.fromkeys(r.method for r in self.rows)
-        return {
-            m: Quality(*np.mean([(r.psnr_y, r.ssim_y) for r in self.rows if r.method == m], axis=0)) for m in methods
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """As the README documents it."""
-        means = {m: {"psnr_y": float(q.psnr_y), "ssim_y": float(q.ssim_y)} for m, q in self.means().items()}
-        return {"protocol": protocol(self.scale), "rows": [r._asdict() for r in self.rows], "means": means}
-
-    def table(self) -> str:
-        """Markdown: a row per method with its means over images, and what it gains over bicubic."""
-        means = self.means()
-        images = len({(r.data, r.image) for r in self.rows})
-        base = means.get("bicubic")
-        head = f"| {images} images | PSNR-Y dB | SSIM-Y | vs bicubic |"
-        lines = [head, "|:--|--:|--:|--:|"]
-        for method, q in means.items():
-            gain = f"{q.psnr_y - base.psnr_y:+.2f} dB" if base else ""
-            lines.append(f"| {method} | {q.psnr_y:.2f} | {q.ssim_y:.4f} | {gain} |")
-        return "\n".join([*lines, "", f"protocol {protocol(self.scale)}"])
-
-
-def evaluate(options: EvaluateOptions, group: Group, track: Track, device: str = "cpu") -> Evaluation:
+def evaluate(options: EvaluateOptions, group: Group, track: Track, device: str = "cpu") -> Judged:
     """Judges the models and interpolations of `options`, the pictures shared out over `group`.
 
     Raises:
-        ValueError: nothing to read, a model of another scale, or one trained on another bicubic.
+        ValueError: nothing to read, models of different scales, or something that an option needs is not there.
     """
-    models = [load_generator(m) for m in options.models]
-    scales = {m.scale for m in models} | ({options.scale} if options.scale else set())
+    models = [open_generator(m) for m in options.models]
+    gallery = matching_gallery(options.data, models, options.scale)
+    perceptual = Perceptual(options.perceptual, device) if options.perceptual else None
+    methods: dict[str, Method] = {name: interpolation(name, gallery.scale) for name in options.against}
+    methods |= model_methods(models, options.models, device)
+    if not methods:
+        raise ValueError("nothing to judge: name --models, or interpolations with --against")
+    evaluation = judge(gallery, methods, group, track, perceptual)
+    table = evaluation.table(options.published)
+    if group.rank == 0:
+        _write(options, evaluation, table)
+    return Judged(evaluation, table)
+
+
+def matching_gallery(data: Path, models: list[Generator], scale: int | None) -> Gallery:
+    """The pictures at the models' scale, LR made by the kernel that they were trained on.
+
+    A model that was trained on another bicubic than it is judged on is judged wrongly, so a warning says so.
+
+    Raises:
+        ValueError: models of different scales, or nothing to read.
+    """
+    scales = {m.scale for m in models} | ({scale} if scale else set())
     if len(scales) > 1:
         raise ValueError(f"scales differ: {sorted(scales)}; judge models of one scale at a time")
-    scale = scales.pop() if scales else 4
     kernels: list[Kernel] = [k for k in KERNELS if k in {m.degradation for m in models}]
-    gallery = open_gallery(options.data, scale, kernels[0] if len(kernels) == 1 else "matlab-mirror")
-    methods: dict[str, Method] = {name: interpolation(name, scale) for name in options.against}
-    methods |= model_methods(models, options.models, device)
-    evaluation = judge(gallery, methods, group, track)
-    if options.json and group.rank == 0:
+    gallery = open_gallery(data, scales.pop() if scales else 4, kernels[0] if len(kernels) == 1 else "matlab-mirror")
+    for model in models:
+        if model.degradation in KERNELS and not _alike(model.degradation, gallery.degradation):
+            log.warning(
+                "%s was trained on LR made by %s and is judged on %s: its numbers are too low",
+                model.label, model.degradation, gallery.degradation,
+            )  # fmt: skip
+    return gallery
+
+
+def _alike(trained: str, judged: str) -> bool:
+    """Whether two bicubics agree, but for a pixel at the border. Given LR files do not say what made them."""
+    return judged == "given" or trained.split("-")[0] == judged.split("-")[0]
+
+
+def _write(options: EvaluateOptions, evaluation: Evaluation, table: str) -> None:
+    if options.json:
         write_json(evaluation.to_json(), options.json, indent=2)
-    return evaluation
+    if options.csv:
+        write_text(evaluation.to_csv(), options.csv)
+    if options.markdown:
+        write_text(table + "\n", options.markdown)
+    if options.mlflow:
+        _log_to_mlflow(options, evaluation)
+
+
+def _log_to_mlflow(options: EvaluateOptions, evaluation: Evaluation) -> None:
+    assert options.mlflow
+    params = {"data": options.data, "scale": evaluation.scale, "models": [str(m) for m in options.models]}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, f"{options.data.name}-x{evaluation.scale}")  # names the MLflow run
+        folder.mkdir()
+        write_json(evaluation.to_json(), folder / "evaluation.json", indent=2)
+        tracker = Tracker(TrackingConfig(experiment=options.mlflow), folder, params | evaluation.protocols())
+        for method, means in evaluation.means().items():
+            name = "".join(c if c.isalnum() or c in "-. " else "_" for c in method)
+            tracker.metrics(0, {f"{name}/{column}": value for column, value in means.items()})
+        tracker.artifact(folder / "evaluation.json")
+        tracker.close("FINISHED")
 
 
 def model_methods(models: list[Generator], files: tuple[Path, ...], device: str) -> dict[str, Method]:
-    """The models as methods, named by label, or by file where labels repeat."""
-    labels = [m.label for m in models]
-    named = [m.label if labels.count(m.label) == 1 else f"{m.label} {f}" for m, f in zip(models, files, strict=True)]
-    return {name: generator(m, device) for name, m in zip(named, models, strict=True)}
+    """The models as methods, named by label, and by file where labels repeat."""
+    labels = Counter(m.label for m in models)
+    short = [m.label if labels[m.label] == 1 else f"{m.label} ({f.stem})" for m, f in zip(models, files, strict=True)]
+    times = Counter(short)
+    names = [s if times[s] == 1 else f"{m.label} ({f})" for s, m, f in zip(short, models, files, strict=True)]
+    return {name: generator(m, device) for name, m in zip(names, models, strict=True)}
 
 
 def interpolation(name: Enlargement, scale: int) -> Method:
@@ -139,18 +165,28 @@ def interpolation(name: Enlargement, scale: int) -> Method:
 
 def generator(model: Generator, device: str) -> Method:
     """A generator as a method."""
-    network = model.network.to(device)
-    return lambda lr: super_resolve(network, lr)
+    return Upscaler(model.network, model.scale, device)
 
 
-def judge(gallery: Gallery, methods: dict[str, Method], group: Group, track: Track) -> Evaluation:
-    """Every method on every picture; the same numbers with any number of processes."""
+def judge(
+    gallery: Gallery, methods: dict[str, Method], group: Group, track: Track, perceptual: Judge | None = None
+) -> Evaluation:
+    """Every method on every picture; the same numbers with any number of processes.
+
+    Raises:
+        ValueError: a picture that cannot be read or is too small to be judged.
+    """
     rows: list[tuple[int, Row]] = []
     for i in track(range(group.rank, gallery.count, group.size), "evaluating"):
         picture = gallery.read(i)
         for name, method in methods.items():
-            q = quality(method(picture.lr), picture.hr, border=gallery.scale)
-            rows.append((i, Row(gallery.data, picture.name, name, q.psnr_y, q.ssim_y)))
+            sr = method(picture.lr)
+            try:
+                found = scores(sr, picture.hr, border=gallery.scale)
+            except ValueError as error:
+                raise ValueError(f"{gallery.data}, {picture.name}: {error}") from None
+            found |= perceptual(sr, picture.hr) if perceptual else {}
+            rows.append((i, Row(gallery.data, picture.name, name, found)))
     ordered = sorted(group.gather(rows), key=lambda numbered: numbered[0])
     return Evaluation(gallery.scale, [row for _, row in ordered])
 
@@ -169,51 +205,12 @@ def comparison(gallery: Gallery, methods: dict[str, Method], count: int = 4) -> 
     )
 
 
-def open_gallery(data: Path, scale: int, kernel: Kernel = "matlab-mirror") -> Gallery:
-    """The pictures of a folder or of shards (their `valid` split, or all where there is none).
-
-    Raises:
-        ValueError: nothing to read, or shards of another scale.
-    """
-    if (data / MANIFEST).exists():
-        return _open_shards(data, scale)
-    if not data.is_dir():
-        raise ValueError(f"--data {data}: there is no such folder")
-    source = FolderSource(root=data)
-    items: list[Item] = source.items("valid", scale) or source.items("train", scale)
-
-    def read(i: int) -> Picture:
-        lr_hr = load(items[i], scale, kernel)
-        return Picture(items[i].name, lr_hr[1], lr_hr[0])
-
-    return Gallery(data.name, scale, "given" if items[0].lr else kernel, len(items), read)
-
-
-def _open_shards(data: Path, scale: int) -> Gallery:
-    manifest = read_manifest(data)
-    if manifest.scale != scale:
-        raise ValueError(f"--data {data}: shards of scale={manifest.scale}, judged at scale={scale}")
-    return shard_gallery(ShardSet((str(data),), "valid" if manifest.samples("valid") else "train"), data.name)
-
-
-def shard_gallery(shards: ShardSet, name: str) -> Gallery:
-    """Shards as a gallery."""
-    made = shards.manifests[0].degradation
-    return Gallery(
-        name,
-        shards.scale,
-        made,
-        len(shards),
-        lambda i: Picture(shards.keys[i], shards.lr(i).copy(), shards.hr(i).copy()),
-    )
-
-
 def judge_run(
     files: tuple[Path, ...], held_out: ShardSet, name: str, group: Group, track: Track, device: str, out: Path
 ) -> Evaluation:
     """A run's models beside interpolation; the first process writes `evaluation.json` and `comparison.png`."""
     gallery = shard_gallery(held_out, name)
-    models = [load_generator(f) for f in files]
+    models = [open_generator(f) for f in files]
     methods = {n: interpolation(n, gallery.scale) for n in INTERPOLATIONS} | model_methods(models, files, device)
     evaluation = judge(gallery, methods, group, track)
     if group.rank == 0:

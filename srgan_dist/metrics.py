@@ -24,9 +24,25 @@ class Quality(NamedTuple):
     """At most 1."""
 
 
-def protocol(scale: int) -> str:
-    """The protocol's name, as printed beside every number."""
-    return f"psnr_y_crop{scale}"
+Scores = dict[str, float]
+"""Numbers of one picture or means, by column: `psnr_y` and `ssim_y` always, others as wanted."""
+
+
+def protocol(column: str, scale: int) -> str:
+    """The name of a column's protocol, as printed beside every number: what was compared, and what was cut off."""
+    return f"{column}_crop{scale}" if column in ("psnr_y", "ssim_y", "psnr_rgb") else f"{column}_pyiqa"
+
+
+def scores(sr: Pixels, hr: Pixels, border: int) -> Scores:
+    """PSNR and SSIM of luma and PSNR over R, G and B, all without the border.
+
+    Raises:
+        ValueError: see `quality`.
+    """
+    luminance = quality(sr, hr, border)
+    inside = slice(border, -border or None)
+    ours, original = (image[inside, inside].astype(np.float64) for image in (sr, hr))
+    return {"psnr_y": luminance.psnr_y, "ssim_y": luminance.ssim_y, "psnr_rgb": psnr(ours, original)}
 
 
 def quality(sr: Pixels, hr: Pixels, border: int) -> Quality:

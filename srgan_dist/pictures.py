@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +36,18 @@ def read(file: Path) -> Pixels:
     Raises:
         ValueError: missing, not a picture, truncated, or so large that it may be a decompression bomb.
     """
+    with decoding(file), Image.open(file) as image:
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def decoding(file: Path) -> Generator[None]:
+    """Turns whatever Pillow raises for a bad file into a ValueError that names it and says what is wrong."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
+            yield
     except FileNotFoundError:
         raise ValueError(f"{file}: there is no such file") from None
     except UnidentifiedImageError:

@@ -5,7 +5,7 @@ import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -16,8 +16,13 @@ from accelerate.utils import gather_object
 from srgan_dist.config import MixedPrecision
 
 
-def start(mixed_precision: MixedPrecision, expect: int | None = None, threads: int | None = None) -> Accelerator:
+def start(
+    mixed_precision: MixedPrecision, expect: int | None = None, threads: int | None = None, patience_hours: float = 1 / 6
+) -> Accelerator:
     """The accelerator of this process: CUDA where there is one, else gloo on the CPU.
+
+    Args:
+        patience_hours: how long a process waits for the others before it takes them for dead.
 
     Raises:
         ValueError: the launcher promised other processes than those that are there.
@@ -34,7 +39,7 @@ def start(mixed_precision: MixedPrecision, expect: int | None = None, threads: i
         kwargs_handlers=[
             # Buffers: rank 0's count (they are what is saved); broadcasting them costs a round trip a forward.
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
-            InitProcessGroupKwargs(timeout=timedelta(minutes=10)),
+            InitProcessGroupKwargs(timeout=timedelta(hours=patience_hours)),
         ],
     )
     _guard(accelerator, expect)
@@ -54,6 +59,13 @@ def _precision(wanted: MixedPrecision) -> str:
         return "no"
     native_bf16 = torch.cuda.get_device_capability()[0] >= 8  # older cards emulate it, slowly
     return "bf16" if native_bf16 else "fp16"
+
+
+def precision_of(accelerator: Accelerator) -> Literal["no", "fp16", "bf16"]:
+    """What `start` settled on."""
+    return (
+        "bf16" if accelerator.mixed_precision == "bf16" else "fp16" if accelerator.mixed_precision == "fp16" else "no"
+    )
 
 
 def _guard(accelerator: Accelerator, expect: int | None) -> None:

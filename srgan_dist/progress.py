@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -67,6 +67,20 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def bar(items: Iterable[T], label: str) -> Iterable[T]:
-    """The items, with a progress bar on a terminal."""
-    return tqdm(items, desc=label, dynamic_ncols=True, disable=not sys.stderr.isatty())
+def bar(items: Iterable[T], label: str) -> Iterator[T]:
+    """The items, with a progress bar on a terminal, else with a line every half minute."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=label, dynamic_ncols=True, leave=None)  # one inside another goes away
+        return
+    total = len(items) if isinstance(items, Sized) else None
+    started = told = time.monotonic()
+    for n, item in enumerate(items):
+        if n and time.monotonic() - told > _SILENCE:
+            told = time.monotonic()
+            left = f"  left {_clock((told - started) / n * (total - n))}" if total else ""
+            log.info("%s  %d/%s%s", label, n, total or "?", left)
+        yield item
+
+
+_SILENCE = 30.0
+"""Seconds."""

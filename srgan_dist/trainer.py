@@ -13,7 +13,8 @@ from srgan_dist import checkpoint
 from srgan_dist.config import PhaseConfig, TrainConfig, check, flatten, to_dict
 from srgan_dist.consensus import Consensus, Skips, StopRequested
 from srgan_dist.data.reader import BatchStream, CropReader, Pair, ShardSet
-from srgan_dist.evaluate import Evaluation, judge_run
+from srgan_dist.evaluate import judge_run
+from srgan_dist.evaluation import Evaluation
 from srgan_dist.export import save_generator
 from srgan_dist.health import verdicts
 from srgan_dist.meter import Meter
@@ -273,7 +274,7 @@ class Trainer:
         evaluation = judge_run(files, self.held_out, name, ranks, bar, device, self.run_dir.path)
         for file in ("evaluation.json", "comparison.png"):
             self.tracker.artifact(self.run_dir.path / file)
-        self.tracker.metrics(self.step, {f"final/{n}": q.psnr_y for n, q in evaluation.means().items()})
+        self.tracker.metrics(self.step, {f"final/{n}": q["psnr_y"] for n, q in evaluation.means().items()})
         return evaluation
 
     def close(self, error: BaseException | None = None) -> None:

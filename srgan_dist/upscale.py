@@ -1,47 +1,206 @@
-"""Enlarges picture files with a trained generator."""
+"""Enlarges picture files with a trained generator: single ones, folders, globs."""
 
+import glob
 import logging
+import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from srgan_dist import pictures
-from srgan_dist.config import Positional
-from srgan_dist.export import load_generator
-from srgan_dist.group import Track
-from srgan_dist.inference import super_resolve
+import numpy as np
+import torch
+
+from srgan_dist.config import MixedPrecision, Positional
+from srgan_dist.foreign import open_generator
+from srgan_dist.group import Group, Track
+from srgan_dist.memory import free_bytes
+from srgan_dist.photo import FORMATS, Format, Photo, becoming, check_target, enlarge_alpha, read_photo, write_photo
+from srgan_dist.pictures import EXTENSIONS
+from srgan_dist.tiled import Image, Precision, Upscaler
 
 log = logging.getLogger("srgan_dist")
+
+MOVING = frozenset({".gif", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleOptions:
     """What is enlarged, and where it goes."""
 
-    source: Positional[Path]
-    """A picture, or a folder of pictures."""
-
-    target: Positional[Path]
-    """A file for a picture, a folder for a folder."""
+    paths: Positional[tuple[Path, ...]]
+    """Pictures, folders or globs, and at last the target: a file for one picture, else a folder."""
 
     model: Path
-    """An exported generator (.safetensors) or a run directory."""
+    """A run directory, a checkpoint, an exported generator, or any .pth or .safetensors that spandrel knows."""
+
+    format: Format = "png"
+    """Format of the files in a target folder; a target file's extension says it itself."""
+
+    quality: int = 95
+    """Of JPEG and WebP, 1 to 100."""
+
+    tile: int | None = None
+    """Side of a tile in LR pixels, without its overlap; chosen from the free memory when not given."""
+
+    batch: int | None = None
+    """Tiles at a time; chosen likewise."""
+
+    mixed_precision: MixedPrecision = "no"
+    """What the network computes in. bf16 and fp16 are faster where the hardware has them, and up to some levels off."""
+
+    self_ensemble: bool = False
+    """Average over the eight orientations: eight times the work, a little closer to the original."""
+
+    overwrite: bool = False
+    """Also do what was done before: pictures whose result is there and newer than they are."""
 
 
-def upscale(options: UpscaleOptions, track: Track, device: str) -> int:
-    """Enlarges every picture and returns how many failed, each named in the log."""
-    model = load_generator(options.model)
-    network = model.network.to(device)
-    failed = 0
-    for source, target in track(_jobs(options.source, options.target), "upscaling"):
-        try:
-            pictures.write(super_resolve(network, pictures.read(source)), target)
-        except ValueError as error:
-            failed += 1
-            log.error("%s", error)
+class Job(NamedTuple):
+    """One picture to enlarge."""
+
+    source: Path
+    target: Path
+
+
+class Outcome(NamedTuple):
+    """How a process's share went, in pictures."""
+
+    done: int
+    failed: int
+    skipped: int
+
+
+def upscale(options: UpscaleOptions, group: Group, track: Track, device: str, precision: Precision) -> int:
+    """Enlarges every picture, shared out over `group`, and returns how many failed; the log names each.
+
+    Raises:
+        ValueError: there is nothing to enlarge, or no such model.
+    """
+    jobs = find_jobs(options)
+    model = open_generator(options.model)
+    upscaler = Upscaler(
+        model.network, model.scale, device, precision=precision,
+        tile=options.tile, batch=options.batch, self_ensemble=options.self_ensemble,
+    )  # fmt: skip
+    started = time.monotonic()
+    mine = _work(jobs[group.rank :: group.size], upscaler, options, track)
+    done, failed, skipped = np.sum(group.gather([mine]), axis=0).tolist()
+    seconds = time.monotonic() - started
+    log.info(
+        "%d of %d pictures enlarged in %.1f s (%.3g images/s), %d failed, %d were done before",
+        done, len(jobs), seconds, done / seconds, failed, skipped,
+    )  # fmt: skip
     return failed
 
 
-def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    if source.is_dir():
-        return [(f, target / f"{f.stem}.png") for f in pictures.list_pictures(source)]
-    return [(source, target / f"{source.stem}.png" if target.is_dir() else target)]
+def _work(jobs: list[Job], upscaler: Upscaler, options: UpscaleOptions, track: Track) -> Outcome:
+    outcomes: Counter[str] = Counter()
+    for job in track(jobs, "upscaling"):
+        if not options.overwrite and _is_done(job):
+            outcomes["skipped"] += 1
+            continue
+        try:
+            enlarge_file(job, upscaler, options.quality, track)
+            outcomes["done"] += 1
+        except ValueError as error:
+            log.error("%s", error)
+            outcomes["failed"] += 1
+    return Outcome(outcomes["done"], outcomes["failed"], outcomes["skipped"])
+
+
+def _is_done(job: Job) -> bool:
+    try:
+        return job.target.stat().st_mtime >= job.source.stat().st_mtime
+    except OSError:
+        return False
+
+
+def enlarge_file(job: Job, upscaler: Upscaler, quality: int, track: Track) -> None:
+    """Enlarges one picture file; the result is there under its name only when it is whole.
+
+    Raises:
+        ValueError: the file cannot be read, or the result not be written or held in memory.
+    """
+    if job.source.suffix.lower() in MOVING and job.source.suffix.lower() != ".gif":
+        raise ValueError(f"{job.source}: video is not enlarged here; take it apart with ffmpeg and name the folder")
+    started, photo, s = time.monotonic(), read_photo(job.source), upscaler.scale
+    height, width = (n * s for n in photo.pixels.shape[:2])
+    check_target(job.target, height, width)
+    _check_memory(job.source, photo, height, width)
+    with becoming(job.target) as out:
+        image = _enlarge(photo, upscaler, track)
+        write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], quality)
+    seconds = time.monotonic() - started
+    log.info(
+        "%s: %dx%d to %dx%d in %.1f s, %.3g megapixels/s%s",
+        job.target, width // s, height // s, width, height, seconds, height * width / 1e6 / seconds,
+        f" ({photo.remark})" if photo.remark else "",
+    )  # fmt: skip
+
+
+def _enlarge(photo: Photo, upscaler: Upscaler, track: Track) -> Image:
+    (height, width, colours), s = photo.pixels.shape, upscaler.scale
+    channels = colours + (photo.alpha is not None)
+    canvas = np.empty((height * s, width * s, channels), photo.pixels.dtype)
+    upscaler.into(canvas[:, :, :colours], photo.pixels, track)
+    if photo.alpha is not None:
+        canvas[:, :, colours] = enlarge_alpha(photo.alpha, s)
+    return canvas
+
+
+def _check_memory(source: Path, photo: Photo, height: int, width: int) -> None:
+    channels = photo.pixels.shape[2] + (photo.alpha is not None)
+    needed = height * width * (channels * photo.pixels.itemsize + 4)  # the encoder holds 4 bytes per pixel besides
+    free = free_bytes(torch.device("cpu"))
+    if needed > free:
+        gib = f"{needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free"
+        raise ValueError(f"{source}: the result of {width}x{height} takes {gib}")
+
+
+def find_jobs(options: UpscaleOptions) -> list[Job]:
+    """The pictures that the paths name, in order, each with its target.
+
+    Raises:
+        ValueError: a path that is not there, an empty folder, or a target that would replace its source.
+    """
+    if len(options.paths) < 2:
+        raise ValueError("name what to enlarge and where it goes: srgan upscale IN [IN ...] OUT --model RUN")
+    *named, target = options.paths
+    sources = [file for path in named for file in _expand(path)]
+    single = len(named) == 1 and sources == named
+    if single and target.suffix and not target.is_dir():
+        check_target(target, 0, 0)
+        jobs = [Job(sources[0], target)]
+    else:
+        jobs = [Job(f, target / name) for f, name in zip(sources, _names(sources, options.format), strict=True)]
+    folders = {j.source.resolve().parent for j in jobs}
+    for job in jobs:
+        if job.source.resolve() == job.target.resolve() or (not single and job.target.resolve().parent in folders):
+            raise ValueError(f"{job.target}: results beside their sources would be mixed up; choose another folder")
+    return jobs
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_dir():
+        known = EXTENSIONS | MOVING
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in known and not f.name.startswith("."))
+        if not found:
+            raise ValueError(f"{path}: no pictures here (looked for {', '.join(sorted(EXTENSIONS))})")
+        return found
+    if path.exists():
+        return [path]
+    found = sorted(f for f in map(Path, glob.glob(str(path), recursive=True)) if f.is_file())
+    if not found:
+        raise ValueError(f"{path}: there is no such file or folder, and nothing matches it as a pattern")
+    return found
+
+
+def _names(sources: list[Path], kind: Format) -> list[str]:
+    """File names in the target folder; a.png and a.jpg become a.png.png and a.jpg.png."""
+    times = Counter(f.stem for f in sources)
+    names = [f"{f.stem if times[f.stem] == 1 else f.name}.{kind}" for f in sources]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]}: two of the pictures have this name; enlarge their folders one by one")
+    return names

@@ -99,9 +99,14 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_json(content: dict[str, Any], file: Path, indent: int | None = None) -> None:
     """Writes under a temporary name, syncs, renames: the file is whole or not there."""
+    write_text(json.dumps(content, indent=indent, separators=(",", ": " if indent else ":")), file)
+
+
+def write_text(text: str, file: Path) -> None:
+    """Writes UTF-8 under a temporary name, syncs, renames: the file is whole or not there."""
     partial = file.with_name(f".{file.name}.partial")
-    with partial.open("w") as out:
-        json.dump(content, out, indent=indent, separators=(",", ": " if indent else ":"))
+    with partial.open("w", encoding="utf-8") as out:
+        out.write(text)
         out.flush()
         os.fsync(out.fileno())
     os.replace(partial, file)

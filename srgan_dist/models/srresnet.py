@@ -1,5 +1,6 @@
 """SRResNet, the generator of SRGAN (Ledig et al. 2017, Fig. 4)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -46,13 +47,24 @@ class SRResNet(nn.Module):
         self.merge = nn.Sequential(*_convolution(c, config.batch_norm))
         self.upsample = nn.Sequential(*(_Upsample(c, factor) for factor in shuffle_factors(scale)))
         self.tail = nn.Conv2d(c, 3, 9, padding=4)
+        factors = shuffle_factors(scale)
+        shuffled = sum(1 / math.prod(factors[:i]) for i in range(len(factors)))  # a 3x3 at each stage's size
+        self.reconstruct_field = max(math.ceil(shuffled + 4 / scale), 2 if self.interpolated_skip else 0)
+        """LR pixels around a pixel that `reconstruct` sees."""
+        self.receptive_field = 4 + 2 * config.blocks + 1 + self.reconstruct_field
+        """LR pixels around a pixel that decide about it."""
         if self.interpolated_skip:  # the first output is then exactly bicubic
             nn.init.zeros_(self.tail.weight)
             nn.init.zeros_(self.tail.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, lr: Tensor) -> Tensor:
+        return self.reconstruct(self.features(lr), lr)
+
+    def features(self, lr: Tensor) -> Tensor:
         shallow = self.head(lr)
-        features = shallow + self.merge(self.trunk(shallow))
+        return shallow + self.merge(self.trunk(shallow))
+
+    def reconstruct(self, features: Tensor, lr: Tensor) -> Tensor:
         sr = self.tail(self.upsample(features))
         if self.interpolated_skip:
             sr = sr + enlarge_bicubic(lr, self.scale)

@@ -1,0 +1,114 @@
+"""Upscaling against plain PyTorch, tiles against the whole picture, and the memory of a 12-megapixel picture.
+
+    python benchmarks/upscale.py [--quick] [--part speed|tiles|memory]
+
+The candidates take turns in one run, so that another load on the machine hits all of them; the table shows medians.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from srgan_dist.export import save_generator
+from srgan_dist.inference import super_resolve
+from srgan_dist.models import SRResNetConfig
+from srgan_dist.tiled import Upscaler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small pictures: a minute on two cores")
+    parser.add_argument("--part", choices=["speed", "tiles", "memory"], help="only this part")
+    arguments = parser.parse_args()
+    parts = {"speed": speed, "tiles": tiles, "memory": memory}
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, SRResNet with 16 blocks, x4\n")
+    for name, part in parts.items():
+        if arguments.part in (None, name):
+            part(arguments.quick)
+
+
+def speed(quick: bool) -> None:
+    width, height = (256, 170) if quick else (510, 339)
+    network, lr = srresnet(), picture(width, height)
+    ours, bf16 = Upscaler(network, 4), Upscaler(network, 4, precision="bf16")
+    medians = race(
+        {
+            "plain PyTorch, fp32, NCHW, whole": lambda: super_resolve(network, lr),
+            "srgan upscale": lambda: ours(lr),
+            "srgan upscale --mixed-precision bf16": lambda: bf16(lr),
+        },
+        rounds=3,
+    )
+    table(f"{width}x{height}", medians, width * height * 16 / 1e6)
+
+
+def tiles(quick: bool) -> None:
+    width, height = (640, 480) if quick else (2000, 1500)
+    network, lr = srresnet(), picture(width, height)
+    whole, tiled = Upscaler(network, 4, tile=10_000), Upscaler(network, 4)
+    plan, _ = tiled.plan(height, width)
+    medians = race({"whole": lambda: whole(lr), f"in {len(plan)} tiles, chosen": lambda: tiled(lr)}, 2 if quick else 1)
+    table(f"{width}x{height}", medians, width * height * 16 / 1e6)
+
+
+def memory(quick: bool) -> None:
+    """Peak of a process that does nothing but `srgan upscale`."""
+    width, height = (1000, 750) if quick else (4000, 3000)
+    with tempfile.TemporaryDirectory() as folder:
+        model, source = Path(folder, "model.safetensors"), Path(folder, "in.png")
+        notes = {"label": "SRResNet", "scale": 4, "degradation": "matlab-mirror"}
+        save_generator(model, srresnet(), SRResNetConfig(), notes)
+        Image.fromarray(picture(width, height)).save(source)
+        command = [sys.executable, "-m", "srgan_dist", "upscale", source, Path(folder, "out.png"), "--model", model]
+        started = time.perf_counter()
+        subprocess.run([str(part) for part in command], check=True)
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f"{width}x{height} to {width * 4}x{height * 4}: peak {peak:.2f} GiB in {seconds:.0f} s, PNG written\n")
+
+
+def srresnet() -> torch.nn.Module:
+    torch.manual_seed(0)
+    network = SRResNetConfig().build(4).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as after training: not the identity
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network
+
+
+def picture(width: int, height: int) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+    return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def race(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def table(title: str, medians: dict[str, float], megapixels: float) -> None:
+    first = next(iter(medians.values()))
+    print(f"| {title} | seconds | HR megapixels/s | speed |\n|:--|--:|--:|--:|")
+    for name, seconds in medians.items():
+        print(f"| {name} | {seconds:.2f} | {megapixels / seconds:.2f} | {first / seconds:.2f}x |")
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Training curves of runs as SVG."""
+
+import json
+import math
+from collections import defaultdict
+from html import escape
+from pathlib import Path
+
+COLOURS = ("#0b66c3", "#d1495b", "#2a9d64", "#b7791f", "#7a4fbf", "#0e9aa7", "#c2487f", "#6b7280")
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _FLOOR = 360, 210, 48, 354, 30, 184
+_MOST_POINTS = 400
+
+Curve = list[tuple[float, float]]
+"""Step and value."""
+
+
+def read_curves(run: Path) -> dict[str, Curve]:
+    """The numbers in a run's `metrics.jsonl` by name; none where the file is missing."""
+    curves: dict[str, Curve] = defaultdict(list)
+    file = run / "metrics.jsonl"
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the last line of a run that is being written, or was killed
+        for name, value in entry.items():
+            if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):
+                curves[name].append((entry["step"], value))
+    return dict(curves)
+
+
+def draw_curves(runs: dict[str, dict[str, Curve]]) -> str:
+    """One chart per number that at least one run has, validation first."""
+    names = sorted({name for curves in runs.values() for name in curves}, key=lambda n: (not n.startswith("valid"), n))
+    return "\n".join(_chart(name, {run: curves.get(name, []) for run, curves in runs.items()}) for name in names)
+
+
+def _chart(name: str, curves: dict[str, Curve]) -> str:
+    points = [p for curve in curves.values() for p in curve]
+    x0, x1 = _range([x for x, _ in points])
+    y0, y1 = _range([y for _, y in points])
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">',
+        f'<text class="title" x="{_LEFT}" y="16">{escape(name)}</text>',
+        *(_level(y0 + (y1 - y0) * i / 3, _FLOOR - (_FLOOR - _TOP) * i / 3) for i in range(4)),
+        f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x0:.0f}</text>',
+        f'<text x="{_RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">step {x1:.0f}</text>',
+    ]
+    for colour, (run, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
+        thinned = curve[:: len(curve) // _MOST_POINTS + 1]
+        spots = [((x - x0) / (x1 - x0), (y - y0) / (y1 - y0)) for x, y in thinned]
+        path = " ".join(f"{_LEFT + (_RIGHT - _LEFT) * x:.1f},{_FLOOR - (_FLOOR - _TOP) * y:.1f}" for x, y in spots)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8">')
+        parts.append(f"<title>{escape(run)}</title></polyline>")
+    return "\n".join([*parts, "</svg>"])
+
+
+def _level(value: float, y: float) -> str:
+    line = f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    return line + f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+
+
+def legend(runs: list[str]) -> str:
+    """Which colour is which run."""
+    dots = (f'<span style="color:{c}">●</span> {escape(r)}' for c, r in zip(_cycle(len(runs)), runs, strict=True))
+    return "&emsp;".join(dots)
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _range(values: list[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)

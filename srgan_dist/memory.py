@@ -1,0 +1,45 @@
+"""How much memory there is, and how much a network needs per pixel."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: torch.device) -> int:
+    """What can be taken on the device now; on the CPU also within the container's own limit."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    available = psutil.virtual_memory().available
+    try:
+        limit, used = ((_CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
+        return min(available, int(limit) - int(used))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return available
+
+
+@torch.inference_mode()
+def peak_bytes(network: nn.Module, run: Callable[[], object]) -> float:
+    """About the most memory that `run`, which calls `network` or parts of it, has in use at once, beyond the weights.
+
+    The largest layer's input and output are alive together; half as much again is for what skips hold.
+    """
+    largest = 0
+
+    def watch(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        nonlocal largest
+        if not list(module.children()):
+            largest = max(largest, sum(t.nbytes for t in (*inputs, output) if isinstance(t, Tensor)))
+
+    hooks = [m.register_forward_hook(watch) for m in network.modules()]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 1.5 * largest
