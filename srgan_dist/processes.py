@@ -17,7 +17,10 @@ from srgan_dist.config import MixedPrecision
 
 
 def start(
-    mixed_precision: MixedPrecision, expect: int | None = None, threads: int | None = None, patience_hours: float = 1 / 6
+    mixed_precision: MixedPrecision,
+    expect: int | None = None,
+    threads: int | None = None,
+    patience_hours: float = 1 / 6,
 ) -> Accelerator:
     """The accelerator of this process: CUDA where there is one, else gloo on the CPU.
 

@@ -23,8 +23,8 @@ Image = NDArray[Any]
 _DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _ENOUGH = {"cpu": 1 << 30, "cuda": 16 << 30}
 """Bytes of activations beyond which larger tiles bring no speed."""
-_STRIP = {"cpu": 512 << 20, "cuda": 4 << 30}
-"""Bytes of activations of one strip of the second stage: no more than the first stage had, or the overlap would cost."""
+_STRIP = {"cpu": 768 << 20, "cuda": 6 << 30}
+"""Bytes of activations of one strip of the second stage: about what the first stage had."""
 _PROBE = 32
 _SMALLEST = 32
 _OWN_GRID, _GRID = 4, 16
@@ -96,7 +96,9 @@ class Upscaler:
         """Smaller batches, then smaller tiles: something else has taken memory that was free."""
         height, width = plan[0].shape
         if batch == 1 and min(height, width) - 2 * self.margin <= _SMALLEST:
-            raise ValueError(f"the device has no memory for a tile of {width}x{height} pixels; stop what else runs there")
+            raise ValueError(
+                f"the device has no memory for a tile of {width}x{height} pixels; stop what else runs there"
+            )
         if batch > 1:
             self._batch = batch // 2
         else:
@@ -145,7 +147,9 @@ class Upscaler:
             yield range(height), network(images.to(self._dtype))
             return
         features, field = network.features(images.to(self._dtype)), network.reconstruct_field
-        step = max(8, int(_STRIP.get(self._device.type, 512 << 20) / (self._second_bytes * images.shape[0] * images.shape[3])))
+        step = max(
+            8, int(_STRIP.get(self._device.type, 768 << 20) / (self._second_bytes * images.shape[0] * images.shape[3]))
+        )
         first, last = min(_core(w.rows).start for w in group), max(_core(w.rows).stop for w in group)
         for y in range(first, last, step):
             rows = range(y, min(last, y + step))
@@ -157,7 +161,9 @@ class Upscaler:
         """Copies what of `sr` (3, H, W), the given rows of the window, belongs to the window's result."""
         s, (y, x) = self.scale, (_core(window.rows), _core(window.columns))
         y = range(max(y.start, rows.start), min(y.stop, rows.stop))
-        inside = sr[:, (y.start - rows.start) * s : (y.stop - rows.start) * s, x.start * s : x.stop * s].float().clamp(0, 1)
+        inside = (
+            sr[:, (y.start - rows.start) * s : (y.stop - rows.start) * s, x.start * s : x.stop * s].float().clamp(0, 1)
+        )
         if canvas.shape[2] == 1:
             inside = inside.mean(0, keepdim=True)
         peak = np.iinfo(canvas.dtype).max

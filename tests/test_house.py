@@ -10,11 +10,12 @@ PACKAGE = ROOT / "srgan_dist"
 
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
-    | {"health", "statistics"},
-    {"steps", "data", "inference"},
+    | {"health", "statistics", "tiles", "memory", "png16"},
+    {"steps", "data", "inference", "tiled", "photo"},
     {"config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
-    | {"processes", "players", "meter", "validation", "consensus"},
+    | {"processes", "players", "meter", "validation", "consensus"}
+    | {"foreign", "galleries", "evaluation", "published", "perceptual", "curves", "report"},
     {"trainer", "rehearsal", "evaluate", "upscale", "compare"},
     {"cli", "__main__"},
 ]  # fmt: skip
@@ -24,6 +25,9 @@ HOMES = {
     "cattrs": {"config"},
     "mlflow": {"tracking"},
     "webdataset": {"data"},
+    "spandrel": {"foreign"},
+    "pyiqa": {"perceptual"},
+    "tifffile": {"photo"},
     "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer", "rehearsal"},
 }
 

@@ -168,7 +168,7 @@ def test_a_phones_jpeg_with_a_preview_is_a_picture(tmp_path: Path, colours: np.n
 def test_what_a_format_cannot_hold_is_refused_before_the_work():
     with pytest.raises(ValueError, match="WEBP ends at 16383"):
         check_target(Path("a.webp"), 100, 20000)
-    with pytest.raises(ValueError, match="cannot write .xyz"):
+    with pytest.raises(ValueError, match=r"cannot write \.xyz"):
         check_target(Path("a.xyz"), 1, 1)
     for suffix in FORMATS:
         check_target(Path(f"a{suffix}"), 16000, 12000)

@@ -72,7 +72,9 @@ def test_too_little_overlap_would_show(network: nn.Module, noise: np.ndarray):
 
 def test_a_white_picture_has_no_dark_edge_or_seam():
     white = np.full((50, 70, 3), 255, np.uint8)
-    bicubic = SRResNetConfig(blocks=2, channels=8, interpolated_skip=True).build(2).eval()  # at the start: exactly bicubic
+    bicubic = (
+        SRResNetConfig(blocks=2, channels=8, interpolated_skip=True).build(2).eval()
+    )  # at the start: exactly bicubic
 
     sr = Upscaler(bicubic, 2, tile=16)(white)
 

@@ -46,10 +46,10 @@ def hub() -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             return found
 
-        def do_HEAD(self):  # noqa: N802
+        def do_HEAD(self):
             self.answer()
 
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             if self.answer():
                 self.wfile.write(content)
 
@@ -72,9 +72,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_test_set_is_downloaded_once_by_name(
-    home: Path, hub: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_test_set_is_downloaded_once_by_name(home: Path, hub: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch):
     address, asked = hub
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
@@ -91,9 +89,7 @@ def test_a_test_set_is_downloaded_once_by_name(
     assert not list((home / "srgan_dist").glob(".partial*"))
 
 
-def test_without_network_one_line_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_without_network_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
     code = main(["evaluate", "--data", "bsd100"])
@@ -111,5 +107,5 @@ def test_a_damaged_archive_is_named(home: Path, monkeypatch: pytest.MonkeyPatch)
     file.write_bytes(b"not an archive")
     monkeypatch.setattr(testsets, "_download", lambda name: file)
 
-    with pytest.raises(ValueError, match="Set5_HR.tar.gz: damaged"):
+    with pytest.raises(ValueError, match=r"Set5_HR\.tar\.gz: damaged"):
         testsets.fetch_testset("set5")
