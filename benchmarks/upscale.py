@@ -58,7 +58,7 @@ def native_bf16() -> bool:
 
 
 def tiles(quick: bool) -> None:
-    width, height = (640, 480) if quick else (2000, 1500)
+    width, height = (1100, 900) if quick else (2000, 1500)
     network, lr = srresnet(), picture(width, height)
     whole, tiled = Upscaler(network, 4, tile=10_000), Upscaler(network, 4)
     plan, _ = tiled.plan(height, width)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srgan_dist import pictures
+from srgan_dist import pictures, tiled
 from srgan_dist.inference import SelfEnsemble, fused, super_resolve
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.tiled import Upscaler, overlap
@@ -42,10 +42,10 @@ def noise() -> np.ndarray:
 def test_tiled_equals_whole(network: nn.Module, noise: np.ndarray, tile: int, batch: int):
     whole = super_resolve(network, noise)
 
-    tiled = Upscaler(network, 4, tile=tile, batch=batch)(noise)
+    ours = Upscaler(network, 4, tile=tile, batch=batch)(noise)
 
     assert whole.std() > 10
-    assert np.abs(tiled.astype(int) - whole).max() <= 1
+    assert np.abs(ours.astype(int) - whole).max() <= 1
 
 
 @pytest.mark.slow
@@ -59,6 +59,16 @@ def test_tiled_equals_whole_on_set14_at_three_tile_sizes():
         whole = super_resolve(network, lr).astype(int)
         for tile, upscaler in upscalers.items():
             assert np.abs(upscaler(lr) - whole).max() <= 1, f"{file.name}, tiles of {tile}"
+
+
+def test_strips_of_the_second_stage_fit_together(
+    network: nn.Module, noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tiled, "_STRIP", {"cpu": 1})  # eight rows, the least
+
+    sr = Upscaler(network, 4, tile=40)(noise)
+
+    assert np.abs(sr.astype(int) - super_resolve(network, noise)).max() <= 1
 
 
 def test_too_little_overlap_would_show(network: nn.Module, noise: np.ndarray):
@@ -84,9 +94,9 @@ def test_a_white_picture_has_no_dark_edge_or_seam():
 def test_a_white_picture_has_the_edges_of_the_whole(network: nn.Module):
     white = np.full((50, 70, 3), 255, np.uint8)
 
-    tiled = Upscaler(network, 4, tile=16)(white)
+    ours = Upscaler(network, 4, tile=16)(white)
 
-    assert np.abs(tiled.astype(int) - super_resolve(network, white)).max() <= 1
+    assert np.abs(ours.astype(int) - super_resolve(network, white)).max() <= 1
 
 
 @pytest.mark.parametrize(("scale", "shape"), [(2, (1, 1, 3)), (3, (1, 40, 3)), (8, (33, 2, 3))])
@@ -166,9 +176,9 @@ def test_an_unknown_receptive_field_is_measured():
 def test_a_network_without_statement_is_tiled_without_a_seam(noise: np.ndarray):
     network = Blur(3, decay=1 / 25)
 
-    tiled = Upscaler(network, 2, tile=20)(noise)
+    ours = Upscaler(network, 2, tile=20)(noise)
 
-    assert np.abs(tiled.astype(int) - super_resolve(network, noise)).max() <= 1
+    assert np.abs(ours.astype(int) - super_resolve(network, noise)).max() <= 1
 
 
 class Greedy(nn.Module):
