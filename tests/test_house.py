@@ -10,12 +10,12 @@ PACKAGE = ROOT / "srgan_dist"
 
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
-    | {"health", "statistics"},
+    | {"health", "statistics", "choices", "counter", "spandrel_srresnet"},
     {"steps", "data", "inference"},
     {"config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
-    | {"processes", "players", "meter", "validation", "consensus"},
-    {"trainer", "rehearsal", "evaluate", "upscale", "compare"},
+    | {"processes", "players", "meter", "validation", "consensus", "weights", "onnx_file", "modelcard"},
+    {"trainer", "rehearsal", "evaluate", "upscale", "compare", "release"},
     {"cli", "__main__"},
 ]  # fmt: skip
 
