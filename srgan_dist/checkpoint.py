@@ -13,7 +13,9 @@ from srgan_dist.data.format import sha256_of, write_json
 
 log = logging.getLogger("srgan_dist")
 
-_STATE, _COMPLETE = "state.pt", "COMPLETE.json"
+_STATE = "state.pt"
+COMPLETE = "COMPLETE.json"
+"""Marks a whole checkpoint directory."""
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | None) -> Path:
@@ -35,7 +37,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | 
             torch.save(state, out)
             out.flush()
             os.fsync(out.fileno())
-        write_json({"step": step, "sha256": {_STATE: sha256_of(partial / _STATE)}}, partial / _COMPLETE)
+        write_json({"step": step, "sha256": {_STATE: sha256_of(partial / _STATE)}}, partial / COMPLETE)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
     except BaseException:
@@ -65,7 +67,7 @@ def load(checkpoint: Path) -> dict[str, Any]:
         ValueError: it is not whole.
     """
     try:
-        for name, digest in json.loads((checkpoint / _COMPLETE).read_text())["sha256"].items():
+        for name, digest in json.loads((checkpoint / COMPLETE).read_text())["sha256"].items():
             if sha256_of(checkpoint / name) != digest:
                 raise ValueError(f"{name} is not what was written")
         return torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "models and interpolation on held-out pictures, by the protocol of record",
     "upscale": "enlarge pictures with a trained model: srgan upscale IN OUT --model RUN",
     "compare": "one HTML page: numbers, sliders, crops, curves: srgan compare RUN RUN --out report.html",
+    "export": "a trained model as a file for other programs: srgan export RUN --out FILE",
     "mlflow": "open MLflow's UI on the runs of this folder",
 }
 
@@ -175,6 +176,14 @@ def _compare(args: list[str]) -> int:
     return 0
 
 
+def _export(args: list[str]) -> int:
+    from srgan_dist.config import parse
+    from srgan_dist.release import ExportOptions, export
+
+    sys.stdout.write("\n".join(export(parse(ExportOptions, args, "srgan export"))) + "\n")
+    return 0
+
+
 def _mlflow(args: list[str]) -> int:
     from srgan_dist.tracking import tracking_uri
 
@@ -188,6 +197,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "upscale": _upscale,
     "compare": _compare,
+    "export": _export,
     "mlflow": _mlflow,
 }
 

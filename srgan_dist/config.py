@@ -6,17 +6,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import cattrs
-import cattrs.strategies
 import tyro
 import yaml
 
+from srgan_dist import choices
 from srgan_dist.data.reader import DataConfig
-from srgan_dist.losses import PixelKind, VanillaGAN, Weights
+from srgan_dist.degradations import DegradationConfig
+from srgan_dist.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
-from srgan_dist.models.vgg import VGGLayer
 from srgan_dist.schedules import MilestoneSchedule, Schedule
 
 T = TypeVar("T")
@@ -31,17 +31,6 @@ WRONG_USAGE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContentConfig:
-    """The VGG19 distance."""
-
-    layer: VGGLayer = "relu5_4"
-    """relu5_4 is the paper's VGG54, relu2_2 its VGG22."""
-
-    weights: Path | None = None
-    """A file with torchvision's vgg19 weights, for machines without network."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """What the networks learn from."""
 
@@ -51,7 +40,7 @@ class LossConfig:
     content: ContentConfig | None = ContentConfig()
     """The VGG distance of the adversarial phase; none means that the pixel term is the content."""
 
-    adversarial: VanillaGAN = VanillaGAN()
+    adversarial: AdversarialConfig = VanillaGAN()
     """The GAN loss."""
 
     weights: Weights = Weights()
@@ -162,8 +151,12 @@ class TrainConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     """The crops."""
+    degradation: DegradationConfig | None = None
+    """Makes LR from HR on the device; none means the shards' own LR."""
     generator: GeneratorConfig = field(default_factory=SRResNetConfig)
     """The network that enlarges."""
+    weights: Path | None = None
+    """Start the generator from this file or run: an exported file, a checkpoint, a published .pth."""
     discriminator: DiscriminatorConfig = field(default_factory=VGGDiscriminatorConfig)
     """The network that judges."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -206,9 +199,13 @@ def check(config: TrainConfig) -> None:
         raise ValueError(f"ema_decay={config.ema_decay} must be at least 0 and below 1")
 
 
-def to_dict(config: object) -> dict[str, Any]:
-    """A config as plain JSON values, each choice between classes tagged with `type`."""
-    return _converter().unstructure(config)
+def to_dict(config: object, kind: Any = None) -> dict[str, Any]:
+    """A config as plain JSON values, each choice between classes tagged with `type`.
+
+    Args:
+        kind: the union that `config` is a member of, where it is one, so that it is tagged itself.
+    """
+    return _converter().unstructure(config, unstructure_as=kind)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -247,7 +244,13 @@ def from_dict(kind: type[T], content: Any) -> T:
         key = min(error.extra_fields)
         raise ValueError(f"unknown key {key!r}{nearest(key, [f.name for f in fields(error.cl)])}") from None
     except* Exception as group:
-        raise ValueError(f"not a {kind.__name__}: {cattrs.transform_error(group)[0]}") from None
+        raise ValueError(
+            f"not a {getattr(kind, '__name__', kind)}: {cattrs.transform_error(group, format_exception=_said)[0]}"
+        ) from None
+
+
+def _said(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, choices.UnknownChoiceError) else cattrs.v.format_exception(error, kind)
 
 
 def _first(group: BaseException) -> BaseException:
@@ -259,10 +262,29 @@ def _converter() -> cattrs.Converter:
     converter.register_unstructure_hook(Path, str)
     converter.register_structure_hook(Path, lambda value, _: Path(value))
     converter.register_structure_hook(float, lambda value, _: float(value))
-    cattrs.strategies.configure_tagged_union(
-        Schedule, converter, tag_name="type", tag_generator=lambda c: c.__name__.removesuffix("Schedule").lower()
-    )
+    converter.register_unstructure_hook_factory(_is_choice, lambda _: lambda value: _tagged(converter, value))
+    converter.register_structure_hook_func(_is_choice, lambda value, kind: _untagged(converter, value, kind))
     return converter
+
+
+def _is_choice(kind: Any) -> bool:
+    return len(choices.members(kind)) > 1
+
+
+def _tagged(converter: cattrs.Converter, value: object) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {"type": choices.tag(type(value))} | converter.unstructure(value)
+
+
+def _untagged(converter: cattrs.Converter, value: Any, kind: Any) -> Any:
+    if value is None and type(None) in get_args(kind):
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"needs a table with type: one of {', '.join(map(choices.tag, choices.members(kind)))}")
+    content: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
+    chosen = choices.find(kind, content.pop("type", choices.tag(choices.members(kind)[0])), "type")
+    return converter.structure(content, chosen) if chosen else None
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -276,11 +298,20 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
     try:
         if default is None:
             return tyro.cli(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
+        default, args = _chosen(default, args, prog)
         return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS, default=default)
     except SystemExit as stop:
         if stop.code == WRONG_USAGE and default is not None:
             _suggest(args, list(flatten(to_dict(default))))
         raise
+
+
+def _chosen(default: T, args: Sequence[str], prog: str) -> tuple[T, list[str]]:
+    try:
+        return choices.choose(default, args)
+    except ValueError as error:
+        sys.stderr.write(f"{prog}: error: {error}\n")
+        raise SystemExit(WRONG_USAGE) from None
 
 
 def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:

@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srgan_dist.models.vgg import VGGLayer
+
 PixelKind = Literal["l1", "mse"]
 Discriminate = Callable[[Tensor], Tensor]
+Average = Callable[[Tensor], Tensor]
+"""Averages a tensor over the processes, gradients too (`processes.average`)."""
 
 
 def pixel_loss(kind: PixelKind, sr: Tensor, hr: Tensor) -> Tensor:
@@ -17,20 +23,45 @@ def pixel_loss(kind: PixelKind, sr: Tensor, hr: Tensor) -> Tensor:
     return compare(sr.float(), hr.float())
 
 
-class ContentLoss(nn.Module):
-    """Mean squared distance of VGG feature maps, features scaled by 1/12.75.
+@dataclass(frozen=True, kw_only=True)
+class ContentConfig:
+    """The VGG19 distance. The defaults are SRGAN's."""
 
-    Paper: SRGAN Eq. 5; the scale is from Sec. 3.2 (0.006 on the squared distance).
+    layers: tuple[tuple[VGGLayer, float], ...] = (("relu5_4", 1.0),)
+    """Layers and what each counts: relu5_4 is SRGAN's VGG54, relu2_2 its VGG22, conv5_4 ESRGAN's."""
+
+    distance: PixelKind = "mse"
+    """How two feature maps are compared: mse in SRGAN, l1 in ESRGAN."""
+
+    divisor: float = 12.75
+    """Features are divided by it: 12.75 in SRGAN Sec. 3.2 (0.006 on the squared distance), 1 in ESRGAN."""
+
+    weights: Path | None = None
+    """A file with torchvision's vgg19 weights, for machines without network."""
+
+
+class ContentLoss(nn.Module):
+    """Mean distance of VGG feature maps, summed over the layers.
+
+    Paper: SRGAN Eq. 5; ESRGAN Sec. 3.3 (before the activation, L1); Real-ESRGAN Sec. 4.1 (five layers).
+
+    Args:
+        features: maps images to the feature maps of `config.layers`, in that order.
     """
 
-    def __init__(self, features: nn.Module) -> None:
+    def __init__(self, features: nn.Module, config: ContentConfig) -> None:
         super().__init__()
-        self.features = features
+        self.features, self.config = features, config
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Gradient reaches `sr` only; `hr`'s features are computed without a graph."""
-        wanted = self.features(hr.detach()).detach()
-        return F.mse_loss(self.features(sr).float() / 12.75, wanted.float() / 12.75)
+        wanted = self.features(hr.detach())
+        terms = [self._distance(got, w.detach()) for got, w in zip(self.features(sr), wanted, strict=True)]
+        return sum((weight * t for (_, weight), t in zip(self.config.layers, terms, strict=True)), sr.new_zeros(()))
+
+    def _distance(self, got: Tensor, wanted: Tensor) -> Tensor:
+        compare = F.l1_loss if self.config.distance == "l1" else F.mse_loss
+        return compare(got.float() / self.config.divisor, wanted.float() / self.config.divisor)
 
 
 class AdversarialLoss(Protocol):
@@ -47,7 +78,7 @@ class AdversarialLoss(Protocol):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A discriminator's loss, with its logits on real and generated images."""
+    """A discriminator's loss, with its logits on real and generated images: relative ones where those count."""
 
     loss: Tensor
     real_logits: Tensor
@@ -67,6 +98,11 @@ class VanillaGAN:
     Paper: SRGAN Eq. 2 and 6. Real and fake are not halved.
     """
 
+    def build(self, average: Average) -> AdversarialLoss:
+        """Itself: it needs nothing from other processes."""
+        del average
+        return self
+
     def for_discriminator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Judgement:
         # Two passes, so that BatchNorm sees each kind by itself; one backward, so that DDP reduces once.
         real, fake = discriminate(hr).float(), discriminate(sr).float()
@@ -75,6 +111,50 @@ class VanillaGAN:
 
     def for_generator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Tensor:
         return F.softplus(-discriminate(sr).float()).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativisticGAN:
+    """How much more real than the average generated image a real one looks, and the reverse; each side halved.
+
+    Paper: ESRGAN Eq. 1 and 2 (relativistic average discriminator). The gradient also goes through the means, as
+    in the paper; the authors' code cuts it off in the discriminator's loss.
+    """
+
+    mean: Literal["all", "process"] = "all"
+    """Average over the crops of all processes, so that N processes train as one would on the whole batch; or over
+    each process's own, as the published code does."""
+
+    def build(self, average: Average) -> AdversarialLoss:
+        """The loss on top of the processes' `average`."""
+        return _RelativisticLoss(average if self.mean == "all" else _own)
+
+
+def _own(mean: Tensor) -> Tensor:
+    return mean
+
+
+@dataclass(frozen=True)
+class _RelativisticLoss:
+    average: Average
+
+    def for_discriminator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Judgement:
+        real, fake = discriminate(hr).float(), discriminate(sr).float()
+        return Judgement(self._loss(real, fake), real - fake.mean(), fake - real.mean())
+
+    def for_generator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Tensor:
+        with torch.no_grad():
+            real = discriminate(hr).float()
+        return self._loss(discriminate(sr).float(), real)
+
+    def _loss(self, wanted: Tensor, unwanted: Tensor) -> Tensor:
+        """Small where `wanted` lies above the mean of `unwanted`, and that below the mean of `wanted`."""
+        # Both means in one tensor: one reduction forward and one backward.
+        of_wanted, of_unwanted = self.average(torch.stack([wanted.mean(), unwanted.mean()]))
+        return (F.softplus(of_unwanted - wanted).mean() + F.softplus(unwanted - of_wanted).mean()) / 2
+
+
+AdversarialConfig = VanillaGAN | RelativisticGAN
 
 
 @dataclass(frozen=True, kw_only=True)

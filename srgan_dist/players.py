@@ -14,8 +14,10 @@ from srgan_dist.data.reader import Pair
 from srgan_dist.ema import EMA
 from srgan_dist.losses import ContentLoss
 from srgan_dist.models.vgg import load_vgg19
+from srgan_dist.processes import average
 from srgan_dist.statistics import Statistics
 from srgan_dist.steps import Losses, Player, Terms, gan_step, pretrain_step
+from srgan_dist.weights import load_weights
 
 
 class Players:
@@ -24,10 +26,17 @@ class Players:
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self._config, self._accelerator = config, accelerator
         self._statistics: list[Statistics] = []
-        self.generator = self._player(lambda: config.generator.build(config.scale), stream=0)
+        self.generator = self._player(self._first_generator, stream=0)
         self.ema = EMA(self.generator.raw, config.ema_decay)
         self.discriminator: Player | None = None
         self._losses: Losses | None = None
+        self._degrade = config.degradation.build(config.scale, config.seed) if config.degradation else None
+
+    def _first_generator(self) -> nn.Module:
+        network = self._config.generator.build(self._config.scale)
+        if self._config.weights:
+            load_weights(network, self._config.weights)
+        return network
 
     def start_adversarial(self) -> None:
         """Begins the second phase: the generator is what was evaluated, its optimizer new, its judge untrained."""
@@ -40,7 +49,8 @@ class Players:
         config = self._config
         self.discriminator = self._player(lambda: config.discriminator.build(config.data.hr_crop), stream=1)
         loss = config.loss
-        self._losses = Losses(loss.pixel, self._content_loss(), loss.adversarial, loss.weights)
+        adversarial = loss.adversarial.build(average(self._accelerator))
+        self._losses = Losses(loss.pixel, self._content_loss(), adversarial, loss.weights)
 
     def update(self, parts: Sequence[Pair], learning_rate: float, probe: bool) -> tuple[Terms, Tensor]:
         """One optimizer step of the phase that the run is in.
@@ -51,6 +61,7 @@ class Players:
         self._set_learning_rate(learning_rate)
         for statistics in self._statistics:
             statistics.keep()
+        parts = [self._degraded(part) for part in parts]
         backward = self._accelerator.backward
         if self.discriminator is None or self._losses is None:
             terms = pretrain_step(self.generator, self._config.loss.pixel, parts, backward)
@@ -62,6 +73,13 @@ class Players:
             statistics.restore(skipped)
         self.ema.update(self.generator.raw)
         return terms, skipped
+
+    def _degraded(self, batch: Pair) -> Pair:
+        if self._degrade is None:
+            return batch
+        assert batch.indices is not None
+        made = self._degrade(batch.hr, batch.indices)
+        return batch._replace(lr=made.lr, sharpened=made.target)
 
     def _set_learning_rate(self, value: float) -> None:
         for player in self._all():
@@ -98,9 +116,10 @@ class Players:
         if content is None:
             return None
         with self._accelerator.local_main_process_first():  # one download per machine
-            features = load_vgg19(content.layer, content.weights)
+            features = load_vgg19([layer for layer, _ in content.layers], content.weights)
         features = features.to(memory_format=torch.channels_last)
-        return ContentLoss(self._accelerator.prepare_model(features, evaluation_mode=True))  # autocast, but no DDP
+        features = self._accelerator.prepare_model(features, evaluation_mode=True)  # autocast, but no DDP
+        return ContentLoss(features, content)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, apart from its number."""
@@ -139,4 +158,4 @@ def synchronised(wanted: bool | None, accelerator: Accelerator) -> bool:
 def load_vgg_early(config: TrainConfig) -> None:
     """Fails before any training where the adversarial phase would miss VGG19's weights hours later."""
     if config.adversarial.steps and config.loss.content:
-        load_vgg19(config.loss.content.layer, config.loss.content.weights)
+        load_vgg19([layer for layer, _ in config.loss.content.layers], config.loss.content.weights)

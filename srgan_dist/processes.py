@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import torch
 import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import gather_object
+from torch import Tensor
 
 from srgan_dist.config import MixedPrecision
 
@@ -139,3 +141,29 @@ class Ranks:
     def gather(self, mine: list[Any]) -> list[Any]:
         """Everybody's lists, one behind the other, on every process. Waits for all."""
         return gather_object(mine) if self.size > 1 else mine
+
+
+def average(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:
+    """The mean of a tensor over all processes, with gradient.
+
+    Let W processes each have a loss L_k, of which DDP averages the parameters' gradients, and let every L_k use
+    m = (1/W) sum_k x_k. The mean loss moves with x_j by (1/W) sum_k dL_k/dm * 1/W; DDP divides what process j
+    computes by W, so process j must send back (1/W) sum_k dL_k/dm: forward and backward are the same reduction.
+    """
+
+    def reduced(value: Tensor) -> Tensor:
+        return accelerator.reduce(value.detach().clone(), "mean")  # pyright: ignore[reportReturnType]
+
+    class Mean(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, value: Tensor) -> Tensor:
+            return reduced(value)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            return reduced(gradients[0])
+
+    def mean(value: Tensor) -> Tensor:
+        return Mean.apply(value) if accelerator.num_processes > 1 else value  # pyright: ignore[reportReturnType]
+
+    return mean

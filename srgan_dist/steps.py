@@ -62,7 +62,7 @@ def pretrain_step(generator: Player, pixel: PixelKind, parts: Sequence[Pair], ba
 
     def learn(batch: Pair) -> tuple[Tensor, Terms]:
         sr = generator.net(batch.lr)
-        loss = pixel_loss(pixel, sr, batch.hr)
+        loss = pixel_loss(pixel, sr, batch.target)
         return loss, {"pixel": loss, "colour_drift": colour_drift(sr, batch.lr)}
 
     return _update(generator, "generator", parts, learn, backward)
@@ -76,7 +76,9 @@ def gan_step(
     backward: Backward,
     probe: bool = False,
 ) -> Terms:
-    """Updates the discriminator, then the generator, on one batch. Paper: SRGAN Eq. 2 and 3.
+    """Updates the discriminator, then the generator, on one batch.
+
+    Paper: SRGAN Eq. 2 and 3. With the relativistic loss ESRGAN Eq. 1 to 3; with a degradation Real-ESRGAN Sec. 4.1.
 
     Args:
         parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
@@ -95,8 +97,8 @@ def gan_step(
 
     def create(batch: Pair) -> tuple[Tensor, Terms]:
         sr = generator.net(batch.lr) if shared is None else shared
-        pixel = pixel_loss(losses.pixel, sr, batch.hr)
-        content = losses.content(sr, batch.hr) if losses.content else torch.zeros_like(pixel)
+        pixel = pixel_loss(losses.pixel, sr, batch.target)
+        content = losses.content(sr, batch.target) if losses.content else torch.zeros_like(pixel)
         adversarial = losses.adversarial.for_generator(discriminator.raw, batch.hr, sr)
         weighted = {
             "pixel": w.pixel * pixel,

@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from srgan_dist import checkpoint
+from srgan_dist.choices import tag
 from srgan_dist.config import PhaseConfig, TrainConfig, check, flatten, to_dict
 from srgan_dist.consensus import Consensus, Skips, StopRequested
 from srgan_dist.data.reader import BatchStream, CropReader, Pair, ShardSet
@@ -89,7 +90,8 @@ class Trainer:
         self.players = Players(config, accelerator)
         self.validation = Validation(config.validation, held_out, accelerator) if held_out else None
         self.meter, self.skips = Meter(accelerator), Skips(accelerator.device)
-        self.degradation = shards.manifests[0].degradation
+        self.degradation = tag(type(config.degradation)) if config.degradation else shards.manifests[0].degradation
+        self.data = shards.hashes
         self.crops_per_step = config.data.batch * config.accumulate * accelerator.num_processes
         self.step, self.phase, self.phase_start, self.phase_over = 0, -1, 0, True
         self.best, self.stale = (float("-inf"), 0), 0
@@ -258,7 +260,12 @@ class Trainer:
 
     def _export(self, phase: PhaseConfig) -> None:
         if self.first_process:
-            notes = {"label": phase.label, "scale": self.config.scale, "degradation": self.degradation}
+            notes = {
+                "label": phase.label,
+                "scale": self.config.scale,
+                "degradation": self.degradation,
+                "data": self.data,
+            }
             file = self.run_dir.model(phase.label)
             save_generator(file, self.players.ema.module, self.config.generator, notes)
             self.tracker.artifact(file, "models")

@@ -10,13 +10,13 @@ PACKAGE = ROOT / "srgan_dist"
 
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
-    | {"health", "statistics", "tiles", "memory", "png16"},
+    | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet"},
     {"steps", "data", "inference", "tiled", "photo"},
     {"config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
-    | {"processes", "players", "meter", "validation", "consensus"}
+    | {"processes", "players", "meter", "validation", "consensus", "weights", "onnx_file", "modelcard"}
     | {"foreign", "galleries", "evaluation", "published", "perceptual", "curves", "report"},
-    {"trainer", "rehearsal", "evaluate", "upscale", "compare"},
+    {"trainer", "rehearsal", "evaluate", "upscale", "compare", "release"},
     {"cli", "__main__"},
 ]  # fmt: skip
 

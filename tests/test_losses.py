@@ -3,7 +3,14 @@ import math
 import torch
 from torch import nn
 
-from srgan_dist.losses import ContentLoss, VanillaGAN, pixel_loss
+from srgan_dist.losses import ContentConfig, ContentLoss, VanillaGAN, pixel_loss
+
+
+class Same(nn.Module):
+    """Features of one layer: what came in."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        return (images,)
 
 
 def test_pixel_loss_is_the_mean_difference():
@@ -14,7 +21,7 @@ def test_pixel_loss_is_the_mean_difference():
 
 
 def test_content_loss_scales_features_by_one_over_12_75():
-    loss = ContentLoss(nn.Identity())
+    loss = ContentLoss(Same(), ContentConfig())
 
     value = loss(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 12.75))
 
@@ -24,7 +31,7 @@ def test_content_loss_scales_features_by_one_over_12_75():
 def test_content_loss_has_no_gradient_towards_the_original():
     sr, hr = torch.rand(1, 3, 4, 4, requires_grad=True), torch.rand(1, 3, 4, 4, requires_grad=True)
 
-    ContentLoss(nn.Conv2d(3, 2, 3))(sr, hr).backward()
+    ContentLoss(nn.Sequential(nn.Conv2d(3, 2, 3), Same()), ContentConfig())(sr, hr).backward()
 
     assert sr.grad is not None
     assert hr.grad is None
@@ -55,5 +62,5 @@ def test_losses_are_float32_whatever_comes_in():
     half = torch.rand(1, 3, 4, 4).bfloat16()
 
     assert pixel_loss("l1", half, half).dtype == torch.float32
-    assert ContentLoss(nn.Identity())(half, half).dtype == torch.float32
+    assert ContentLoss(Same(), ContentConfig())(half, half).dtype == torch.float32
     assert VanillaGAN().for_generator(lambda x: x.mean(dim=1), half, half).dtype == torch.float32

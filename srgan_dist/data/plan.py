@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Indices = NDArray[np.uint64]
+from srgan_dist.counter import Indices, below, hash_one, hashed
 
-_GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
 
 
@@ -60,9 +59,9 @@ class CropPlan:
             here = passes == p
             image[here] = _order(self._seed, int(p), len(self._free))[places[here]]
         y, x = (
-            _below(_hash(self._seed, stream, indices), self._free[image, axis]) for stream, axis in ((1, 0), (2, 1))
+            below(hashed(self._seed, stream, indices), self._free[image, axis]) for stream, axis in ((1, 0), (2, 1))
         )
-        return Crops(image, y, x, (_hash(self._seed, 3, indices) >> np.uint64(61)).astype(np.uint8))
+        return Crops(image, y, x, (hashed(self._seed, 3, indices) >> np.uint64(61)).astype(np.uint8))
 
 
 @lru_cache(maxsize=4)
@@ -78,27 +77,5 @@ def _order(seed: int, number: int, count: int) -> NDArray[np.int64]:
 
 
 def _shuffle(seed: int, number: int, count: int) -> NDArray[np.int64]:
-    keys = _hash(_hash_one(seed, number), 4, np.arange(count, dtype=np.uint64))
+    keys = hashed(hash_one(seed, number), 4, np.arange(count, dtype=np.uint64))
     return np.argsort(keys, kind="stable")
-
-
-def _hash(seed: int, stream: int, counter: Indices) -> Indices:
-    """Well mixed 64-bit values of (seed, stream, counter): the finaliser of SplitMix64, twice over."""
-    start = np.uint64(_hash_one(seed, stream))
-    return _mix(_mix(counter + np.uint64(_GOLDEN)) ^ start)
-
-
-def _hash_one(seed: int, number: int) -> int:
-    mixed = _mix(_mix(np.array([(seed + _GOLDEN) & _MASK], np.uint64)) + np.uint64((number * _GOLDEN) & _MASK))
-    return int(mixed[0])
-
-
-def _mix(z: Indices) -> Indices:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def _below(random: Indices, limit: Indices) -> NDArray[np.int64]:
-    """Uniform in [0, limit) from the upper 32 bits, for limits far below 2^32."""
-    return (((random >> np.uint64(32)) * limit) >> np.uint64(32)).astype(np.int64)

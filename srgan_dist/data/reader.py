@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from srgan_dist.data.format import MANIFEST, Manifest, Shard, Split, read_manifest, sha256_of
@@ -35,6 +36,15 @@ class Pair(NamedTuple):
 
     lr: Tensor
     hr: Tensor
+    indices: NDArray[np.uint64] | None = None
+    """Which crops of the run these are, (B,)."""
+    sharpened: Tensor | None = None
+    """What a degradation wants pixel and content terms to compare with, where that is not hr."""
+
+    @property
+    def target(self) -> Tensor:
+        """What pixel and content terms compare with; the discriminator sees hr."""
+        return self.hr if self.sharpened is None else self.sharpened
 
 
 class RawBatch(NamedTuple):
@@ -43,6 +53,7 @@ class RawBatch(NamedTuple):
     lr: Tensor
     hr: Tensor
     orientation: Tensor
+    indices: NDArray[np.uint64]
 
 
 class ShardSet:
@@ -140,11 +151,13 @@ class CropReader:
         s, c = self._scale, self._lr_crop
         lr = torch.empty((batch, c, c, 3), dtype=torch.uint8, pin_memory=pinned)
         hr = torch.empty((batch, s * c, s * c, 3), dtype=torch.uint8, pin_memory=pinned)
-        return RawBatch(lr, hr, torch.empty(batch, dtype=torch.uint8, pin_memory=pinned))
+        orientation = torch.empty(batch, dtype=torch.uint8, pin_memory=pinned)
+        return RawBatch(lr, hr, orientation, np.empty(batch, np.uint64))
 
     def fill(self, batch: RawBatch, first: int) -> None:
         """Cuts the crops `first`, `first + 1`, ... into `batch`."""
-        crops = self.plan(np.arange(first, first + len(batch.lr), dtype=np.uint64))
+        batch.indices[:] = np.arange(first, first + len(batch.lr), dtype=np.uint64)
+        crops = self.plan(batch.indices)
         batch.orientation.numpy()[:] = crops.orientation
         self._cut(crops, batch.lr.numpy(), batch.hr.numpy())
 
@@ -165,7 +178,7 @@ def to_device(raw: RawBatch, device: torch.device) -> Pair:
     """Moves a batch and makes it what the networks take: oriented, float, channels_last."""
     orientation = raw.orientation.to(device, non_blocking=True)
     lr, hr = (_floats(orient(t.to(device, non_blocking=True), orientation)) for t in (raw.lr, raw.hr))
-    return Pair(lr, hr)
+    return Pair(lr, hr, raw.indices)
 
 
 def orient(images: Tensor, orientation: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import spectral_norm  # not the newer one: the published names are this one's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +49,61 @@ class VGGDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.features(images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetDiscriminatorConfig:
+    """The defaults are Real-ESRGAN's model."""
+
+    channels: int = 64
+    """Feature maps of the first convolution; the deepest one has eight times as many."""
+
+    def build(self, hr_crop: int) -> "UNetDiscriminator":
+        """A freshly initialised network for square crops of `hr_crop` HR pixels, a multiple of 8."""
+        if hr_crop % 8:
+            raise ValueError(f"data.hr_crop={hr_crop} must be a multiple of 8 for the U-Net discriminator")
+        return UNetDiscriminator(self)
+
+
+class UNetDiscriminator(nn.Module):
+    """Maps images (B, 3, H, W), RGB in [0, 1], to a raw logit for each pixel, (B, 1, H, W).
+
+    Paper: Real-ESRGAN Sec. 3.3, spectral normalisation on all but the outermost convolutions. The parameters have
+    the published names.
+    """
+
+    def __init__(self, config: UNetDiscriminatorConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.conv0 = nn.Conv2d(3, c, 3, padding=1)
+        self.conv1 = _halving(c, 2 * c)
+        self.conv2 = _halving(2 * c, 4 * c)
+        self.conv3 = _halving(4 * c, 8 * c)
+        self.conv4 = _normalised(8 * c, 4 * c)
+        self.conv5 = _normalised(4 * c, 2 * c)
+        self.conv6 = _normalised(2 * c, c)
+        self.conv7 = _normalised(c, c)
+        self.conv8 = _normalised(c, c)
+        self.conv9 = nn.Conv2d(c, 1, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x0 = F.leaky_relu(self.conv0(images), 0.2)
+        x1 = F.leaky_relu(self.conv1(x0), 0.2)
+        x2 = F.leaky_relu(self.conv2(x1), 0.2)
+        x3 = F.leaky_relu(self.conv3(x2), 0.2)
+        up = F.leaky_relu(self.conv4(_doubled(x3)), 0.2) + x2
+        up = F.leaky_relu(self.conv5(_doubled(up)), 0.2) + x1
+        up = F.leaky_relu(self.conv6(_doubled(up)), 0.2) + x0
+        return self.conv9(F.leaky_relu(self.conv8(F.leaky_relu(self.conv7(up), 0.2)), 0.2))
+
+
+def _halving(channels: int, out: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False))
+
+
+def _normalised(channels: int, out: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(channels, out, 3, padding=1, bias=False))
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -54,6 +54,7 @@ class SRResNet(nn.Module):
         self.receptive_field = 4 + 2 * config.blocks + 1 + self.reconstruct_field
         """LR pixels around a pixel that decide about it."""
         if self.interpolated_skip:  # the first output is then exactly bicubic
+            self.register_buffer("adds_interpolation", torch.ones((), dtype=torch.int64))  # so that weights alone tell
             nn.init.zeros_(self.tail.weight)
             nn.init.zeros_(self.tail.bias)  # pyright: ignore[reportArgumentType]
 

@@ -1,5 +1,6 @@
 """VGG19 features for the content loss, with ImageNet's weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.error import URLError
@@ -7,15 +8,23 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-VGGLayer = Literal["relu2_2", "relu5_4"]
+VGGLayer = Literal["conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4", "relu2_2", "relu5_4"]
 
-LAYER_INDEX: dict[VGGLayer, int] = {"relu2_2": 8, "relu5_4": 35}
-"""Where each layer's output stands in torchvision's `vgg19().features`. In the SRGAN paper's words,
-phi_2,2 (VGG22) and phi_5,4 (VGG54), both after the activation."""
+LAYER_INDEX: dict[VGGLayer, int] = {
+    "conv1_2": 2,
+    "conv2_2": 7,
+    "relu2_2": 8,
+    "conv3_4": 16,
+    "conv4_4": 25,
+    "conv5_4": 34,
+    "relu5_4": 35,
+}
+"""Where each layer's output stands in torchvision's `vgg19().features`: conv before the activation (ESRGAN), relu
+after it. In the SRGAN paper's words relu2_2 is phi_2,2 (VGG22) and relu5_4 phi_5,4 (VGG54)."""
 
 
 class VGG19Features(nn.Module):
-    """Maps images (B, 3, h, w), RGB in [0, 1], to the feature maps of one layer.
+    """Maps images (B, 3, h, w), RGB in [0, 1], to the feature maps of some layers, in the order asked for.
 
     ImageNet's mean and standard deviation are applied inside. The network is frozen and in eval mode.
 
@@ -26,22 +35,29 @@ class VGG19Features(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: nn.Module, layer: VGGLayer) -> None:
+    def __init__(self, features: nn.Module, layers: Sequence[VGGLayer]) -> None:
         super().__init__()
-        self.features = nn.Sequential(*list(features.children())[: LAYER_INDEX[layer] + 1])
+        self._wanted = [LAYER_INDEX[layer] for layer in layers]
+        self.features = nn.Sequential(*list(features.children())[: max(self._wanted) + 1])
         for module in self.features.children():
             if isinstance(module, nn.ReLU):
-                module.inplace = False
+                module.inplace = False  # the map before it is wanted too
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.features((images - self.mean) / self.std)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        x = (images - self.mean) / self.std
+        maps: dict[int, Tensor] = {}
+        for number, module in enumerate(self.features.children()):
+            x = module(x)
+            if number in self._wanted:
+                maps[number] = x
+        return tuple(maps[number] for number in self._wanted)
 
 
-def load_vgg19(layer: VGGLayer, weights: Path | None = None) -> VGG19Features:
-    """VGG19 up to `layer` with ImageNet's weights: from `weights`, else torch's cache, else downloaded.
+def load_vgg19(layers: Sequence[VGGLayer], weights: Path | None = None) -> VGG19Features:
+    """VGG19 up to the deepest of `layers` with ImageNet's weights: from `weights`, else torch's cache, else downloaded.
 
     Raises:
         ValueError: the weights can be found nowhere, or the file is not VGG19's.
@@ -58,7 +74,7 @@ def load_vgg19(layer: VGGLayer, weights: Path | None = None) -> VGG19Features:
     if missing:
         raise ValueError(f"{weights or 'the downloaded file'} does not hold VGG19's weights: {missing[0]} is missing")
     features.load_state_dict({k: own[k] for k in wanted}, assign=True)
-    return VGG19Features(features, layer)
+    return VGG19Features(features, layers)
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ def vgg() -> nn.Sequential:
 def test_the_layer_is_the_one_of_that_name(
     vgg: nn.Sequential, layer: str, convolutions: int, poolings: int, channels: int
 ):
-    kept = list(VGG19Features(vgg, layer).features)
+    kept = list(VGG19Features(vgg, [layer]).features)
 
     assert sum(isinstance(m, nn.Conv2d) for m in kept) == convolutions
     assert sum(isinstance(m, nn.MaxPool2d) for m in kept) == poolings
@@ -31,7 +31,7 @@ def test_the_layer_is_the_one_of_that_name(
 
 
 def test_the_network_is_frozen_and_stays_so(vgg: nn.Sequential):
-    features = VGG19Features(vgg, "relu2_2")
+    features = VGG19Features(vgg, ["relu2_2"])
 
     assert not features.training
     assert not any(p.requires_grad for p in features.parameters())
@@ -49,10 +49,10 @@ def test_weights_come_from_a_named_file(vgg: nn.Sequential, tmp_path: Path):
     file = tmp_path / "vgg19.pth"
     torch.save({f"features.{k}": v for k, v in vgg.state_dict().items()}, file)
 
-    loaded = load_vgg19("relu2_2", file)
+    loaded = load_vgg19(["relu2_2"], file)
 
     images = torch.rand(1, 3, 16, 16)
-    assert torch.equal(loaded(images), VGG19Features(vgg, "relu2_2")(images))
+    assert torch.equal(loaded(images), VGG19Features(vgg, ["relu2_2"])(images))
 
 
 def test_weights_come_from_torchs_cache(vgg: nn.Sequential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -61,7 +61,7 @@ def test_weights_come_from_torchs_cache(vgg: nn.Sequential, tmp_path: Path, monk
     )
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", torch.hub.load_state_dict_from_url)
 
-    assert torch.equal(load_vgg19("relu2_2").features[0].weight, vgg[0].weight)
+    assert torch.equal(load_vgg19(["relu2_2"]).features[0].weight, vgg[0].weight)
 
 
 def test_without_network_and_file_the_error_names_both_cures_and_the_presets(
@@ -71,7 +71,7 @@ def test_without_network_and_file_the_error_names_both_cures_and_the_presets(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
 
     with pytest.raises(ValueError, match="downloaded") as error:
-        load_vgg19("relu5_4")
+        load_vgg19(["relu5_4"])
 
     for cure in ("checkpoints", "--loss.content.weights", "srresnet-x4", "srgan-mse-x4", "quickstart"):
         assert cure in str(error.value)
@@ -84,7 +84,7 @@ def test_a_wrong_weights_file_is_named(content: bytes | None, tmp_path: Path):
         file.write_bytes(content)
 
     with pytest.raises(ValueError, match=str(file)):
-        load_vgg19("relu2_2", file)
+        load_vgg19(["relu2_2"], file)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path):
@@ -92,4 +92,4 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
     torch.save(nn.Linear(2, 2).state_dict(), file)
 
     with pytest.raises(ValueError, match="does not hold VGG19"):
-        load_vgg19("relu2_2", file)
+        load_vgg19(["relu2_2"], file)

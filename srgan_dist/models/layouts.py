@@ -1,0 +1,159 @@
+"""Parameter names in the world's files: what they were called once, and what network a file seems to hold."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from srgan_dist.models.compact import CompactConfig
+from srgan_dist.models.rrdbnet import RRDBNetConfig
+from srgan_dist.models.srresnet import SRResNetConfig
+
+State = Mapping[str, Tensor]
+
+_WRAPPERS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net", "generator")
+_PREFIXES = ("module.", "_orig_mod.", "netG.", "generator.")
+# ESRGAN's first public code (2018) to Real-ESRGAN's.
+_FIRST_PUBLIC = (
+    (r"^RRDB_trunk\.(\d+)\.RDB(\d)\.", r"body.\1.rdb\2."),
+    (r"^trunk_conv\.", "conv_body."),
+    (r"^upconv(\d)\.", r"conv_up\1."),
+    (r"^HRconv\.", "conv_hr."),
+)
+
+
+class Found(NamedTuple):
+    """What network a file's parameters belong to."""
+
+    config: Any
+    """Of `models.GeneratorConfig`."""
+    scale: int
+    name: str
+    """In the user's words."""
+
+
+def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The parameters themselves: out of `params_ema` and the like, without `module.` and the like."""
+    for key in _WRAPPERS:
+        if isinstance(content.get(key), Mapping):
+            return unwrapped(content[key])
+    state = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    for prefix in _PREFIXES:
+        if state and all(k.startswith(prefix) for k in state):
+            state = {k.removeprefix(prefix): v for k, v in state.items()}
+    return state
+
+
+def renamed(state: State) -> dict[str, Tensor]:
+    """RRDBNet's parameters under their newest names, from any of the three published layouts; others as they are."""
+    if "model.0.weight" in state and any(k.startswith("model.1.sub.") for k in state):
+        return {_from_old(k, state): v for k, v in state.items()}
+    return {_from_first_public(k): v for k, v in state.items()}
+
+
+def _from_first_public(key: str) -> str:
+    for pattern, name in _FIRST_PUBLIC:
+        key = re.sub(pattern, name, key)
+    return key
+
+
+def _from_old(key: str, state: State) -> str:
+    """The layout before the first public code: one flat `model.N`, in order of execution."""
+    blocks = max(int(m[1]) for k in state if (m := re.match(r"model\.1\.sub\.(\d+)\.", k)))
+    last = max(int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k)))
+    key = re.sub(rf"^model\.1\.sub\.{blocks}\.", "conv_body.", key)
+    key = re.sub(r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3.", key)
+    places = {0: "conv_first", last - 2: "conv_hr", last: "conv_last"}
+    places |= {3 * n: f"conv_up{n}" for n in range(1, (last - 4) // 3 + 1)}
+    return re.sub(r"^model\.(\d+)\.", lambda m: f"{places.get(int(m[1]), m[0][:-1])}.", key)
+
+
+def identify(state: State) -> Found | None:
+    """The network that these (renamed) parameters belong to, as far as this package knows it."""
+    for look in (_rrdbnet, _compact, _srresnet):
+        try:
+            found = look(state)
+        except (KeyError, ValueError, IndexError):  # it only looked like one
+            continue
+        if found:
+            return found
+    return None
+
+
+def _rrdbnet(state: State) -> Found | None:
+    if "body.0.rdb1.conv1.weight" not in state:
+        return None
+    blocks, channels = _count(state, r"body\.(\d+)\."), state["conv_first.weight"].shape[0]
+    fold = {3: 1, 12: 2, 48: 4}[state["conv_first.weight"].shape[1]]
+    scale = 2 ** sum(f"conv_up{n}.weight" in state for n in (1, 2, 3)) // fold
+    growth = state["body.0.rdb1.conv1.weight"].shape[0]
+    config = RRDBNetConfig(blocks=blocks, channels=channels, growth_channels=growth, unshuffle=fold > 1)
+    return Found(config, scale, f"RRDBNet x{scale} with {blocks} blocks of {channels} + {growth} channels")
+
+
+def _compact(state: State) -> Found | None:
+    if not {"body.0.weight", "body.1.weight"} <= state.keys() or state["body.0.weight"].ndim != 4:
+        return None
+    last, channels = _count(state, r"body\.(\d+)\.") - 1, state["body.0.weight"].shape[0]
+    scale = round((state[f"body.{last}.weight"].shape[0] / 3) ** 0.5)
+    config = CompactConfig(convs=(last - 2) // 2, channels=channels)
+    return Found(config, scale, f"SRVGGNetCompact x{scale} with {config.convs} convolutions of {channels} channels")
+
+
+def _srresnet(state: State) -> Found | None:
+    if not {"head.0.weight", "merge.0.weight", "tail.weight"} <= state.keys():
+        return None
+    blocks, channels = _count(state, r"trunk\.(\d+)\."), state["head.0.weight"].shape[0]
+    scale = 1
+    for n in range(_count(state, r"upsample\.(\d+)\.")):
+        scale *= round((state[f"upsample.{n}.0.weight"].shape[0] / channels) ** 0.5)
+    skip, norm = "adds_interpolation" in state, "merge.1.running_mean" in state
+    config = SRResNetConfig(blocks=blocks, channels=channels, interpolated_skip=skip, batch_norm=norm)
+    return Found(config, scale, f"SRResNet x{scale} with {blocks} blocks of {channels} channels")
+
+
+def _count(state: State, pattern: str) -> int:
+    return 1 + max(int(m[1]) for k in state if (m := re.match(pattern, k)))
+
+
+def describe(state: State) -> str:
+    """What a file seems to be, for messages."""
+    found = identify(state)
+    if found:
+        return found.name
+    if any(k.endswith("conv9.weight") for k in state) and any("weight_orig" in k for k in state):
+        return "a U-Net discriminator"
+    if any(k.startswith("classifier.") for k in state):
+        return "a classifier or VGG-style discriminator"
+    shown = ", ".join(list(state)[:3])
+    return f"{len(state)} parameters of an unknown network ({shown}, ...)" if state else "no parameters at all"
+
+
+def fit(network: nn.Module, state: State, name: str) -> None:
+    """Loads parameters in any published layout into a network.
+
+    Raises:
+        ValueError: they are not this network's; says which are missing, and what the file seems to be.
+    """
+    given, wanted = renamed(state), network.state_dict()
+    missing = [k for k in wanted if k not in given]
+    extra = [k for k in given if k not in wanted]
+    other = [
+        f"{k} is {tuple(given[k].shape)}, not {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in given and given[k].shape != v.shape
+    ]
+    problems = [f"{what}: {_some(keys)}" for what, keys in (("missing", missing), ("unknown", extra)) if keys] + other[
+        :1
+    ]
+    if problems:
+        raise ValueError(
+            f"{name}: not the weights of this {type(network).__name__} ({'; '.join(problems)}). "
+            f"The file seems to be {describe(given)}; set --scale and --generator to match"
+        )
+    network.load_state_dict(given)
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

@@ -1,0 +1,119 @@
+"""RRDBNet, the generator of ESRGAN and Real-ESRGAN, under the published parameter names."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_RESIDUAL_SCALE = 0.2  # ESRGAN Sec. 3.1, at both levels
+_UPS = {1: 0, 2: 1, 4: 2, 8: 3}
+_UNSHUFFLE = {1: 4, 2: 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RRDBNetConfig:
+    """The defaults are the paper's model: 16.7 million parameters at x4."""
+
+    blocks: int = 23
+    """Residual-in-residual dense blocks in the trunk."""
+
+    channels: int = 64
+    """Feature maps in the trunk."""
+
+    growth_channels: int = 32
+    """Feature maps that each convolution of a dense block adds. Other programs know only 32."""
+
+    unshuffle: bool = False
+    """For x1 and x2: fold the picture's pixels into channels first and enlarge by 4, as Real-ESRGAN does. Several
+    times faster and lighter, a little softer."""
+
+    def build(self, scale: int) -> "RRDBNet":
+        """A freshly initialised network for one scale: 1, 2, 4 or 8."""
+        return RRDBNet(self, scale)
+
+
+class RRDBNet(nn.Module):
+    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w).
+
+    Paper: ESRGAN Sec. 3.1 and Fig. 4; `unshuffle`: Real-ESRGAN Sec. 3.4. Pixels are RGB in [0, 1] on both sides,
+    the output is not clamped. The parameters have the names of the authors' newest files, so that spandrel,
+    chaiNNer and ComfyUI open the weights.
+
+    Raises:
+        ValueError: a scale that this generator does not have.
+    """
+
+    def __init__(self, config: RRDBNetConfig, scale: int) -> None:
+        super().__init__()
+        if scale not in (_UNSHUFFLE if config.unshuffle else _UPS):
+            known = "1 or 2 with generator.unshuffle" if config.unshuffle else "1, 2, 4 or 8"
+            raise ValueError(f"scale={scale} is not one that RRDBNet has: {known}")
+        c = config.channels
+        self.fold = _UNSHUFFLE[scale] if config.unshuffle else 1
+        self.ups = _UPS[scale * self.fold]
+        self.scale = scale
+        self.conv_first = _conv(3 * self.fold**2, c)
+        self.body = nn.Sequential(*(_RRDB(c, config.growth_channels) for _ in range(config.blocks)))
+        self.conv_body = _conv(c, c)
+        for i in range(self.ups):
+            self.add_module(f"conv_up{i + 1}", _conv(c, c))
+        self.conv_hr = _conv(c, c)
+        self.conv_last = _conv(c, 3)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.conv_first(lr if self.fold == 1 else self._folded(lr))
+        x = x + self.conv_body(self.body(x))
+        for i in range(self.ups):
+            x = _activate(self.get_submodule(f"conv_up{i + 1}")(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+        sr = self.conv_last(_activate(self.conv_hr(x)))
+        return sr if self.fold == 1 else sr[:, :, : lr.shape[2] * self.scale, : lr.shape[3] * self.scale]
+
+    def _folded(self, lr: Tensor) -> Tensor:
+        missing = (-lr.shape[2]) % self.fold, (-lr.shape[3]) % self.fold
+        return F.pixel_unshuffle(F.pad(lr, (0, missing[1], 0, missing[0]), mode="reflect"), self.fold)
+
+
+class _RRDB(nn.Module):
+    """Three dense blocks with one more skip around them. ESRGAN Fig. 4."""
+
+    def __init__(self, channels: int, growth: int) -> None:
+        super().__init__()
+        self.rdb1 = _DenseBlock(channels, growth)
+        self.rdb2 = _DenseBlock(channels, growth)
+        self.rdb3 = _DenseBlock(channels, growth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rdb3(self.rdb2(self.rdb1(x))) * _RESIDUAL_SCALE + x
+
+
+class _DenseBlock(nn.Module):
+    """Five convolutions, each of which sees everything before it."""
+
+    def __init__(self, channels: int, growth: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(channels, growth)
+        self.conv2 = _conv(channels + growth, growth)
+        self.conv3 = _conv(channels + 2 * growth, growth)
+        self.conv4 = _conv(channels + 3 * growth, growth)
+        self.conv5 = _conv(channels + 4 * growth, channels)
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):  # ESRGAN Sec. 3.1: small at the start
+            nn.init.kaiming_normal_(conv.weight)
+            conv.weight.data.mul_(0.1)
+            nn.init.zeros_(conv.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1 = _activate(self.conv1(x))
+        x2 = _activate(self.conv2(torch.cat((x, x1), 1)))
+        x3 = _activate(self.conv3(torch.cat((x, x1, x2), 1)))
+        x4 = _activate(self.conv4(torch.cat((x, x1, x2, x3), 1)))
+        x5 = self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
+        return x5 * _RESIDUAL_SCALE + x
+
+
+def _conv(channels: int, out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, out, 3, padding=1)
+
+
+def _activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2, inplace=True)

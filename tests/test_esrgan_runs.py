@@ -1,0 +1,100 @@
+"""ESRGAN on photographs and on faces, through the command that users type."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torchvision.models import vgg19
+
+from srgan_dist.cli import main
+from srgan_dist.export import load_generator
+from srgan_dist.models import RRDBNetConfig
+
+ROOT = Path(__file__).parents[1]
+SMALL = """
+--generator.blocks 1 --generator.channels 8 --generator.growth-channels 8 --discriminator.channels 4
+--discriminator.dense 8 --data.hr-crop 32 --data.batch 2 --pretrain.steps 2 --adversarial.steps 2 --log-every 1
+--validation.every 2 --validation.images 1 --validation.side 32 --checkpoint.every 2 --tracking.enabled False
+"""
+
+
+def train(preset, *flags, cwd):
+    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    launcher += ["--config_file", str(ROOT / "accelerate_config.yaml")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [*launcher, str(ROOT / "train.py"), preset, *SMALL.split(), *map(str, flags)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def terms(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line for line in lines if "train/pixel" in line}
+
+
+def face(seed):
+    """Something like an aligned 178x218 face: oval, eyes, mouth, hair, in random colours."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (178, 218), tuple(rng.integers(0, 255, 3)))
+    draw = ImageDraw.Draw(image)
+    skin, hair = (tuple(rng.integers(60, 255, 3)) for _ in range(2))
+    draw.ellipse((25, 15, 153, 160), fill=hair)
+    draw.ellipse((40, 45, 138, 190), fill=skin)
+    for x in (62, 100):
+        draw.ellipse((x, 100, x + 18, 111), fill="white")
+        draw.ellipse((x + 5, 101, x + 13, 110), fill=tuple(rng.integers(0, 120, 3)))
+    draw.arc((65, 130, 112, 165), 20, 160, fill=(160, 30, 40), width=4)
+    grain = rng.normal(0, 6, (218, 178, 3))
+    return Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.slow
+def test_esrgan_trains_both_phases_on_faces_with_vgg_content(tmp_path):
+    (tmp_path / "faces" / "valid").mkdir(parents=True)
+    (tmp_path / "faces" / "train").mkdir()
+    for i in range(6):
+        face(i).save(tmp_path / "faces" / ("valid" if i == 0 else "train") / f"{i:06d}.png")
+    assert (
+        main(["pack", "folder", "--root", str(tmp_path / "faces"), "--scale", "4", "--out", str(tmp_path / "s")]) == 0
+    )
+    torch.manual_seed(0)
+    torch.save(vgg19().features.half().float().state_dict(), tmp_path / "vgg.pth")  # stands in for ImageNet's weights
+
+    train("esrgan-celeba-x4", "--data.shards", tmp_path / "s", "--run-dir", tmp_path / "run",
+          "--loss.content.weights", tmp_path / "vgg.pth", cwd=tmp_path)  # fmt: skip
+
+    seen = terms(tmp_path / "run")
+    assert seen.keys() == {1, 2, 3, 4}
+    assert all(seen[step]["train/content"] > 0 for step in (3, 4))
+    assert all(np.isfinite(value) for line in seen.values() for value in line.values())
+    for name in ("rrdbnet", "esrgan"):
+        loaded = load_generator(tmp_path / "run" / "models" / f"{name}.safetensors")
+        assert loaded.config == RRDBNetConfig(blocks=1, channels=8, growth_channels=8)
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert {"RRDBNet", "ESRGAN", "bicubic"} <= evaluation["means"].keys()
+
+
+@pytest.mark.slow
+def test_real_esrgans_recipe_starts_from_other_weights_and_sees_degraded_photographs(tmp_path):
+    assert main(["pack", "sample", "--scale", "4", "--limit", "3", "--out", str(tmp_path / "s")]) == 0
+    torch.manual_seed(3)
+    first = RRDBNetConfig(blocks=1, channels=8, growth_channels=8).build(4)
+    torch.save({"params_ema": first.state_dict()}, tmp_path / "pretrained.pth")
+
+    train("real-esrgan-x4", "--data.shards", tmp_path / "s", "--run-dir", tmp_path / "run", "--loss.content.type",
+          "none", "--discriminator.type", "vgg", "--weights", tmp_path / "pretrained.pth",
+          "--ema-decay", "0", "--pretrain.schedule.learning-rate", "0", "--loss.adversarial.type", "relativistic",
+          cwd=tmp_path)  # fmt: skip
+
+    seen = terms(tmp_path / "run")
+    assert {"train/adversarial", "train/discriminator", "train/real_logits"} <= seen[4].keys()
+    kept = load_generator(tmp_path / "run" / "models" / "realesrnet.safetensors")  # learned nothing: learning rate 0
+    assert all(torch.equal(v, kept.network.state_dict()[k]) for k, v in first.state_dict().items())
+    assert kept.degradation == "realesrgan"
