@@ -25,7 +25,7 @@ HOMES = {
     "cattrs": {"config"},
     "mlflow": {"tracking"},
     "webdataset": {"data"},
-    "spandrel": {"foreign"},
+    "spandrel": {"models", "foreign", "release", "spandrel_srresnet"},
     "pyiqa": {"perceptual"},
     "tifffile": {"photo"},
     "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer", "rehearsal"},
