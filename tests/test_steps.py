@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from srgan_dist.data.reader import Pair
-from srgan_dist.losses import ContentLoss, VanillaGAN, Weights, pixel_loss
+from srgan_dist.losses import ContentConfig, ContentLoss, VanillaGAN, Weights, pixel_loss
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.steps import Losses, Player, gan_step, pretrain_step
 
@@ -27,10 +27,20 @@ def batch() -> Pair:
     return Pair(torch.rand(2, 3, 16, 16, generator=rng), torch.rand(2, 3, 32, 32, generator=rng))
 
 
+class OneLayer(nn.Module):
+    """Stands in for VGG19: one feature map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [self.layer(images)]
+
+
 def losses(**weights: float) -> Losses:
     torch.manual_seed(2)
-    features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
-    return Losses("mse", ContentLoss(features), VanillaGAN(), Weights(**weights))
+    return Losses("mse", ContentLoss(OneLayer(), ContentConfig()), VanillaGAN(), Weights(**weights))
 
 
 def flat(network: nn.Module) -> Tensor:
@@ -124,8 +134,8 @@ def halves(whole: Pair) -> list[Pair]:
 
 def test_parts_of_a_batch_give_the_step_of_the_batch():
     whole = Pair(*(t.double() for t in batch()))
-    features = ContentLoss(nn.Conv2d(3, 4, 3).double().requires_grad_(False))
-    terms = Losses("mse", features, VanillaGAN(), Weights(pixel=1.0, adversarial=0.1))
+    content = ContentLoss(OneLayer().double(), ContentConfig())
+    terms = Losses("mse", content, VanillaGAN(), Weights(pixel=1.0, adversarial=0.1))
     at_once, in_parts = bare_players(0.1), bare_players(0.1)
 
     for _ in range(3):
