@@ -20,7 +20,8 @@ def test_srgan_has_the_papers_numbers():
     assert (c.scale, c.data.hr_crop, c.data.batch) == (4, 96, 16)
     assert (c.generator.blocks, c.generator.channels, c.generator.interpolated_skip) == (16, 64, False)
     assert (c.pretrain.steps, c.adversarial.steps) == (1_000_000, 200_000)
-    assert (c.loss.pixel, c.loss.content.layer) == ("mse", "relu5_4")
+    assert (c.loss.pixel, c.loss.content.layers) == ("mse", (("relu5_4", 1.0),))
+    assert (c.loss.content.distance, c.loss.content.divisor) == ("mse", 12.75)
     assert (c.loss.weights.pixel, c.loss.weights.content, c.loss.weights.adversarial) == (0.0, 1.0, 1e-3)
     assert c.betas[0] == 0.9
     assert c.pretrain.schedule.at(999_999, 1_000_000) == 1e-4
@@ -30,7 +31,7 @@ def test_srgan_has_the_papers_numbers():
 
 def test_the_variants_differ_where_the_paper_says():
     assert preset("srresnet-x4").adversarial.steps == 0
-    assert preset("srgan-vgg22-x4").loss.content.layer == "relu2_2"
+    assert preset("srgan-vgg22-x4").loss.content.layers == (("relu2_2", 1.0),)
     assert preset("srgan-mse-x4").loss.content is None
     assert preset("srgan-mse-x4").loss.weights.pixel == 1.0
 

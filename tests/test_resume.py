@@ -173,7 +173,7 @@ def test_skipped_steps_stop_the_run_and_name_the_pictures(
 
     monkeypatch.setattr(steps, "pixel_loss", lambda kind, sr, hr: (sr - hr).abs().mean() * float("nan"))
 
-    with pytest.raises(ValueError, match=r"3 steps in a row .* checkpoints\. Crops \d+ to \d+ come from 0"):
+    with pytest.raises(ValueError, match=r"3 steps in a row .*checkpoints\. Crops \d+ to \d+ come from 0"):
         train(replace(tiny, max_skips=3, seed=1, run_dir=tiny.run_dir.with_name("nan")))
 
     status = json.loads((tiny.run_dir.with_name("nan") / "status.json").read_text())

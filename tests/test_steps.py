@@ -133,7 +133,7 @@ def halves(whole: Pair) -> list[Pair]:
 
 
 def test_parts_of_a_batch_give_the_step_of_the_batch():
-    whole = Pair(*(t.double() for t in batch()))
+    whole = Pair(batch().lr.double(), batch().hr.double())
     content = ContentLoss(OneLayer().double(), ContentConfig())
     terms = Losses("mse", content, VanillaGAN(), Weights(pixel=1.0, adversarial=0.1))
     at_once, in_parts = bare_players(0.1), bare_players(0.1)
