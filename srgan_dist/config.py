@@ -1,30 +1,25 @@
-"""What a training run is made of, on the command line and in `config.json`. The only home of tyro and cattrs."""
+"""What a training run is made of, on the command line and in `config.json`. The only home of cattrs."""
 
-import difflib
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import cattrs
 import cattrs.strategies
-import tyro
 import yaml
 
 from srgan_dist.data.reader import DataConfig
+from srgan_dist.flags import Positional as Positional  # beside the config, for its users
+from srgan_dist.flags import nearest
+from srgan_dist.flags import parse as parse
+from srgan_dist.flags import parse_pair as parse_pair
 from srgan_dist.losses import PixelKind, VanillaGAN, Weights
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.models.vgg import VGGLayer
 from srgan_dist.schedules import MilestoneSchedule, Schedule
 
 T = TypeVar("T")
-U = TypeVar("U")
-_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
-Positional = Annotated[T, tyro.conf.Positional]
-"""Marks a field that is given without a flag: `Positional[Path]`."""
 MixedPrecision = Literal["auto", "no", "fp16", "bf16"]
-WRONG_USAGE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,36 +230,3 @@ def _converter() -> cattrs.Converter:
         Schedule, converter, tag_name="type", tag_generator=lambda c: c.__name__.removesuffix("Schedule").lower()
     )
     return converter
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """' (did you mean X?)' or nothing."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"
-
-
-def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = None) -> T:
-    """A config dataclass from the command line; wrong usage exits with 2 and the nearest names."""
-    try:
-        if default is None:
-            return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS)
-        return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS, default=default)
-    except SystemExit as stop:
-        if stop.code == WRONG_USAGE and default is not None:
-            _suggest(args, list(flatten(to_dict(default))))
-        raise
-
-
-def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:
-    """Two config dataclasses from one command line, their flags side by side."""
-    both: Any = tuple[first, second]  # pyright: ignore
-    return tyro.cli(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_MARKS))
-
-
-def _suggest(args: Sequence[str], names: list[str]) -> None:
-    """Names the flag that was meant where its group was left out: --batch for --data.batch."""
-    known = {name.replace("_", "-") for name in names}
-    leaves = {name.rsplit(".", 1)[-1]: name for name in known}
-    for arg in (a.removeprefix("--").split("=")[0] for a in args if a.startswith("--")):
-        if arg not in known and (close := difflib.get_close_matches(arg, leaves, n=1)):
-            sys.stderr.write(f"error: --{arg}: did you mean --{leaves[close[0]]}?\n")

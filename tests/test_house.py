@@ -11,15 +11,15 @@ PACKAGE = ROOT / "srgan_dist"
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"},
     {"steps", "data", "inference"},
-    {"config", "presets", "preset_names"},
+    {"flags", "config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
     | {"processes", "players", "meter", "validation"},
     {"trainer", "evaluate", "upscale", "compare"},
-    {"cli", "__main__"},
+    {"cli", "shards_command", "__main__"},
 ]  # fmt: skip
 
 HOMES = {
-    "tyro": {"config"},
+    "tyro": {"flags"},
     "cattrs": {"config"},
     "mlflow": {"tracking"},
     "webdataset": {"data"},
