@@ -1,8 +1,10 @@
 """Picture files to and from RGB uint8, with errors that name the file."""
 
+import io
 import os
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -35,19 +37,31 @@ def read(file: Path) -> Pixels:
         ValueError: missing, not a picture, truncated, or so large that it may be a decompression bomb.
     """
     try:
+        return _open(file, str(file))
+    except FileNotFoundError:
+        raise ValueError(f"{file}: there is no such file") from None
+
+
+def decode(content: bytes | memoryview, where: str) -> Pixels:
+    """The picture in these bytes, as `read`; `where` names it in errors."""
+    return _open(io.BytesIO(content), where)
+
+
+def _open(file: Path | IO[bytes], where: str) -> Pixels:
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 image.load()
                 return to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
-        raise ValueError(f"{file}: there is no such file") from None
+        raise
     except UnidentifiedImageError:
-        raise ValueError(f"{file}: not a picture that Pillow can read") from None
+        raise ValueError(f"{where}: not a picture that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{file}: refused, {error}") from None
+        raise ValueError(f"{where}: refused, {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise all of these
-        raise ValueError(f"{file}: damaged or truncated ({error})") from error
+        raise ValueError(f"{where}: damaged or truncated ({error})") from error
 
 
 def to_rgb(image: Image.Image) -> Pixels:

@@ -9,7 +9,9 @@ from accelerate import Accelerator
 
 from srgan_dist import checkpoint
 from srgan_dist.config import PhaseConfig, TrainConfig, check, flatten, to_dict
-from srgan_dist.data.reader import BatchStream, CropReader, ShardSet
+from srgan_dist.data.feed import Feed, open_data
+from srgan_dist.data.shardset import ShardSet
+from srgan_dist.data.stream import Batches
 from srgan_dist.evaluate import (
     INTERPOLATIONS,
     Evaluation,
@@ -42,9 +44,9 @@ def train(config: TrainConfig) -> Evaluation | None:
     check(config)
     accelerator = start(config.mixed_precision, config.expect_world_size)
     start_logging(accelerator.is_main_process)
-    shards, held_out = _open_shards(config)
+    feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     load_vgg_early(config)
-    trainer = Trainer(config, accelerator, shards, held_out)
+    trainer = Trainer(config, accelerator, feed, held_out)
     try:
         trainer.resume()
         trainer.run(config.pretrain, first=0)
@@ -57,40 +59,25 @@ def train(config: TrainConfig) -> Evaluation | None:
     return evaluation
 
 
-def _open_shards(config: TrainConfig) -> tuple[ShardSet, ShardSet | None]:
-    shards = ShardSet(config.data.shards, "train")
-    if shards.scale != config.scale:
-        raise ValueError(
-            f"scale={config.scale}, but {', '.join(config.data.shards)} was packed at scale={shards.scale}"
-        )
-    if any(m.samples("valid") for m in shards.manifests):
-        return shards, ShardSet(config.data.shards, "valid")
-    log.warning("%s: no valid split, so nothing is judged during training", ", ".join(config.data.shards))
-    return shards, None
-
-
 class Trainer:
     """The loop, and what it calls: players, data, validation, checkpoints, tracking."""
 
-    def __init__(
-        self, config: TrainConfig, accelerator: Accelerator, shards: ShardSet, held_out: ShardSet | None
-    ) -> None:
-        self.config, self.accelerator, self.held_out = config, accelerator, held_out
-        self.reader = CropReader(shards, config.data.hr_crop, config.seed)
+    def __init__(self, config: TrainConfig, accelerator: Accelerator, feed: Feed, held_out: ShardSet | None) -> None:
+        self.config, self.accelerator, self.feed, self.held_out = config, accelerator, feed, held_out
         self.first_process = accelerator.is_main_process
         self.run_dir = RunDir(config, writes=self.first_process)
         self.players = Players(config, accelerator)
         self.validation = Validation(config.validation, held_out, accelerator) if held_out else None
         self.meter = Meter(accelerator)
-        self.degradation = shards.manifests[0].degradation
+        self.degradation = feed.degradation
         self.global_batch = config.data.batch * accelerator.num_processes
         self.step = 0
         self.best: list[float] = []
         """PSNR-Y and step of the phase's best validation, once there was one."""
-        params = flatten(to_dict(config)) | {"data.manifests": shards.hashes, "global_batch": self.global_batch}
+        params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "global_batch": self.global_batch}
         tracking = replace(config.tracking, enabled=config.tracking.enabled and self.first_process)
         self.tracker = Tracker(tracking, self.run_dir.path, params)
-        self._say_hello(shards)
+        self._say_hello(feed)
 
     def run(self, phase: PhaseConfig, first: int) -> None:
         """Trains one phase to its end, from wherever the run stands."""
@@ -125,16 +112,18 @@ class Trainer:
         if phase is self.config.adversarial:
             self.players.start_adversarial()
 
-    def _batches(self) -> BatchStream:
+    def _batches(self) -> Batches:
         batch, rank = self.config.data.batch, self.accelerator.process_index
         start = self.step * self.global_batch + rank * batch  # the data's whole state is this number
-        return BatchStream(self.reader, batch, start, self.global_batch, self.accelerator.device)
+        return self.feed.batches(start, self.global_batch, self.accelerator.device)
 
     def _due(self, every: int, last: int) -> bool:
         return self.step % every == 0 or self.step == last
 
     def _log_terms(self) -> dict[str, float]:
         terms = self.meter.read(self.global_batch)
+        if self.config.data.on_bad == "skip":
+            terms["replaced"] = self.feed.replaced(0, self.step * self.global_batch)
         self._record({f"train/{name}": value for name, value in terms.items()})
         return terms
 
@@ -216,9 +205,9 @@ class Trainer:
         if outcome == "done":
             self.accelerator.end_training()
 
-    def _say_hello(self, shards: ShardSet) -> None:
+    def _say_hello(self, feed: Feed) -> None:
         a, batch = self.accelerator, self.config.data.batch
-        log.info("%s: %d training pictures at x%d", self.run_dir.path, len(shards), shards.scale)
+        log.info("%s: %s", self.run_dir.path, feed.summary)
         log.info(
             "%d process(es) on %s, precision %s, batch %d x %d = %d crops per step",
             a.num_processes, a.device.type, a.mixed_precision, a.num_processes, batch, self.global_batch,
