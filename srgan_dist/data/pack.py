@@ -61,7 +61,7 @@ class PackOptions:
     tile: int | None = None
     """Cut HR into overlapping tiles of at most so many pixels: png and webp then decode less for each crop."""
 
-    shard_mb: int = 64
+    shard_mb: float = 64
     """Size of a shard to aim at, in MB of raw pixels."""
 
     workers: int = 1
@@ -110,8 +110,8 @@ def load(item: Item, scale: int, kernel: Kernel) -> tuple[Pixels, Pixels]:
 
 
 def _refuse(options: PackOptions) -> None:
-    if options.scale < 1 or options.shard_mb < 1 or options.workers < 1:
-        raise ValueError("--scale, --shard-mb and --workers must be at least 1")
+    if options.scale < 1 or options.workers < 1 or options.shard_mb <= 0:
+        raise ValueError("--scale and --workers must be at least 1, --shard-mb above 0")
     if options.tile is not None and (options.tile <= 2 * _OVERLAP or options.tile % options.scale):
         raise ValueError(f"--tile {options.tile} must be above {2 * _OVERLAP} and a multiple of --scale")
 

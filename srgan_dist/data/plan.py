@@ -84,6 +84,11 @@ class CropPlan:
         )
         return Crops(image, y, x, (_hash(self._seed, 3, indices) >> np.uint64(61)).astype(np.uint8))
 
+    @property
+    def crops_a_pass(self) -> int:
+        """How many crops one pass over the images is."""
+        return self._count * self._visits.rounds
+
     def images(self, indices: Indices) -> NDArray[np.int64]:
         """Which image each crop is for, bad ones not yet replaced."""
         passes, places = self._places(indices)

@@ -127,9 +127,17 @@ class CropReader:
 
     def replaced(self, first: int, end: int) -> int:
         """How many of the crops `first`, ..., `end - 1` of the run were replaced, the same on every process."""
-        if not self._shards.bad.any():
+        return self._replaced_before(end) - self._replaced_before(first)
+
+    def _replaced_before(self, end: int) -> int:
+        bad = self._shards.bad
+        if not bad.any():
             return 0
-        return int(self._shards.bad[self.plan.images(np.arange(first, end, dtype=np.uint64))].sum())
+        whole, rest = divmod(end, self.plan.crops_a_pass)  # a pass takes every image equally often
+        replaced = whole * int(bad.sum()) * self.plan.crops_a_pass // len(bad)
+        if rest:
+            replaced += int(bad[self.plan.images(np.arange(end - rest, end, dtype=np.uint64))].sum())
+        return replaced
 
     def _plan(self, indices: NDArray[np.uint64]) -> Crops:
         if self._windows:

@@ -9,7 +9,9 @@ _PATCH = 64
 _SHIFT = 0.4
 """LR pixels. Honest bicubic, blurred and noisy pairs stay below 0.1; one HR pixel at x2 is 0.5."""
 _ALIKE = 0.35
-"""Correlation of the structure below which a patch says nothing; other pictures stay below 0.3."""
+"""Correlation of the structure below which a patch shows something else; other pictures stay below 0.25."""
+_SURE = 0.5
+"""And above which its place is to be relied on."""
 _FLAT = 2.0
 
 Floats = NDArray[np.float32]
@@ -28,14 +30,16 @@ def misplaced(hr: Pixels, lr: Pixels, scale: int) -> str:
     told = np.array([f for f in found if f is not None])
     if not len(told):
         return ""  # nothing but flat colour
-    sure = told[told[:, 2] > _ALIKE]
-    if len(sure) * 2 < len(told):
+    if np.sum(told[:, 2] > _ALIKE) * 2 < len(told):
         return "LR shows something else than HR"
-    middle = np.median(sure[:, :2], axis=0)
+    sure = told[told[:, 2] > _SURE, :2]
+    if not len(sure):
+        return ""
+    middle = np.median(sure, axis=0)
+    if len(sure) >= 4 and np.median(np.abs(sure - middle).max(axis=1)) > _SHIFT:
+        return "LR is scaled differently, its corners are not where those of HR are"
     if np.abs(middle).max() > _SHIFT:
-        return f"LR is shifted by {middle[1]:+.1f}, {middle[0]:+.1f} LR pixels (x, y)"
-    if len(sure) >= 4 and np.median(np.abs(sure[:, :2]).max(axis=1)) > _SHIFT:
-        return "LR is scaled differently: its corners are not where those of HR are"
+        return f"LR is shifted by {middle[1] + 0:+.1f}, {middle[0] + 0:+.1f} LR pixels (x, y)"
     return ""
 
 
@@ -54,12 +58,18 @@ def _shift(a: Floats, b: Floats) -> tuple[float, float, float] | None:
     """How far `b` is from `a`, down and right, and how alike they then are; nothing for flat patches."""
     if min(a.std(), b.std()) < _FLAT:
         return None
-    window = np.outer(np.hanning(a.shape[0]), np.hanning(a.shape[1]))
-    fa, fb = (np.fft.rfft2((p - p.mean()) * window) for p in (a, b))
+    window, band = np.outer(np.hanning(a.shape[0]), np.hanning(a.shape[1])), _band(a.shape)
+    fa, fb = (np.fft.rfft2((p - p.mean()) * window) * band for p in (a, b))
     together = np.fft.irfft2(fb * fa.conj(), a.shape)
-    norm = np.sqrt(np.fft.irfft2(fa * fa.conj(), a.shape)[0, 0] * np.fft.irfft2(fb * fb.conj(), a.shape)[0, 0])
+    norm = np.sqrt(np.prod([np.fft.irfft2(f * f.conj(), a.shape)[0, 0] for f in (fa, fb)]))
     y, x = np.unravel_index(int(together.argmax()), together.shape)
     return _refined(together[:, x], int(y)), _refined(together[y], int(x)), float(together[y, x] / norm)
+
+
+def _band(shape: tuple[int, ...]) -> Floats:
+    """Weights of the frequencies: slow ones say little about the place, the fastest are noise and aliasing."""
+    f = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
+    return (f * (f < 0.25)).astype(np.float32)
 
 
 def _refined(line: NDArray[np.float64], peak: int) -> float:
