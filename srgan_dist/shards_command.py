@@ -9,7 +9,6 @@ from srgan_dist import pictures
 from srgan_dist.data.foreign import index
 from srgan_dist.data.format import Split, read_manifest
 from srgan_dist.data.places import Place
-from srgan_dist.data.sheet import contact_sheet
 from srgan_dist.data.verify import count_of, faults, layout_faults, one_line
 from srgan_dist.flags import Positional
 
@@ -81,6 +80,8 @@ class ShowOptions:
 
 def show(options: ShowOptions) -> str:
     """draw HR and LR crops side by side, and where in its picture each was taken"""
+    from srgan_dist.data.sheet import contact_sheet  # loads torch, which the other actions need not wait for
+
     sheet = contact_sheet(options.location, options.split, options.count, options.hr_crop, options.seed)
     pictures.write(sheet, options.out)
     return f"{options.out}: {options.count} crops of {options.location}"

@@ -12,7 +12,7 @@ from tests.conftest import picture
 def test_every_mode_becomes_rgb(mode: str, tmp_path: Path):
     image = Image.fromarray(picture(20, 30))
     if mode == "I;16":
-        image = Image.fromarray((np.asarray(image.convert("L")).astype(np.uint16) * 257))
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     file = tmp_path / ("picture.tif" if mode in ("CMYK", "I;16") else "picture.png")
     (image if mode == "I;16" else image.convert(mode)).save(file)
 

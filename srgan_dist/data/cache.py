@@ -25,7 +25,7 @@ def cache_folder(chosen: Path | None = None) -> Path:
 def lock(file: Path) -> AbstractContextManager[Any]:
     """Holds off the other processes of this machine that want the same file."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{file}.lock")
+    return FileLock(file.with_name(f".{file.name}.lock"))
 
 
 class Checks:

@@ -128,11 +128,19 @@ def _open_filesystem(url: str) -> tuple[Any, str]:
 
 
 def _explained(url: str, error: Exception) -> ValueError:
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and type(error.__cause__).__module__.startswith("aiohttp"):
+        error = _as_exception(error.__cause__)  # fsspec says "not found" of servers that are not there, too
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) or status == 404:
         return ValueError(f"{url}: not found (404)")
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or status in (401, 403):
         return ValueError(f"{url}: access denied; give credentials (HF_TOKEN, or AWS_ACCESS_KEY_ID and its like)")
     return ValueError(f"{url}: cannot be read ({_said(error)})")
+
+
+def _as_exception(error: BaseException | None) -> Exception:
+    assert isinstance(error, Exception)
+    return error
 
 
 def _said(error: Exception) -> str:

@@ -16,6 +16,7 @@ from srgan_dist.data.places import Place
 from srgan_dist.data.reader import CropReader, DataConfig
 from srgan_dist.data.shardset import ShardSet
 from srgan_dist.data.verify import Fault, faults
+from tests.conftest import TINY, Launch
 
 
 @pytest.fixture
@@ -185,3 +186,21 @@ def test_an_unfinished_packing_says_so(tmp_path: Path):
 
     with pytest.raises(ValueError, match="packing was not finished: repeat its command"):
         Place(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_run_that_skips_counts_the_replaced_crops_in_its_logs(copy: Path, launch: Launch, tmp_path: Path):
+    flip_a_byte(copy)
+    flags = ("quickstart", *TINY, "--scale=2", f"--data.shards={copy}", "--pretrain.steps=10", "--adversarial.steps=0")
+    flags += ("--tracking.enabled=False", f"--run-dir={tmp_path / 'run'}", "--validation.every=100")
+
+    stopped = launch(*flags)
+    skipped = launch(*flags, "--data.on-bad=skip")
+
+    assert stopped.returncode == 1
+    assert "train-000000.tar, sample 004: damaged" in stopped.stderr
+    assert skipped.returncode == 0, skipped.stderr[-3000:]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    counts = {row["step"]: row["train/replaced"] for row in rows if "train/replaced" in row}
+    assert counts[10] == 2  # two passes of ten crops, one of each damaged
+    assert all(0 <= counts[s] <= 2 for s in (2, 4, 6, 8))

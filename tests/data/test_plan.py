@@ -55,7 +55,9 @@ def test_a_window_touches_its_own_shards_only():
         shards = np.unique(SHARD[plan.images(indices(first, first + 8))])
         assert len(shards) == 2
         assert np.array_equal(shards, plan.shards(indices(first, first + 8)))
-        assert np.array_equal(plan.following_shards(indices(first, first + 1)), plan.shards(indices(first + 8, first + 9)))
+        assert np.array_equal(
+            plan.following_shards(indices(first, first + 1)), plan.shards(indices(first + 8, first + 9))
+        )
 
 
 def test_crops_lie_inside_and_reach_every_edge():

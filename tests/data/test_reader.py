@@ -26,7 +26,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             (root / "hr").mkdir(exist_ok=True)
             f.rename(root / "hr" / f"{n}{f.name}")
     for encoding in ENCODINGS:
-        pack(FolderSource(root=root / "hr"), PackOptions(out=root / encoding, scale=2, encoding=encoding, shard_mb=0.08))
+        pack(
+            FolderSource(root=root / "hr"), PackOptions(out=root / encoding, scale=2, encoding=encoding, shard_mb=0.08)
+        )
     return {e: str(root / e) for e in ENCODINGS}
 
 
