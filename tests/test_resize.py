@@ -18,8 +18,10 @@ def pairs(shared: Path, name: str, scale: int) -> list[tuple[Path, Path]]:
 
 @pytest.mark.parametrize(
     ("name", "scale", "kernel"),
-    [("set5", 2, "matlab-clamp"), ("set5", 4, "matlab-clamp"), ("set14", 2, "matlab-clamp")]
-    + [("set14", 4, "matlab-clamp"), *(("div2k_mini", s, "matlab-mirror") for s in (2, 3, 4))],
+    [
+        *((name, s, "matlab-clamp") for name in ("set5", "set14") for s in (2, 4)),
+        *(("div2k_mini", s, "matlab-mirror") for s in (2, 3, 4)),
+    ],
 )
 def test_reduce_is_matlabs_in_every_value(shared: Path, name: str, scale: int, kernel):
     found = pairs(shared, name, scale)

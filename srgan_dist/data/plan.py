@@ -1,5 +1,6 @@
 """Which crop comes when: a pure function of (seed, index). DESIGN decision 1."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,9 @@ class CropPlan:
         if small.size:
             h, w = sizes[small[0]]
             raise ValueError(f"its LR is {w}x{h}, smaller than the LR crop of {lr_crop}", int(small[0]))
-        self._free = (sizes - lr_crop + 1).astype(np.uint64)  # how many positions there are, vertically and across
+        self._free = (
+            (sizes - lr_crop + 1).astype(np.uint64).T.copy()
+        )  # how many positions there are, vertically and across
         self._seed, self._visits = seed & _MASK, visits
         self._count, self._orders = len(sizes), dict[int, _Order]()
 
@@ -79,10 +82,10 @@ class CropPlan:
         image = self.images(indices)
         if bad is not None and bad[image].any():
             image = self._replace(indices, image, bad)
-        y, x = (
-            _below(_hash(self._seed, stream, indices), self._free[image, axis]) for stream, axis in ((1, 0), (2, 1))
-        )
-        return Crops(image, y, x, (_hash(self._seed, 3, indices) >> np.uint64(61)).astype(np.uint8))
+        place = _hash(self._seed, 1, indices)
+        y = _below(place >> np.uint64(32), self._free[0][image])
+        x = _below(place & np.uint64(0xFFFFFFFF), self._free[1][image])
+        return Crops(image, y, x, (_hash(self._seed, 2, indices) >> np.uint64(61)).astype(np.uint8))
 
     @property
     def crops_a_pass(self) -> int:
@@ -226,6 +229,7 @@ def _hash(seed: int, stream: int, counter: Indices) -> Indices:
     return _mix(_mix(counter + np.uint64(_GOLDEN)) ^ start)
 
 
+@lru_cache(maxsize=256)
 def _hash_one(seed: int, number: int) -> int:
     mixed = _mix(_mix(np.array([(seed + _GOLDEN) & _MASK], np.uint64)) + np.uint64((number * _GOLDEN) & _MASK))
     return int(mixed[0])
@@ -238,5 +242,5 @@ def _mix(z: Indices) -> Indices:
 
 
 def _below(random: Indices, limit: Indices) -> NDArray[np.int64]:
-    """Uniform in [0, limit) from the upper 32 bits, for limits far below 2^32."""
-    return (((random >> np.uint64(32)) * limit) >> np.uint64(32)).astype(np.int64)
+    """Uniform in [0, limit) from 32 random bits, for limits far below 2^32."""
+    return ((random * limit) >> np.uint64(32)).astype(np.int64)

@@ -150,6 +150,10 @@ Cutter = Callable[[Crops, int], Cut]
 """Prepares the crops of many batches of one size; what it gives cuts batch number `n` of them."""
 
 
+Rows = NDArray[np.void]
+_REMEMBERED = 8
+
+
 class _Mapped:
     """Cuts crops out of mapped raw shards: two calls of numpy a batch, each a gather of rows.
 
@@ -166,31 +170,50 @@ class _Mapped:
         pixels = {k: 3 * table[:, k + 2] * table[:, k + 3] for k in sizes}
         self._starts = {k: table[:, k] + table[:, k + 1] - pixels[k] for k in sizes}  # behind the header of the .npy
         self._strides = {k: 3 * table[:, k + 3] for k in sizes}
+        widths = np.unique(np.concatenate(list(self._strides.values())))
+        self._as_tuple = {int(w): (int(w),) for w in widths}
+        self._targets: dict[int, _Target] = {}
 
     def __call__(self, crops: Crops, size: int) -> Cut:
         maps = list(map(self._shards.maps.__getitem__, self._shards.shard[crops.image].tolist()))
         hr, lr = self._sources(HR, crops), self._sources(LR, crops)
-        orientation = torch.from_numpy(crops.orientation)
 
         def cut(number: int, batch: RawBatch) -> None:
             here = slice(number * size, (number + 1) * size)
-            self._gather(HR, maps[here], hr[0][here], hr[1][here], batch.hr)
-            self._gather(LR, maps[here], lr[0][here], lr[1][here], batch.lr)
-            batch.orientation.copy_(orientation[here])
+            target = self._targets.get(id(batch)) or self._target(batch)
+            self._gather(HR, maps[here], hr[0][here], hr[1][here], target.hr)
+            self._gather(LR, maps[here], lr[0][here], lr[1][here], target.lr)
+            target.orientation[:] = crops.orientation[here]
 
         return cut
+
+    def _target(self, batch: RawBatch) -> "_Target":
+        """The batch as rows; remembered, because the same few buffers come again and again."""
+        if len(self._targets) >= _REMEMBERED:
+            self._targets.clear()
+        hr, lr = (t.numpy().reshape(-1).view(self._rows[k]) for t, k in ((batch.hr, HR), (batch.lr, LR)))
+        return self._targets.setdefault(id(batch), _Target(batch, hr, lr, batch.orientation.numpy()))
 
     def _sources(self, k: int, crops: Crops) -> tuple[list[int], list[tuple[int]]]:
         """First byte and row stride of each crop."""
         stride = self._strides[k][crops.image]
         offset = self._starts[k][crops.image] + self._scales[k] * (crops.y * stride + 3 * crops.x)
-        return offset.tolist(), list(zip(stride.tolist(), strict=True))
+        return offset.tolist(), list(map(self._as_tuple.__getitem__, stride.tolist()))
 
     def _gather(
-        self, k: int, maps: Iterable[memoryview], offsets: list[int], strides: list[tuple[int]], out: Tensor
+        self, k: int, maps: Iterable[memoryview], offsets: list[int], strides: list[tuple[int]], out: Rows
     ) -> None:
         sources = list(map(np.ndarray, repeat(self._shapes[k]), repeat(self._rows[k]), maps, offsets, strides))
-        np.concatenate(sources, out=out.numpy().reshape(-1).view(self._rows[k]))
+        np.concatenate(sources, out=out)
+
+
+class _Target(NamedTuple):
+    """A batch's memory; holding the batch keeps its id its own."""
+
+    batch: RawBatch
+    hr: Rows
+    lr: Rows
+    orientation: NDArray[np.uint8]
 
 
 class _Decoding:

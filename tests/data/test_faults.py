@@ -194,11 +194,8 @@ def test_a_run_that_skips_counts_the_replaced_crops_in_its_logs(copy: Path, laun
     flags = ("quickstart", *TINY, "--scale=2", f"--data.shards={copy}", "--pretrain.steps=10", "--adversarial.steps=0")
     flags += ("--tracking.enabled=False", f"--run-dir={tmp_path / 'run'}", "--validation.every=100")
 
-    stopped = launch(*flags)
     skipped = launch(*flags, "--data.on-bad=skip")
 
-    assert stopped.returncode == 1
-    assert "train-000000.tar, sample 004: damaged" in stopped.stderr
     assert skipped.returncode == 0, skipped.stderr[-3000:]
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     counts = {row["step"]: row["train/replaced"] for row in rows if "train/replaced" in row}

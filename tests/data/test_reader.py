@@ -14,6 +14,7 @@ from tests.conftest import write_pictures
 
 CPU = torch.device("cpu")
 ENCODINGS = ("raw", "png", "webp")
+PLAIN = DataConfig()
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {e: str(root / e) for e in ENCODINGS}
 
 
-def crops(folder: str, world: int, count: int, start: int = 0, config: DataConfig = DataConfig()) -> torch.Tensor:
+def crops(folder: str, world: int, count: int, start: int = 0, config: DataConfig = PLAIN) -> torch.Tensor:
     """HR and LR pixels of the crops `start` to `start + count`, as `world` processes see them, in global order."""
     out: dict[int, torch.Tensor] = {}
     batch = 8 // world
@@ -126,8 +127,7 @@ def test_an_error_while_reading_reaches_whoever_waits(folders, tmp_path: Path):
     stream = BatchStream(reader, 4, 0, 4, CPU)
 
     with pytest.raises(ValueError, match=r"train-000000.tar, sample .*: not a picture"):
-        for _ in range(60):
-            next(stream)
+        list(itertools.islice(stream, 60))
     stream.close()
 
 

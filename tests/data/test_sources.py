@@ -83,8 +83,12 @@ def test_div2k_is_found_in_either_nesting(nested: bool, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("track", "scale", "file", "name"),
-    [("mild", 4, "0001x4m", "0001"), ("difficult", 4, "0001x4d", "0001"), ("x8", 8, "0001x8", "0001")]
-    + [("wild", 4, "0001x4w3", "0001w3")],
+    [
+        ("mild", 4, "0001x4m", "0001"),
+        ("difficult", 4, "0001x4d", "0001"),
+        ("x8", 8, "0001x8", "0001"),
+        ("wild", 4, "0001x4w3", "0001w3"),
+    ],
 )
 def test_the_other_tracks_of_div2k_have_their_own_names(track, scale: int, file: str, name: str, tmp_path: Path):
     pictures.write(picture(96, 96), tmp_path / "DIV2K_train_HR" / "0001.png")
