@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srgan_dist.group import Alone, Group, silent
 from srgan_dist.preset_names import SUMMARIES
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
 
 COMMANDS = {
     "pack": "pictures to WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
+    "shards": "verify, index, show or push packed shards: srgan shards verify DIR|URL",
     "train": "the same as `accelerate launch train.py PRESET`, for one process",
     "evaluate": "models and interpolation on held-out pictures, by the protocol of record",
     "upscale": "enlarge pictures with a trained model: srgan upscale IN OUT --model RUN",
@@ -111,9 +113,10 @@ def _train(args: list[str]) -> int:
 
 
 def _pack(args: list[str]) -> int:
-    from srgan_dist.config import parse_pair
+    from srgan_dist.data.catalog import SOURCES
     from srgan_dist.data.pack import PackOptions, pack
-    from srgan_dist.data.sources import SOURCES
+    from srgan_dist.data.verify import count_of
+    from srgan_dist.flags import parse_pair
     from srgan_dist.progress import bar, start_logging
 
     if not args or args[0] in ("-h", "--help"):
@@ -124,12 +127,38 @@ def _pack(args: list[str]) -> int:
     if args[0] not in SOURCES:
         return _unknown("source", args[0], SOURCES)
     source, options = parse_pair(SOURCES[args[0]], PackOptions, args[1:], f"srgan pack {args[0]}")
+    group = _launched()
+    start_logging(group.rank == 0)
+    manifest = pack(source, options, group, bar if group.rank == 0 else silent)
+    if group.rank == 0:
+        sys.stdout.write(f"{options.out}: {count_of(manifest)}\n")
+    return 0
+
+
+def _launched() -> Group:
+    """The processes that a launcher started, or this one alone, which then need not load torch."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Alone()
+    from srgan_dist.processes import Ranks, start
+
+    return Ranks(start("no"))
+
+
+def _shards(args: list[str]) -> int:
+    from srgan_dist.shards_command import ACTIONS
+
+    if not args or args[0] in ("-h", "--help"):
+        rows = {name: (action.__doc__ or "").splitlines()[0] for name, (_, action) in ACTIONS.items()}
+        usage = "usage: srgan shards ACTION DIR|URL [flags]"
+        return _list(usage, "actions", rows, "srgan shards ACTION --help shows its flags.")
+    if args[0] not in ACTIONS:
+        return _unknown("action", args[0], ACTIONS)
+    from srgan_dist.flags import parse
+    from srgan_dist.progress import start_logging
+
+    options, action = ACTIONS[args[0]]
     start_logging(True)
-    manifest = pack(source, options, track=bar)
-    counts = ", ".join(f"{manifest.samples(s)} {s}" for s in ("train", "valid") if manifest.samples(s))
-    sys.stdout.write(
-        f"{options.out}: {counts} pairs at x{manifest.scale}, {manifest.encoding}, LR {manifest.degradation}\n"
-    )
+    sys.stdout.write(f"{action(parse(options, args[1:], f'srgan shards {args[0]}'))}\n")
     return 0
 
 
@@ -193,6 +222,7 @@ def _mlflow(args: list[str]) -> int:
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "pack": _pack,
+    "shards": _shards,
     "train": lambda args: train_main(args),
     "evaluate": _evaluate,
     "upscale": _upscale,

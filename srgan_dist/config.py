@@ -1,33 +1,26 @@
-"""What a training run is made of, on the command line and in `config.json`. The only home of tyro and cattrs."""
+"""What a training run is made of, on the command line and in `config.json`. The only home of cattrs."""
 
-import difflib
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import cattrs
-import tyro
 import yaml
 
 from srgan_dist import choices
 from srgan_dist.data.reader import DataConfig
 from srgan_dist.degradations import DegradationConfig
+from srgan_dist.flags import Positional as Positional  # beside the config, for its users
+from srgan_dist.flags import nearest
+from srgan_dist.flags import parse as parse
+from srgan_dist.flags import parse_pair as parse_pair
 from srgan_dist.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.schedules import MilestoneSchedule, Schedule
 
 T = TypeVar("T")
-U = TypeVar("U")
-_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
-_COMMAND_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
-"""Commands have real flags (--overwrite); runs have values that a saved configuration can hold either way."""
-Positional = Annotated[T, tyro.conf.Positional]
-"""Marks a field that is given without a flag: `Positional[Path]`."""
 MixedPrecision = Literal["auto", "no", "fp16", "bf16"]
-WRONG_USAGE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,48 +278,6 @@ def _untagged(converter: cattrs.Converter, value: Any, kind: Any) -> Any:
     content: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
     chosen = choices.find(kind, content.pop("type", choices.tag(choices.members(kind)[0])), "type")
     return converter.structure(content, chosen) if chosen else None
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """' (did you mean X?)' or nothing."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"
-
-
-def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = None) -> T:
-    """A config dataclass from the command line; wrong usage exits with 2 and the nearest names."""
-    try:
-        if default is None:
-            return tyro.cli(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
-        default, args = _chosen(default, args, prog)
-        return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS, default=default)
-    except SystemExit as stop:
-        if stop.code == WRONG_USAGE and default is not None:
-            _suggest(args, list(flatten(to_dict(default))))
-        raise
-
-
-def _chosen(default: T, args: Sequence[str], prog: str) -> tuple[T, list[str]]:
-    try:
-        return choices.choose(default, args)
-    except ValueError as error:
-        sys.stderr.write(f"{prog}: error: {error}\n")
-        raise SystemExit(WRONG_USAGE) from None
-
-
-def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:
-    """Two config dataclasses from one command line, their flags side by side."""
-    both: Any = tuple[first, second]  # pyright: ignore
-    return tyro.cli(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_COMMAND_MARKS))
-
-
-def _suggest(args: Sequence[str], names: list[str]) -> None:
-    """Names the flag that was meant where its group was left out: --batch for --data.batch."""
-    known = {name.replace("_", "-") for name in names}
-    leaves = {name.rsplit(".", 1)[-1]: name for name in known}
-    for arg in (a.removeprefix("--").split("=")[0] for a in args if a.startswith("--")):
-        if arg not in known and (close := difflib.get_close_matches(arg, leaves, n=1)):
-            sys.stderr.write(f"error: --{arg}: did you mean --{leaves[close[0]]}?\n")
 
 
 def dump(config: TrainConfig) -> str:

@@ -1,5 +1,7 @@
 """Random numbers as pure functions of (seed, stream, counter): whole arrays at once, no generator to keep."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,13 @@ def hashed(seed: int, stream: int, counter: Indices) -> Indices:
     return _mix(_mix(counter + np.uint64(_GOLDEN)) ^ start)
 
 
+def hashed_table(seed: int, numbers: NDArray[np.int64], stream: int, count: int) -> Indices:
+    """Well mixed values of (seed, number, stream, 0 .. count - 1), uint64 (len(numbers), count)."""
+    seeds = hashed(seed, stream, numbers.astype(np.uint64))
+    return _mix(_mix(np.arange(count, dtype=np.uint64) + np.uint64(_GOLDEN)) ^ seeds[:, None])
+
+
+@lru_cache(maxsize=256)
 def hash_one(seed: int, number: int) -> int:
     """One well mixed 64-bit value of (seed, number)."""
     mixed = _mix(_mix(np.array([(seed + _GOLDEN) & _MASK], np.uint64)) + np.uint64((number * _GOLDEN) & _MASK))

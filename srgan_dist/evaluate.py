@@ -12,7 +12,7 @@ from srgan_dist import pictures
 from srgan_dist.comparison import Cell, cells, draw
 from srgan_dist.config import TrackingConfig
 from srgan_dist.data.format import write_json, write_text
-from srgan_dist.data.reader import ShardSet
+from srgan_dist.data.shardset import ShardSet
 from srgan_dist.evaluation import Evaluation, Row
 from srgan_dist.export import Generator
 from srgan_dist.foreign import open_generator

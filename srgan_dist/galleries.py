@@ -9,7 +9,7 @@ import numpy as np
 
 from srgan_dist import pictures
 from srgan_dist.data.format import MANIFEST, read_manifest
-from srgan_dist.data.reader import ShardSet
+from srgan_dist.data.shardset import ShardSet
 from srgan_dist.data.sources import FolderSource, Item
 from srgan_dist.data.testsets import KERNEL, TESTSETS, fetch_testset
 from srgan_dist.resize import Kernel, Pixels, crop_to_multiple, reduce

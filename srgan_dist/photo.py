@@ -58,7 +58,7 @@ def read_photo(file: Path) -> Photo:
         ValueError: not a picture, damaged, animated, of several pages, or so large that it may be a bomb.
     """
     try:
-        with decoding(file), Image.open(file) as image:
+        with decoding(str(file)), Image.open(file) as image:
             upright, icc, exif, remark = _upright(file, image)
     except _Refused as error:
         raise ValueError(f"{file}: {error}") from None

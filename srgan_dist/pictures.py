@@ -1,5 +1,6 @@
 """Picture files to and from RGB uint8, with errors that name the file."""
 
+import io
 import os
 import warnings
 from collections.abc import Generator
@@ -36,26 +37,36 @@ def read(file: Path) -> Pixels:
     Raises:
         ValueError: missing, not a picture, truncated, or so large that it may be a decompression bomb.
     """
-    with decoding(file), Image.open(file) as image:
-        image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+    with decoding(str(file)), Image.open(file) as image:
+        return _upright(image)
+
+
+def decode(content: bytes | memoryview, where: str) -> Pixels:
+    """The picture in these bytes, as `read`; `where` names it in errors."""
+    with decoding(where), Image.open(io.BytesIO(content)) as image:
+        return _upright(image)
+
+
+def _upright(image: Image.Image) -> Pixels:
+    image.load()
+    return to_rgb(ImageOps.exif_transpose(image))
 
 
 @contextmanager
-def decoding(file: Path) -> Generator[None]:
+def decoding(where: str) -> Generator[None]:
     """Turns whatever Pillow raises for a bad file into a ValueError that names it and says what is wrong."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except FileNotFoundError:
-        raise ValueError(f"{file}: there is no such file") from None
+        raise ValueError(f"{where}: there is no such file") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{file}: not a picture that Pillow can read") from None
+        raise ValueError(f"{where}: not a picture that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{file}: refused, {error}") from None
+        raise ValueError(f"{where}: refused, {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise all of these
-        raise ValueError(f"{file}: damaged or truncated ({error})") from error
+        raise ValueError(f"{where}: damaged or truncated ({error})") from error
 
 
 def to_rgb(image: Image.Image) -> Pixels:

@@ -7,10 +7,8 @@ reduction has a name (`Kernel`) that travels with the shards.
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn import functional as F
 
 Pixels = NDArray[np.uint8]
 Kernel = Literal["matlab-mirror", "matlab-clamp", "pillow", "torch"]
@@ -33,12 +31,9 @@ def reduce(hr: Pixels, scale: int, kernel: Kernel = "matlab-mirror") -> Pixels:
     if height % scale or width % scale:
         raise ValueError(f"{width}x{height} is not a multiple of scale={scale}: crop it first")
     if kernel == "pillow":
-        size = (width // scale, height // scale)
-        return np.asarray(Image.fromarray(hr).resize(size, Image.Resampling.BICUBIC))
+        return _bicubic(hr, (width // scale, height // scale))
     if kernel == "torch":
-        chw = torch.from_numpy(np.ascontiguousarray(hr)).permute(2, 0, 1)[None].float()
-        lr = _interpolate(chw, (height // scale, width // scale))
-        return lr.round().clamp(0, 255).byte()[0].permute(1, 2, 0).contiguous().numpy()
+        return _reduce_as_torch(hr, scale)
     return _reduce_as_matlab(hr, scale, mode="symmetric" if kernel == "matlab-mirror" else "edge")
 
 
@@ -46,15 +41,24 @@ def _reduce_as_matlab(hr: Pixels, scale: int, mode: Literal["symmetric", "edge"]
     """Two uint8 passes, height first, each rounded: without the rounding between them 10 % of values differ."""
     margin = 2 * scale  # the widened kernel reaches 2 * scale pixels beyond the outermost output pixel
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
-    padded = np.pad(hr, ((margin, margin), (margin, margin), (0, 0)), mode=mode)
-    image = torch.from_numpy(padded).permute(2, 0, 1)[None].contiguous()
-    rows = _interpolate(image, (height + 4, image.shape[3]))[:, :, 2:-2]
-    both = _interpolate(rows.contiguous(), (height, width + 4))[:, :, :, 2:-2]
-    return both[0].permute(1, 2, 0).contiguous().numpy()
+    tall = np.pad(hr, ((margin, margin), (0, 0), (0, 0)), mode=mode)
+    rows = _bicubic(tall, (width * scale, height + 4))[2:-2]
+    wide = np.pad(rows, ((0, 0), (margin, margin), (0, 0)), mode=mode)
+    return np.ascontiguousarray(_bicubic(wide, (width + 4, height))[:, 2:-2])
 
 
-def _interpolate(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return F.interpolate(images, size=size, mode="bicubic", antialias=True)  # antialias: a = -0.5
+def _bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """Pillow's, which is antialiased, with a = -0.5. The side that stays as long is not touched."""
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+def _reduce_as_torch(hr: Pixels, scale: int) -> Pixels:
+    import torch  # slow to load, and packing has no other use for it
+
+    chw = torch.from_numpy(np.ascontiguousarray(hr)).permute(2, 0, 1)[None].float()
+    size = (hr.shape[0] // scale, hr.shape[1] // scale)
+    lr = torch.nn.functional.interpolate(chw, size=size, mode="bicubic", antialias=True)
+    return lr.round().clamp(0, 255).byte()[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def enlarge(lr: Pixels, scale: int, method: Enlargement) -> Pixels:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from srgan_dist import checkpoint
 from srgan_dist.choices import tag
 from srgan_dist.config import PhaseConfig, TrainConfig, check, flatten, to_dict
 from srgan_dist.consensus import Consensus, Skips, StopRequested
-from srgan_dist.data.reader import BatchStream, CropReader, Pair, ShardSet
+from srgan_dist.data.feed import Feed, open_data
+from srgan_dist.data.shardset import ShardSet
+from srgan_dist.data.stream import Batches
 from srgan_dist.evaluate import judge_run
 from srgan_dist.evaluation import Evaluation
 from srgan_dist.export import save_generator
@@ -58,46 +59,31 @@ def prepare(config: TrainConfig) -> "Trainer":
     check(config)
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
-    shards, held_out = _open_shards(config)
+    feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     load_vgg_early(config)
-    return Trainer(config, accelerator, shards, held_out)
-
-
-def _open_shards(config: TrainConfig) -> tuple[ShardSet, ShardSet | None]:
-    shards = ShardSet(config.data.shards, "train")
-    if shards.scale != config.scale:
-        raise ValueError(
-            f"scale={config.scale}, but {', '.join(config.data.shards)} was packed at scale={shards.scale}"
-        )
-    if any(m.samples("valid") for m in shards.manifests):
-        return shards, ShardSet(config.data.shards, "valid")
-    log.warning("%s: no valid split, so nothing is judged during training", ", ".join(config.data.shards))
-    return shards, None
+    return Trainer(config, accelerator, feed, held_out)
 
 
 class Trainer:
     """The loop, and what it calls: players, data, validation, checkpoints, tracking."""
 
-    def __init__(
-        self, config: TrainConfig, accelerator: Accelerator, shards: ShardSet, held_out: ShardSet | None
-    ) -> None:
-        self.config, self.accelerator, self.held_out = config, accelerator, held_out
+    def __init__(self, config: TrainConfig, accelerator: Accelerator, feed: Feed, held_out: ShardSet | None) -> None:
+        self.config, self.accelerator, self.feed, self.held_out = config, accelerator, feed, held_out
         self.phases = (config.pretrain, config.adversarial)
-        self.reader = CropReader(shards, config.data.hr_crop, config.seed)
         self.first_process = accelerator.is_main_process
         self.run_dir = RunDir(config, writes=self.first_process)
         self.consensus = Consensus(accelerator, config.run_dir, config.time_limit)
         self.players = Players(config, accelerator)
         self.validation = Validation(config.validation, held_out, accelerator) if held_out else None
         self.meter, self.skips = Meter(accelerator), Skips(accelerator.device)
-        self.degradation = tag(type(config.degradation)) if config.degradation else shards.manifests[0].degradation
-        self.data = shards.hashes
+        self.degradation = tag(type(config.degradation)) if config.degradation else feed.degradation
+        self.data = feed.hashes
         self.crops_per_step = config.data.batch * config.accumulate * accelerator.num_processes
         self.step, self.phase, self.phase_start, self.phase_over = 0, -1, 0, True
         self.best, self.stale = (float("-inf"), 0), 0
         """PSNR-Y and step of the phase's best validation; how many validations ago that was."""
         self.verdicts: set[str] = set()
-        params = flatten(to_dict(config)) | {"data.manifests": shards.hashes, "crops_per_step": self.crops_per_step}
+        params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": self.crops_per_step}
         tracking = replace(config.tracking, enabled=config.tracking.enabled and self.first_process)
         self.tracker = Tracker(tracking, self.run_dir.path, params)
 
@@ -126,21 +112,14 @@ class Trainer:
         if number == 1:
             self.players.start_adversarial()
 
-    def _batches(self) -> BatchStream:
-        batch = self.crops_per_step // (self.config.accumulate * self.accelerator.num_processes)
-        return BatchStream(self.reader, batch, self._starts(batch), self.accelerator.device)
+    def _batches(self) -> Batches:
+        mine = self.crops_per_step // self.accelerator.num_processes
+        first = self.step * self.crops_per_step + self.accelerator.process_index * mine
+        return self.feed.batches(mine, first, self.crops_per_step, self.accelerator.device)
 
-    def _starts(self, batch: int) -> Iterator[int]:
-        """Where this process's batches start: the data's whole state is the number of the step."""
-        parts, step = self.config.accumulate, self.step
-        while True:
-            for part in range(parts):
-                yield step * self.crops_per_step + (self.accelerator.process_index * parts + part) * batch
-            step += 1
-
-    def _train_step(self, batches: BatchStream, phase: PhaseConfig) -> None:
+    def _train_step(self, batches: Batches, phase: PhaseConfig) -> None:
         asked = time.perf_counter()
-        parts: list[Pair] = [next(batches) for _ in range(self.config.accumulate)]
+        parts = next(batches).split(self.config.accumulate)
         waited = time.perf_counter() - asked
         rate = phase.schedule.at(self.step - self.phase_start, phase.steps)
         terms, skipped = self.players.update(parts, rate, probe=(self.step + 1) % self.config.probe_every == 0)
@@ -165,6 +144,8 @@ class Trainer:
 
     def _log_terms(self) -> dict[str, float]:
         terms = self.meter.read(self.crops_per_step)
+        if self.config.data.on_bad == "skip":
+            terms["replaced"] = self.feed.replaced(0, self.step * self.crops_per_step)
         found = verdicts(terms)
         for verdict in found:
             if verdict.name not in self.verdicts:  # said when it begins, not at every line
@@ -218,7 +199,7 @@ class Trainer:
         batch = self.crops_per_step // self.accelerator.num_processes
         step = self.skips.read()[2]
         first = None if step is None else step * self.crops_per_step + self.accelerator.process_index * batch
-        found = Ranks(self.accelerator).gather([] if first is None else [self.reader.describe(first, batch)])
+        found = Ranks(self.accelerator).gather([] if first is None else [self.feed.describe(first, batch)])
         return " ".join(found) or "The losses were finite everywhere; only gradients overflowed."
 
     def _save(self) -> None:
@@ -298,9 +279,10 @@ class Trainer:
             self.tracker.close("FAILED")
 
     def _say_hello(self) -> None:
+        log.info("%s: %s", self.run_dir.path, self.feed.summary)
         a, crops = self.accelerator, self.crops_per_step
         batch = crops // (a.num_processes * self.config.accumulate)
         log.info(
-            "%s: %s, precision %s; %d crops per step = %d process(es) x batch %d x accumulate %d",
-            self.run_dir.path, a.device.type, a.mixed_precision, crops, a.num_processes, batch, self.config.accumulate,
+            "%s, precision %s; %d crops per step = %d process(es) x batch %d x accumulate %d",
+            a.device.type, a.mixed_precision, crops, a.num_processes, batch, self.config.accumulate,
         )  # fmt: skip

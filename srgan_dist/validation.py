@@ -8,7 +8,7 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from srgan_dist.config import ValidationConfig
-from srgan_dist.data.reader import ShardSet
+from srgan_dist.data.shardset import ShardSet
 from srgan_dist.inference import super_resolve
 from srgan_dist.metrics import Quality, quality
 from srgan_dist.processes import Ranks

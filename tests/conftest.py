@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from srgan_dist.resize import Pixels
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for each other
+
+CACHE = tempfile.TemporaryDirectory(prefix="srgan-cache-")
+os.environ["SRGAN_CACHE"] = CACHE.name  # not the user's own
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -12,16 +12,16 @@ LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
     | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet"},
     {"steps", "data", "inference", "tiled", "photo"},
-    {"config", "presets", "preset_names"},
+    {"flags", "config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
     | {"processes", "players", "meter", "validation", "consensus", "weights", "onnx_file", "modelcard"}
     | {"foreign", "galleries", "evaluation", "published", "perceptual", "curves", "report"},
     {"trainer", "rehearsal", "evaluate", "upscale", "compare", "release"},
-    {"cli", "__main__"},
+    {"cli", "shards_command", "__main__"},
 ]  # fmt: skip
 
 HOMES = {
-    "tyro": {"config"},
+    "tyro": {"flags"},
     "cattrs": {"config"},
     "mlflow": {"tracking"},
     "webdataset": {"data"},

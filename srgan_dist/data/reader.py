@@ -1,9 +1,10 @@
-"""Crops from shards at memory speed, and the thread that keeps the device fed. DESIGN decision 2."""
+"""Crops from shards at memory speed: which bytes a crop is, and copying them. DESIGN decision 2."""
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srgan_dist.data.format import MANIFEST, Manifest, Shard, Split, read_manifest, sha256_of
-from srgan_dist.data.plan import CropPlan, Crops
+from srgan_dist.data.format import HR, LR
+from srgan_dist.data.plan import CropPlan, Crops, Visits
+from srgan_dist.data.shardset import OnBad, ShardSet
 from srgan_dist.resize import Pixels
 
 
@@ -22,13 +24,36 @@ class DataConfig:
     """Which crops the networks see."""
 
     shards: tuple[str, ...] = ()
-    """Folders of packed shards; their `train` split is trained on, their `valid` split judged on."""
+    """Folders of packed shards, or their URLs (hf://datasets/USER/NAME, s3://, https://); their `train` split is
+    trained on, their `valid` split judged on."""
 
     hr_crop: int = 96
     """Side of a training crop in HR pixels; a multiple of the scale."""
 
     batch: int = 16
     """Crops per process and step."""
+
+    on_bad: OnBad = "stop"
+    """skip replaces damaged samples by others, by a fixed rule, and counts the crops in the logs."""
+
+    stream: tuple[str, ...] = ()
+    """WebDataset tars (URLs or files, {000..012} is expanded) to train on without manifest and without disk. Not
+    bit-exact on resume."""
+
+    cache: Path | None = None
+    """Where fetched shards are kept; $SRGAN_CACHE or ~/.cache/srgan_dist when not given."""
+
+    window: int = 0
+    """For data larger than the disk: so many shards are used, and kept, at a time. 0 keeps all."""
+
+    rounds: int = 8
+    """Crops that one decoding of a png or webp gives. Raw shards need no decoding."""
+
+    held: int = 64
+    """Pictures that stay decoded, in all processes together; at least the crops of a step. Not for raw shards."""
+
+    threads: int = 2
+    """That decode, per process. Changes the speed only."""
 
 
 class Pair(NamedTuple):
@@ -40,6 +65,13 @@ class Pair(NamedTuple):
     """Which crops of the run these are, (B,)."""
     sharpened: Tensor | None = None
     """What a degradation wants pixel and content terms to compare with, where that is not hr."""
+
+    def split(self, parts: int) -> list["Pair"]:
+        """A batch fresh from the reader in so many equal parts, one after the other."""
+        size = len(self.hr) // parts
+        indices = np.empty(0, np.uint64) if self.indices is None else self.indices
+        ends = [slice(i * size, (i + 1) * size) for i in range(parts)]
+        return [Pair(self.lr[e], self.hr[e], indices[e]) for e in ends] if parts > 1 else [self]
 
     @property
     def target(self) -> Tensor:
@@ -56,77 +88,6 @@ class RawBatch(NamedTuple):
     indices: NDArray[np.uint64]
 
 
-class ShardSet:
-    """The images of one split of one or more folders of raw shards, mapped into memory.
-
-    Raises:
-        ValueError: no such shards, mixed scales, or a shard that is not as long as its manifest says.
-    """
-
-    def __init__(self, folders: tuple[str, ...], split: Split) -> None:
-        if not folders:
-            raise ValueError("data.shards is empty: name a folder, packed by srgan pack SOURCE --scale S --out DIR")
-        manifests = {folder: read_manifest(Path(folder)) for folder in folders}
-        self.manifests: list[Manifest] = list(manifests.values())
-        self.hashes = [sha256_of(Path(folder) / MANIFEST) for folder in folders]
-        """Of the manifests: what identifies the data."""
-        self.scale = _one_scale(manifests)
-        found = [(Path(f), s) for f, m in manifests.items() for s in m.shards if s.split == split]
-        if not found:
-            raise ValueError(f"{', '.join(folders)}: no {split} split here")
-        self.keys = [key for _, shard in found for key in shard.keys]
-        self._maps = [_map(folder, shard) for folder, shard in found]
-        self._shard = np.repeat(np.arange(len(found)), [len(s.keys) for _, s in found])
-        self._table = np.concatenate([s.table for _, s in found])
-        self._names = [str(folder / shard.name) for folder, shard in found]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    @property
-    def lr_sizes(self) -> np.ndarray:
-        """Heights and widths of the LR images, int64 (N, 2)."""
-        return self._table[:, 6:8]
-
-    def where(self, image: int) -> str:
-        """Shard and sample of an image, for messages."""
-        return f"{self._names[self._shard[image]]}, sample {self.keys[image]}"
-
-    def hr(self, image: int) -> Pixels:
-        """One whole HR image, (H, W, 3) uint8, read only, not copied."""
-        return self._view(image, 0)
-
-    def lr(self, image: int) -> Pixels:
-        """One whole LR image, (h, w, 3) uint8, read only, not copied."""
-        return self._view(image, 4)
-
-    def _view(self, image: int, column: int) -> Pixels:
-        offset, length, height, width = self._table[image, column : column + 4].tolist()
-        pixels = height * width * 3  # the header of a .npy comes first, the pixels are its end
-        return np.ndarray((height, width, 3), np.uint8, self._maps[self._shard[image]], offset + length - pixels)
-
-
-def _one_scale(manifests: dict[str, Manifest]) -> int:
-    scales = {folder: m.scale for folder, m in manifests.items()}
-    for folder, m in manifests.items():
-        if m.encoding != "raw":
-            raise ValueError(f"{folder}: encoding {m.encoding} cannot be mapped; pack it with --encoding raw")
-    if len(set(scales.values())) != 1:
-        raise ValueError(f"data.shards mixes scales: {scales}")
-    return next(iter(scales.values()))
-
-
-def _map(folder: Path, shard: Shard) -> np.memmap:
-    file = folder / shard.name
-    try:
-        length = file.stat().st_size
-    except FileNotFoundError:
-        raise ValueError(f"{file}: named in the manifest, but not there") from None
-    if length != shard.bytes:
-        raise ValueError(f"{file}: {length} bytes, the manifest says {shard.bytes}; fetch or pack it again")
-    return np.memmap(file, np.uint8, "r")
-
-
 class CropReader:
     """Cuts the crops that the plan names.
 
@@ -134,17 +95,22 @@ class CropReader:
         ValueError: `hr_crop` is not a multiple of the scale, or an image is smaller than the crop.
     """
 
-    def __init__(self, shards: ShardSet, hr_crop: int, seed: int) -> None:
+    def __init__(self, shards: ShardSet, hr_crop: int, seed: int, config: DataConfig = DataConfig()) -> None:
         if hr_crop % shards.scale:
             raise ValueError(f"data.hr_crop={hr_crop} must be a multiple of scale={shards.scale}")
-        self._shards, self._scale = shards, shards.scale
+        self._shards, self._scale, self._window = shards, shards.scale, config.window
         self._lr_crop = hr_crop // shards.scale
+        raw = shards.encoding == "raw"
+        visits = Visits(shards.shard, config.window) if raw else _decoded(shards, config)
         try:
-            self.plan = CropPlan(shards.lr_sizes, self._lr_crop, seed)
+            self.plan = CropPlan(shards.lr_sizes, self._lr_crop, seed, visits)
         except ValueError as error:
             if len(error.args) == 2:
                 raise ValueError(f"{shards.where(error.args[1])}: {error.args[0]}; lower data.hr_crop") from None
             raise
+        c, s = self._lr_crop, self._scale
+        self._cut: Cutter = _Mapped(shards, c, s) if raw else _Decoding(shards, c, s, config.held, config.threads)
+        self._windows = _Windows(shards) if config.window else None
 
     def empty(self, batch: int, pinned: bool) -> RawBatch:
         """Memory for a batch."""
@@ -156,87 +122,185 @@ class CropReader:
 
     def fill(self, batch: RawBatch, first: int) -> None:
         """Cuts the crops `first`, `first + 1`, ... into `batch`."""
-        batch.indices[:] = np.arange(first, first + len(batch.lr), dtype=np.uint64)
-        crops = self.plan(batch.indices)
-        batch.orientation.numpy()[:] = crops.orientation
-        self._cut(crops, batch.lr.numpy(), batch.hr.numpy())
+        for _ in self.batches(iter([batch]), first, 0, ahead=1):
+            pass
+
+    def batches(self, empty: Iterator[RawBatch], first: int, stride: int, ahead: int = 64) -> Iterator[RawBatch]:
+        """Fills the batches that `empty` gives, all of one size: crops `first`, ..., then `first + stride`, ...
+
+        Args:
+            ahead: batches to plan at a time: planning many costs little more than planning one.
+        """
+        for batch in empty:
+            size = len(batch.lr)
+            steps = first + stride * np.arange(ahead, dtype=np.int64)
+            indices = (steps[:, None] + np.arange(size)).astype(np.uint64)
+            cut = self._cut(self._plan(indices.ravel()), size)
+            first += stride * ahead
+            for number, following in zip(range(ahead), chain([batch], empty), strict=False):  # `range` first: none lost
+                following.indices[:] = indices[number]
+                cut(number, following)
+                yield following
 
     def describe(self, first: int, count: int) -> str:
         """The crops `first`, `first + 1`, ... and the images they come from, for messages."""
-        crops = self.plan(np.arange(first, first + count, dtype=np.uint64))
+        crops = self.plan(np.arange(first, first + count, dtype=np.uint64), self._shards.bad)
         images = ", ".join(dict.fromkeys(self._shards.keys[i] for i in crops.image.tolist()))
         return f"Crops {first} to {first + count - 1} come from {images}."
 
-    def _cut(self, crops: Crops, lr: Pixels, hr: Pixels) -> None:
-        s, c, shards = self._scale, self._lr_crop, self._shards
-        for j, (image, y, x) in enumerate(zip(crops.image.tolist(), crops.y.tolist(), crops.x.tolist(), strict=True)):
-            lr[j] = shards.lr(image)[y : y + c, x : x + c]
-            hr[j] = shards.hr(image)[s * y : s * (y + c), s * x : s * (x + c)]
+    def replaced(self, first: int, end: int) -> int:
+        """How many of the crops `first`, ..., `end - 1` of the run were replaced, the same on every process."""
+        return self._replaced_before(end) - self._replaced_before(first)
+
+    def _replaced_before(self, end: int) -> int:
+        bad = self._shards.bad
+        if not bad.any():
+            return 0
+        whole, rest = divmod(end, self.plan.crops_a_pass)  # a pass takes every image equally often
+        replaced = whole * int(bad.sum()) * self.plan.crops_a_pass // len(bad)
+        if rest:
+            replaced += int(bad[self.plan.images(np.arange(end - rest, end, dtype=np.uint64))].sum())
+        return replaced
+
+    def _plan(self, indices: NDArray[np.uint64]) -> Crops:
+        if self._windows:
+            self._windows.move(self.plan.shards(indices), lambda: self.plan.following_shards(indices))
+        return self.plan(indices, self._shards.bad)
 
 
-def to_device(raw: RawBatch, device: torch.device) -> Pair:
-    """Moves a batch and makes it what the networks take: oriented, float, channels_last."""
-    orientation = raw.orientation.to(device, non_blocking=True)
-    lr, hr = (_floats(orient(t.to(device, non_blocking=True), orientation)) for t in (raw.lr, raw.hr))
-    return Pair(lr, hr, raw.indices)
+Cut = Callable[[int, RawBatch], None]
+Cutter = Callable[[Crops, int], Cut]
+"""Prepares the crops of many batches of one size; what it gives cuts batch number `n` of them."""
 
 
-def orient(images: Tensor, orientation: Tensor) -> Tensor:
-    """Applies one of the eight orientations (see `plan.Crops`) to each of (B, H, H, 3)."""
-    bits = [((orientation >> b) & 1).bool().view(-1, 1, 1, 1) for b in range(3)]
-    images = torch.where(bits[0], images.flip(2), images)
-    images = torch.where(bits[1], images.flip(1), images)
-    return torch.where(bits[2], images.transpose(1, 2), images)
+Rows = NDArray[np.void]
+_REMEMBERED = 8
 
 
-def _floats(images: Tensor) -> Tensor:
-    return images.permute(0, 3, 1, 2).float().div_(255)  # NHWC in memory is channels_last, nothing is copied
+class _Mapped:
+    """Cuts crops out of mapped raw shards: two calls of numpy a batch, each a gather of rows.
 
-
-class BatchStream:
-    """Batches on the device, read ahead by one thread.
-
-    Args:
-        starts: the index of the first crop of each batch, without end.
+    A row of a crop is one element of a void dtype as wide as the row, so that a crop is a one-dimensional
+    strided array and costs one allocation of its header; slicing pictures costs three times as much.
     """
 
-    def __init__(self, reader: CropReader, batch: int, starts: Iterable[int], device: torch.device) -> None:
-        self._reader, self._batch, self._device = reader, batch, device
-        self._ready: queue.Queue[RawBatch | BaseException] = queue.Queue(maxsize=2)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, args=(starts,), name="crops", daemon=True)
-        self._thread.start()
+    def __init__(self, shards: ShardSet, lr_crop: int, scale: int) -> None:
+        self._shards = shards
+        table, sizes = shards.table, {HR: lr_crop * scale, LR: lr_crop}
+        self._rows = {k: np.dtype(f"V{3 * side}") for k, side in sizes.items()}
+        self._shapes = {k: (side,) for k, side in sizes.items()}
+        self._scales = {HR: scale, LR: 1}
+        pixels = {k: 3 * table[:, k + 2] * table[:, k + 3] for k in sizes}
+        self._starts = {k: table[:, k] + table[:, k + 1] - pixels[k] for k in sizes}  # behind the header of the .npy
+        self._strides = {k: 3 * table[:, k + 3] for k in sizes}
+        widths = np.unique(np.concatenate(list(self._strides.values())))
+        self._as_tuple = {int(w): (int(w),) for w in widths}
+        self._targets: dict[int, _Target] = {}
 
-    def _read(self, starts: Iterable[int]) -> None:
-        try:
-            for first in starts:
-                raw = self._reader.empty(self._batch, pinned=self._device.type == "cuda")
-                self._reader.fill(raw, first)
-                self._put(raw)
-                if self._stop.is_set():
-                    return
-        except BaseException as error:  # handed to the training thread, which raises it
-            self._put(error)
+    def __call__(self, crops: Crops, size: int) -> Cut:
+        maps = list(map(self._shards.maps.__getitem__, self._shards.shard[crops.image].tolist()))
+        hr, lr = self._sources(HR, crops), self._sources(LR, crops)
 
-    def _put(self, item: RawBatch | BaseException) -> None:
-        while not self._stop.is_set():
-            try:
-                self._ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
+        def cut(number: int, batch: RawBatch) -> None:
+            here = slice(number * size, (number + 1) * size)
+            target = self._targets.get(id(batch)) or self._target(batch)
+            self._gather(HR, maps[here], hr[0][here], hr[1][here], target.hr)
+            self._gather(LR, maps[here], lr[0][here], lr[1][here], target.lr)
+            target.orientation[:] = crops.orientation[here]
+
+        return cut
+
+    def _target(self, batch: RawBatch) -> "_Target":
+        """The batch as rows; remembered, because the same few buffers come again and again."""
+        if len(self._targets) >= _REMEMBERED:
+            self._targets.clear()
+        hr, lr = (t.numpy().reshape(-1).view(self._rows[k]) for t, k in ((batch.hr, HR), (batch.lr, LR)))
+        return self._targets.setdefault(id(batch), _Target(batch, hr, lr, batch.orientation.numpy()))
+
+    def _sources(self, k: int, crops: Crops) -> tuple[list[int], list[tuple[int]]]:
+        """First byte and row stride of each crop."""
+        stride = self._strides[k][crops.image]
+        offset = self._starts[k][crops.image] + self._scales[k] * (crops.y * stride + 3 * crops.x)
+        return offset.tolist(), list(map(self._as_tuple.__getitem__, stride.tolist()))
+
+    def _gather(
+        self, k: int, maps: Iterable[memoryview], offsets: list[int], strides: list[tuple[int]], out: Rows
+    ) -> None:
+        sources = list(map(np.ndarray, repeat(self._shapes[k]), repeat(self._rows[k]), maps, offsets, strides))
+        np.concatenate(sources, out=out)
+
+
+class _Target(NamedTuple):
+    """A batch's memory; holding the batch keeps its id its own."""
+
+    batch: RawBatch
+    hr: Rows
+    lr: Rows
+    orientation: NDArray[np.uint8]
+
+
+class _Decoding:
+    """Cuts crops out of pictures that threads decode ahead of their use."""
+
+    def __init__(self, shards: ShardSet, lr_crop: int, scale: int, held: int, threads: int) -> None:
+        self._shards, self._crop, self._scale = shards, lr_crop, scale
+        self._held, self._pool = held, ThreadPoolExecutor(threads, "decode")
+        self._pictures: OrderedDict[int, Future[tuple[Pixels, Pixels]]] = OrderedDict()
+
+    def __call__(self, crops: Crops, size: int) -> Cut:
+        images, places = crops.image.tolist(), list(zip(crops.y.tolist(), crops.x.tolist(), strict=True))
+        orientation = torch.from_numpy(crops.orientation)
+
+        def cut(number: int, batch: RawBatch) -> None:
+            first = number * size
+            for image in dict.fromkeys(images[first : first + 3 * size]):  # this batch, and two to come
+                self._want(image)
+            lr, hr = batch.lr.numpy(), batch.hr.numpy()
+            for j in range(size):
+                self._copy(images[first + j], *places[first + j], lr[j], hr[j])
+            batch.orientation.copy_(orientation[first : first + size])
+            while len(self._pictures) > self._held + 3 * size:
+                self._pictures.popitem(last=False)
+
+        return cut
+
+    def _want(self, image: int) -> None:
+        if image in self._pictures:
+            self._pictures.move_to_end(image)
+        else:
+            self._pictures[image] = self._pool.submit(lambda: (self._shards.lr(image), self._shards.hr(image)))
+
+    def _copy(self, image: int, y: int, x: int, lr: Pixels, hr: Pixels) -> None:
+        c, s = self._crop, self._scale
+        whole_lr, whole_hr = self._pictures[image].result()
+        lr[...] = whole_lr[y : y + c, x : x + c]
+        hr[...] = whole_hr[s * y : s * (y + c), s * x : s * (x + c)]
+
+
+class _Windows:
+    """Keeps the shards of the windows in use open, fetches the next ones ahead, and lets old ones go."""
+
+    def __init__(self, shards: ShardSet) -> None:
+        self._shards, self._pool = shards, ThreadPoolExecutor(1, "fetch")
+        self._ahead: Future[None] | None = None
+        self._now: set[int] = set()
+        self._before: set[int] = set()
+
+    def move(self, wanted: NDArray[np.int64], following: Callable[[], NDArray[np.int64]]) -> None:
+        """The shards of the crops to come, and those of the window after them."""
+        now = set(wanted.tolist())
+        if now == self._now:
             return
+        if self._ahead:
+            self._ahead.result()  # raises what went wrong
+        self._shards.open(now)
+        gone = self._before - now - self._now
+        self._before, self._now = self._now, now
+        following_shards = set(following().tolist())
+        for number in gone - following_shards:
+            self._shards.close(number)
+        self._ahead = self._pool.submit(self._shards.open, following_shards)
 
-    def __iter__(self) -> Iterator[Pair]:
-        while True:
-            yield next(self)
 
-    def __next__(self) -> Pair:
-        item = self._ready.get()
-        if isinstance(item, BaseException):
-            raise item
-        return to_device(item, self._device)
-
-    def close(self) -> None:
-        """Ends the thread."""
-        self._stop.set()
-        self._thread.join()
+def _decoded(shards: ShardSet, config: DataConfig) -> Visits:
+    return Visits(shards.shard, config.window, config.rounds, min(config.held, len(shards)))

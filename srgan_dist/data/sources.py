@@ -4,7 +4,7 @@ import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from srgan_dist.data.format import Split
 from srgan_dist.pictures import list_pictures
@@ -16,20 +16,55 @@ class Item(NamedTuple):
     name: str
     hr: Path
     lr: Path | None = None
+    problem: str = ""
+    """What is already known to be wrong with it."""
+
+
+class Source(Protocol):
+    """A collection of pictures, in splits."""
+
+    @property
+    def label(self) -> str:
+        """What the manifest calls it."""
+        ...
+
+    @property
+    def aligned(self) -> bool:
+        """Whether LR is exactly above HR, and not shaken on purpose."""
+        ...
+
+    def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
+        """The pictures of a split, by name; of a long download only as many as `limit`.
+
+        Raises:
+            ValueError: nothing is there, or it cannot be fetched.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSource:
     """Twelve colour photographs that ship inside scikit-image, scikit-learn and matplotlib. No download."""
 
-    def items(self, split: Split, scale: int) -> list[Item]:
+    @property
+    def label(self) -> str:
+        """See `Source`."""
+        return "sample"
+
+    @property
+    def aligned(self) -> bool:
+        """See `Source`."""
+        return True
+
+    def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
         """The photographs of a split, by name.
 
         Raises:
             ValueError: one of the packages is not installed, or came without its pictures.
         """
+        del scale
         wanted = {name: file for name, file in _SAMPLES.items() if (name in _SAMPLES_HELD_OUT) == (split == "valid")}
-        return [Item(name, _inside_package(file)) for name, file in sorted(wanted.items())]
+        return [Item(name, _inside_package(file)) for name, file in sorted(wanted.items())][:limit]
 
 
 _SAMPLES = {
@@ -64,73 +99,119 @@ class FolderSource:
 
     root: Path
     """The folder. Its own pictures are HR; or it holds `HR` (or `HR_x4`) and perhaps `LR` (or `LR_x4`), or
-    `train` and `valid` folders of one of these kinds."""
+    `train` and `valid` (or `val`, `test`) folders of one of these kinds."""
 
-    def items(self, split: Split, scale: int) -> list[Item]:
+    @property
+    def label(self) -> str:
+        """See `Source`."""
+        return f"folder {self.root.resolve().name}"
+
+    @property
+    def aligned(self) -> bool:
+        """See `Source`."""
+        return True
+
+    def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
         """The pictures of a split, by name; everything is `train` where there are no split folders.
 
         Raises:
-            ValueError: no pictures, or an HR picture without its LR partner (or the reverse).
+            ValueError: no pictures.
         """
-        folder = self.root / split
-        if not folder.is_dir():
+        names = ("train",) if split == "train" else ("valid", "val", "test")
+        folder = next((self.root / n for n in names if (self.root / n).is_dir()), None)
+        if folder is None:
             if split == "valid":
                 return []
             folder = self.root
         hr = next((d for d in (folder / f"HR_x{scale}", folder / "HR") if d.is_dir()), folder)
         lr = next((d for d in (folder / f"LR_x{scale}", folder / "LR") if d.is_dir()), None)
-        return pair(list_pictures(hr), list_pictures(lr) if lr else None, scale)
+        return pair(list_pictures(hr), list_pictures(lr) if lr else None, scale)[:limit]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Div2kSource:
-    """DIV2K (Agustsson & Timofte 2017), unpacked: 800 training and 100 validation pictures of 2K."""
+class CelebaSource:
+    """CelebA's aligned faces, 202,599 of 178x218, with its official split; fetch it yourself, its licence asks."""
 
     root: Path
-    """The folder that holds `DIV2K_train_HR` and the others."""
+    """The folder that holds `img_align_celeba` and `list_eval_partition.txt` (or .csv), also one folder down."""
 
-    def items(self, split: Split, scale: int) -> list[Item]:
-        """HR with its bicubic LR, by name; the LR folders may be nested as in the zips or as on the Hub.
+    @property
+    def label(self) -> str:
+        """See `Source`."""
+        return "celeba"
+
+    @property
+    def aligned(self) -> bool:
+        """See `Source`."""
+        return True
+
+    def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
+        """The faces of a split (its test split is left alone), in the order of the official list.
 
         Raises:
-            ValueError: a folder is missing, or a picture has no partner.
+            ValueError: pictures or list are missing, or the list is not one.
         """
-        hr, lr = f"DIV2K_{split}_HR", f"DIV2K_{split}_LR_bicubic"
-        hr_folder = _first_folder(self.root, [hr, f"{hr}/{hr}"])
-        lr_folder = _first_folder(
-            self.root, [f"{lr}/X{scale}", f"{lr}_X{scale}/{lr}/X{scale}", f"{lr}_X{scale}/X{scale}"]
-        )
-        return pair(list_pictures(hr_folder), list_pictures(lr_folder), scale)
+        del scale
+        folder = _celeba_folder(self.root)
+        listed = _find(self.root, ("list_eval_partition.txt", "list_eval_partition.csv"))
+        there = {f.name for f in folder.iterdir()}
+        wanted = [name for name, number in _partition(listed) if number == ("0" if split == "train" else "1")][:limit]
+        missing = f"named in {listed.name}, but not there"
+        return [
+            Item(name.split(".")[0], folder / name, problem="" if name in there else f"{folder / name}: {missing}")
+            for name in wanted
+        ]
 
 
-def _first_folder(root: Path, names: list[str]) -> Path:
+def _celeba_folder(root: Path) -> Path:
+    folder = _find(root, ("img_align_celeba",))
+    nested = folder / "img_align_celeba"
+    return nested if nested.is_dir() else folder
+
+
+def _find(root: Path, names: tuple[str, ...]) -> Path:
     for name in names:
-        folder = root / name
-        if folder.is_dir() and any(f.is_file() for f in folder.iterdir()):
-            return folder
-    raise ValueError(f"{root}: none of {', '.join(names)} is here")
+        for place in (root / name, *sorted(root.glob(f"*/{name}"))):
+            if place.exists():
+                return place
+    raise ValueError(f"{root}: no {' or '.join(names)} here, nor one folder down")
 
 
-def pair(hr: list[Path], lr: list[Path] | None, scale: int) -> list[Item]:
-    """Pairs files by name, where an LR file may carry the suffix x2, x3, x4 or x8.
+def _partition(file: Path) -> list[tuple[str, str]]:
+    """Name and number (0 train, 1 valid, 2 test) of each line."""
+    rows = [line.replace(",", " ").split() for line in file.read_text().splitlines() if line.strip()]
+    rows = rows[1:] if rows and rows[0][-1] == "partition" else rows
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2 or row[1] not in ("0", "1", "2"):
+            raise ValueError(f"{file}, line {number}: {' '.join(row)!r} is not a picture and 0, 1 or 2")
+    return [(name, number) for name, number in rows]
 
-    Raises:
-        ValueError: a picture has no partner.
+
+def pair(hr: list[Path], lr: list[Path] | None, scale: int, mark: str = "") -> list[Item]:
+    """Pairs files by name, where a file may carry the suffix x2, x3, x4 or x8; one without partner is a problem.
+
+    Args:
+        mark: a pattern for what may follow the suffix.
     """
     if lr is None:
         return [Item(f.stem, f) for f in hr]
-    partners = {re.sub(rf"_?x{scale}$", "", f.stem, flags=re.IGNORECASE): f for f in lr}
-    names = {re.sub(rf"_?x{scale}$", "", f.stem, flags=re.IGNORECASE): f for f in hr}
-    if lonely := sorted(names.keys() ^ partners.keys()):
-        side = "LR" if lonely[0] in names else "HR"
-        more = f" (and {len(lonely) - 1} more)" if len(lonely) > 1 else ""
-        raise ValueError(f"{names.get(lonely[0]) or partners[lonely[0]]}: no {side} partner{more}")
-    return [Item(name, file, partners[name]) for name, file in sorted(names.items())]
+    hrs, lrs = (_by_name(files, rf"_?x{scale}{mark}$") for files in (hr, lr))
+    items: list[Item] = []
+    for name in sorted(hrs.keys() | lrs.keys()):
+        one, other = hrs.get(name, []), lrs.get(name, [])
+        if len(one) > 1 or len(other) > 1:
+            twice = max(one, other, key=len)
+            items.append(Item(name, twice[0], problem=f"{twice[0]}: {twice[1].name} has the same name"))
+        elif not one or not other:
+            file, side = (one or other)[0], "LR" if one else "HR"
+            items.append(Item(name, file, problem=f"{file}: no {side} partner"))
+        else:
+            items.append(Item(name, one[0], other[0]))
+    return items
 
 
-Source = SampleSource | FolderSource | Div2kSource
-SOURCES: dict[str, type[SampleSource] | type[FolderSource] | type[Div2kSource]] = {
-    "sample": SampleSource,
-    "folder": FolderSource,
-    "div2k": Div2kSource,
-}
+def _by_name(files: list[Path], suffix: str) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for f in files:
+        found.setdefault(re.sub(suffix, "", f.stem, flags=re.IGNORECASE), []).append(f)
+    return found
