@@ -289,7 +289,7 @@ from srgan_dist.data import feed, reader
 def rss():
     return int(next(l for l in open('/proc/self/status') if l.startswith('RssAnon')).split()[1]) / 1024
 before, began = rss(), time.perf_counter()
-data, _ = feed.open_data(reader.DataConfig(shards=(sys.argv[1],)), 4, 0, 0)
+data, _ = feed.open_data(reader.DataConfig(shards=(sys.argv[1],), hr_crop=32), 4, 0, 0)
 batches = data.batches(0, 16, torch.device('cpu'))
 next(batches)
 first = time.perf_counter() - began

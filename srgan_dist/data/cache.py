@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from srgan_dist.data.format import Shard, write_json
+from srgan_dist.data.format import Shard
 from srgan_dist.data.verify import Fault, faults
 
 
@@ -70,7 +70,10 @@ class Checks:
     def _note(self, file: Path, shard: Shard, found: list[Fault]) -> None:
         if file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_json({"state": _state(file), "faults": found}, self._entry(file, shard))
+            entry = self._entry(file, shard)
+            partial = entry.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps({"state": _state(file), "faults": found}))  # not synced: it can be found anew
+            os.replace(partial, entry)
 
     def _entry(self, file: Path, shard: Shard) -> Path:
         name = hashlib.sha256(f"{file.resolve()}\n{shard.sha256}".encode()).hexdigest()

@@ -157,7 +157,7 @@ class _Plan:
     def clean(self) -> None:
         """Makes the folders, and removes what a killed packing left half written."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.options.out.glob(".*.tar.*.partial"):
+        for leftover in self.options.out.glob(".*.partial"):
             leftover.unlink(missing_ok=True)
 
     def shards(self) -> list[_Planned]:

@@ -42,7 +42,7 @@ class ShardWriter:
     """
 
     def __init__(self, folder: Path, name: str, split: Split, encoding: Encoding) -> None:
-        self._file, self._partial = folder / name, folder / f".{name}.partial"
+        self._file, self._partial = folder / name, folder / f".{name}.{os.getpid()}.partial"
         self._name: str = name
         self._split: Split = split
         self._encoding: Encoding = encoding
