@@ -77,8 +77,8 @@ def test_real_esrgans_recipe_starts_from_other_weights_and_sees_degraded_photogr
 
     done = launch(
         "real-esrgan-x4", "--discriminator.type=vgg", "--loss.content.type=none",
-        "--loss.adversarial.type=relativistic", *TINY, *FLAGS, "--data.shards=s", "--run-dir=run", "--weights=pretrained.pth", "--ema-decay=0",
-        "--pretrain.schedule.learning-rate=0",
+        "--loss.adversarial.type=relativistic", *TINY, *FLAGS, "--data.shards=s", "--run-dir=run",
+        "--weights=pretrained.pth", "--ema-decay=0", "--pretrain.schedule.learning-rate=0",
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr[-3000:]
