@@ -77,9 +77,9 @@ def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
 
 def _choice(default: Any, arg: str) -> tuple[list[str], str | None]:
     """The path of the union field that a flag chooses for, and the tag if the flag itself names it."""
-    if not arg.startswith("--") or "." not in arg:
-        return [], None
     path = arg.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
+    if not arg.startswith("--") or len(path) < 2:
+        return [], None
     hint = _hint(default, path[:-1])
     if hint is None or not members(hint):
         return [], None

@@ -49,6 +49,12 @@ def test_a_class_with_one_required_field_takes_it_at_once(args):
     assert str(config.generator.file) == "x.pth"
 
 
+def test_values_with_dots_are_no_choices():
+    args = ["--weights=a.type.pth", "--run-dir", "x.type", "--seed=1", "some.type"]
+
+    assert choose(PRESETS["srgan-x4"], args) == (PRESETS["srgan-x4"], args)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -26,6 +26,8 @@ HOMES = {
     "mlflow": {"tracking"},
     "webdataset": {"data"},
     "spandrel": {"models", "foreign", "release", "spandrel_srresnet"},
+    "onnx": {"onnx_file"},
+    "onnxruntime": {"onnx_file"},
     "pyiqa": {"perceptual"},
     "tifffile": {"photo"},
     "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer", "rehearsal"},
