@@ -290,7 +290,7 @@ def rss():
     return int(next(l for l in open('/proc/self/status') if l.startswith('RssAnon')).split()[1]) / 1024
 before, began = rss(), time.perf_counter()
 data, _ = feed.open_data(reader.DataConfig(shards=(sys.argv[1],), hr_crop=32), 4, 0, 0)
-batches = data.batches(0, 16, torch.device('cpu'))
+batches = data.batches(16, 0, 16, torch.device('cpu'))
 next(batches)
 first = time.perf_counter() - began
 opened = rss()

@@ -24,6 +24,8 @@ CHANGEABLE = frozenset(
         "log_every",
         "expect_world_size",
         "data.shards",
+        "data.cache",
+        "data.threads",
         "validation.every",
         "validation.images",
         "validation.side",

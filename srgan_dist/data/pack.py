@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -145,7 +146,8 @@ class _Plan:
     def __init__(self, options: PackOptions, source: Source, good: list[Checked]) -> None:
         self.options, self.degradation = options, made_by(good)
         self._good, self._label = good, source.label
-        same = [version("srgan-dist"), options.scale, options.encoding, options.kernel, options.shard_mb, options.tile]
+        same = [version("srgan-dist"), options.scale, options.encoding, options.kernel]
+        same += [float(options.shard_mb), options.tile]
         listing = [(c.split, c.item.name, c.digest.hex(), self.degradation) for c in good]
         fingerprint = hashlib.sha256(json.dumps([same, listing]).encode()).hexdigest()[:16]
         self._folder = options.out / f".packing-{fingerprint}"
@@ -155,8 +157,10 @@ class _Plan:
         return {**self.__dict__, "_good": [], "_old": []}  # workers need neither
 
     def clean(self) -> None:
-        """Makes the folders, and removes what a killed packing left half written."""
+        """Makes the folders, and removes what a killed packing left half written, or began with other options."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        for other in set(self.options.out.glob(".packing-*")) - {self._folder}:
+            shutil.rmtree(other)
         for leftover in self.options.out.glob(".*.partial"):
             leftover.unlink(missing_ok=True)
 

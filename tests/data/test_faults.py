@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from srgan_dist import cli
 from srgan_dist.data.feed import ShardFeed, open_data
@@ -102,7 +103,7 @@ def test_training_can_skip_what_is_damaged(damage: Callable, line: str, count: i
     passes = 7
     assert feed.replaced(0, 10 * passes) == count * passes
     assert feed.replaced(13, 29) == feed.replaced(0, 29) - feed.replaced(0, 13)
-    batches = feed.batches(0, 5, __import__("torch").device("cpu"))
+    batches = feed.batches(5, 0, 5, torch.device("cpu"))
     assert len([next(batches) for _ in range(20)]) == 20
     batches.close()
 

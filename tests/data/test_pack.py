@@ -127,6 +127,16 @@ def test_killed_packing_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
     assert first.stat().st_mtime_ns == written  # it went on, it did not begin again
 
 
+def test_a_packing_with_other_options_leaves_nothing_of_an_interrupted_one(tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 3)
+    (tmp_path / "out" / ".packing-0123").mkdir(parents=True)
+    (tmp_path / "out" / ".packing-0123" / "train-000000.tar.json").write_text("{}")
+
+    packed(root, tmp_path / "out")
+
+    assert sorted(tree(tmp_path / "out")) == ["manifest.json", "train-000000.tar"]
+
+
 def test_every_problem_is_in_one_report_and_nothing_is_written(tmp_path: Path):
     root = pairs(tmp_path / "pairs", count=8)
     hr, lr = root / "HR", root / "LR"

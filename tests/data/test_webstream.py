@@ -21,7 +21,7 @@ def config(folder: Path, **fields) -> DataConfig:
 
 
 def some_batches(feed, count: int, first: int = 0) -> torch.Tensor:
-    batches = feed.batches(first, 4, CPU)
+    batches = feed.batches(4, first, 4, CPU)
     found = torch.cat([next(batches).hr for _ in range(count)])
     batches.close()
     return found
