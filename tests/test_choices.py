@@ -1,8 +1,9 @@
 import pytest
 
 from srgan_dist.choices import choose
-from srgan_dist.config import WRONG_USAGE, TrainConfig, from_dict, parse, to_dict
+from srgan_dist.config import TrainConfig, from_dict, parse, to_dict
 from srgan_dist.degradations import RealESRGANDegradation
+from srgan_dist.flags import WRONG_USAGE
 from srgan_dist.losses import RelativisticGAN
 from srgan_dist.models import RRDBNetConfig, SpandrelConfig, UNetDiscriminatorConfig
 from srgan_dist.presets import PRESETS
