@@ -105,6 +105,8 @@ def test_the_stream_reuses_its_buffers_without_mixing_batches(folders):
         reader.fill(raw, 4 * step)
         expected = orient(raw.hr, raw.orientation).permute(0, 3, 1, 2).float() / 255
         assert torch.equal(pair.hr, expected)
+        assert pair.indices is not None
+        assert pair.indices.tolist() == list(range(4 * step, 4 * step + 4))
         assert pair.hr.is_contiguous(memory_format=torch.channels_last) or pair.hr.stride()[1] == 1
 
 
