@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from srgan_dist import pictures, tiled
 from srgan_dist.inference import SelfEnsemble, fused, super_resolve
-from srgan_dist.models import SRResNetConfig
+from srgan_dist.models import CompactConfig, GeneratorConfig, RRDBNetConfig, SRResNetConfig
 from srgan_dist.tiled import Upscaler, overlap
 
 SET14 = Path(__file__).parents[2] / "shared" / "data" / "set14" / "LR_x4"
@@ -151,6 +151,25 @@ def test_bf16_stays_near(network: nn.Module, noise: np.ndarray):
     difference = np.abs(Upscaler(network, 4, precision="bf16")(noise).astype(int) - super_resolve(network, noise))
 
     assert 0 < difference.mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        (RRDBNetConfig(blocks=2, channels=16, growth_channels=8), 4),
+        (RRDBNetConfig(blocks=2, channels=16, growth_channels=8, unshuffle=True), 2),
+        (CompactConfig(convs=4, channels=16), 4),
+    ],
+)
+def test_every_generator_is_tiled_without_a_seam(config: GeneratorConfig, scale: int, noise: np.ndarray):
+    torch.manual_seed(0)
+    network = config.build(scale).eval()
+    upscaler = Upscaler(network, scale, tile=20)
+
+    difference = np.abs(upscaler(noise).astype(int) - super_resolve(network, noise))
+
+    assert difference.max() <= 1
+    assert upscaler(noise[:1, :1]).shape == (scale, scale, 3)
 
 
 class Blur(nn.Module):

@@ -31,6 +31,8 @@ class SRVGGNetCompact(nn.Module):
         super().__init__()
         c = config.channels
         self.scale = scale
+        self.receptive_field = config.convs + 2
+        """LR pixels around a pixel that decide about it."""
         layers: list[nn.Module] = [nn.Conv2d(3, c, 3, padding=1), nn.PReLU(c)]
         for _ in range(config.convs):
             layers += [nn.Conv2d(c, c, 3, padding=1), nn.PReLU(c)]

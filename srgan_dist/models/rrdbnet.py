@@ -60,18 +60,31 @@ class RRDBNet(nn.Module):
             self.add_module(f"conv_up{i + 1}", _conv(c, c))
         self.conv_hr = _conv(c, c)
         self.conv_last = _conv(c, 3)
+        if self.fold == 1:  # otherwise features are smaller than lr, and cannot be cut like it
+            self.reconstruct_field = 2
+            """LR pixels around a pixel that `reconstruct` sees."""
+        self.receptive_field = (1 + 15 * config.blocks + 1 + 2 + 1) * self.fold - 1
+        """LR pixels around a pixel that decide about it, at most; its outer part decides very little."""
 
     def forward(self, lr: Tensor) -> Tensor:
+        sr = self.reconstruct(self.features(lr), lr)
+        return sr if self.fold == 1 else sr[:, :, : lr.shape[2] * self.scale, : lr.shape[3] * self.scale]
+
+    def features(self, lr: Tensor) -> Tensor:
         x = self.conv_first(lr if self.fold == 1 else self._folded(lr))
-        x = x + self.conv_body(self.body(x))
+        return x + self.conv_body(self.body(x))
+
+    def reconstruct(self, features: Tensor, lr: Tensor) -> Tensor:
+        del lr
+        x = features
         for i in range(self.ups):
             x = _activate(self.get_submodule(f"conv_up{i + 1}")(F.interpolate(x, scale_factor=2.0, mode="nearest")))
-        sr = self.conv_last(_activate(self.conv_hr(x)))
-        return sr if self.fold == 1 else sr[:, :, : lr.shape[2] * self.scale, : lr.shape[3] * self.scale]
+        return self.conv_last(_activate(self.conv_hr(x)))
 
     def _folded(self, lr: Tensor) -> Tensor:
         missing = (-lr.shape[2]) % self.fold, (-lr.shape[3]) % self.fold
-        return F.pixel_unshuffle(F.pad(lr, (0, missing[1], 0, missing[0]), mode="reflect"), self.fold)
+        mode = "reflect" if missing[0] < lr.shape[2] and missing[1] < lr.shape[3] else "replicate"
+        return F.pixel_unshuffle(F.pad(lr, (0, missing[1], 0, missing[0]), mode=mode), self.fold)
 
 
 class _RRDB(nn.Module):
