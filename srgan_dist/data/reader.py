@@ -284,7 +284,6 @@ class _Windows:
         self._shards, self._pool = shards, ThreadPoolExecutor(1, "fetch")
         self._ahead: Future[None] | None = None
         self._now: set[int] = set()
-        self._before: set[int] = set()
 
     def move(self, wanted: NDArray[np.int64], following: Callable[[], NDArray[np.int64]]) -> None:
         """The shards of the crops to come, and those of the window after them."""
@@ -294,12 +293,12 @@ class _Windows:
         if self._ahead:
             self._ahead.result()  # raises what went wrong
         self._shards.open(now)
-        gone = self._before - now - self._now
-        self._before, self._now = self._now, now
-        following_shards = set(following().tolist())
-        for number in gone - following_shards:
+        ahead = set(following().tolist())
+        keep = now | ahead | self._now  # what was just left stays: another process may be a batch behind
+        for number in set(self._shards.maps) - keep:
             self._shards.close(number)
-        self._ahead = self._pool.submit(self._shards.open, following_shards)
+        self._now = now
+        self._ahead = self._pool.submit(self._shards.open, ahead)
 
 
 def _decoded(shards: ShardSet, config: DataConfig) -> Visits:
