@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from srgan_dist.models.vgg import VGGLayer
 
 PixelKind = Literal["l1", "mse"]
-Discriminate = Callable[[Tensor], Tensor]
 Average = Callable[[Tensor], Tensor]
 """Averages a tensor over the processes, gradients too (`processes.average`)."""
 
@@ -65,14 +64,17 @@ class ContentLoss(nn.Module):
 
 
 class AdversarialLoss(Protocol):
-    """What a GAN loss is to the step: two functions of the discriminator and two batches of images."""
+    """What a GAN loss is to the step: two functions of the discriminator's raw logits, (B, 1) or (B, 1, H, W)."""
 
-    def for_discriminator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> "Judgement":
-        """The discriminator's loss. `sr` must come detached."""
+    relative: ClassVar[bool]
+    """Whether the generator's loss looks at the logits of real images too; otherwise none are computed for it."""
+
+    def for_discriminator(self, real: Tensor, fake: Tensor) -> "Judgement":
+        """The discriminator's loss."""
         ...
 
-    def for_generator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Tensor:
-        """The generator's loss; `discriminate` must not collect gradients of its own weights."""
+    def for_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """The generator's loss; `real` comes detached, and only where the loss is `relative`."""
         ...
 
 
@@ -98,19 +100,21 @@ class VanillaGAN:
     Paper: SRGAN Eq. 2 and 6. Real and fake are not halved.
     """
 
+    relative: ClassVar[bool] = False
+
     def build(self, average: Average) -> AdversarialLoss:
         """Itself: it needs nothing from other processes."""
         del average
         return self
 
-    def for_discriminator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Judgement:
-        # Two passes, so that BatchNorm sees each kind by itself; one backward, so that DDP reduces once.
-        real, fake = discriminate(hr).float(), discriminate(sr).float()
+    def for_discriminator(self, real: Tensor, fake: Tensor) -> Judgement:
+        real, fake = real.float(), fake.float()
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(x) = softplus(-x)
         return Judgement(loss, real, fake)
 
-    def for_generator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Tensor:
-        return F.softplus(-discriminate(sr).float()).mean()
+    def for_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        del real
+        return F.softplus(-fake.float()).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +141,15 @@ def _own(mean: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class _RelativisticLoss:
     average: Average
+    relative: ClassVar[bool] = True
 
-    def for_discriminator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Judgement:
-        real, fake = discriminate(hr).float(), discriminate(sr).float()
+    def for_discriminator(self, real: Tensor, fake: Tensor) -> Judgement:
+        real, fake = real.float(), fake.float()
         return Judgement(self._loss(real, fake), real - fake.mean(), fake - real.mean())
 
-    def for_generator(self, discriminate: Discriminate, hr: Tensor, sr: Tensor) -> Tensor:
-        with torch.no_grad():
-            real = discriminate(hr).float()
-        return self._loss(discriminate(sr).float(), real)
+    def for_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        assert real is not None
+        return self._loss(fake.float(), real.float())
 
     def _loss(self, wanted: Tensor, unwanted: Tensor) -> Tensor:
         """Small where `wanted` lies above the mean of `unwanted`, and that below the mean of `wanted`."""

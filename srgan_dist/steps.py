@@ -92,14 +92,17 @@ def gan_step(
     def judge(batch: Pair) -> tuple[Tensor, Terms]:
         with torch.no_grad():
             sr = generator.raw(batch.lr) if shared is None else shared
-        judged = losses.adversarial.for_discriminator(discriminator.net, batch.hr, sr.detach())
+        # Two passes, so that BatchNorm sees each kind by itself; one backward, so that DDP reduces once.
+        real, fake = discriminator.net(batch.hr), discriminator.net(sr.detach())
+        judged = losses.adversarial.for_discriminator(real, fake)
         return judged.loss, {"discriminator": judged.loss} | judged.signs()
 
     def create(batch: Pair) -> tuple[Tensor, Terms]:
         sr = generator.net(batch.lr) if shared is None else shared
         pixel = pixel_loss(losses.pixel, sr, batch.target)
         content = losses.content(sr, batch.target) if losses.content else torch.zeros_like(pixel)
-        adversarial = losses.adversarial.for_generator(discriminator.raw, batch.hr, sr)
+        real = discriminator.raw(batch.hr).detach() if losses.adversarial.relative else None
+        adversarial = losses.adversarial.for_generator(real, discriminator.raw(sr))
         weighted = {
             "pixel": w.pixel * pixel,
             "content": w.content * content,
