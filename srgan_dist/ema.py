@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """Keeps `module`, the moving average of a network that is being trained.
+    """Keeps `module`, the moving average of `source`, a network that is being trained.
 
     Not in the SRGAN paper; Real-ESRGAN Sec. 4.1 uses decay 0.999. BatchNorm's running statistics are
     averaged like the weights: averaged weights with the raw network's statistics are a broken network.
@@ -17,21 +17,20 @@ class EMA:
         self.module = copy.deepcopy(source).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
+        # Collected once: walking a network's state takes longer than averaging it.
+        self._floats = _tensors(self.module, floats=True), _tensors(source, floats=True)
+        self._integers = _tensors(self.module, floats=False), _tensors(source, floats=False)
 
     @torch.no_grad()
-    def update(self, source: nn.Module) -> None:
-        """Moves towards `source`; early on faster, so that the random start does not linger."""
+    def update(self) -> None:
+        """Moves towards the network; early on faster, so that the random start does not linger."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 9))
-        mine, theirs = _floats(self.module), _floats(source)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-        for own, other in zip(_integers(self.module), _integers(source), strict=True):
-            own.copy_(other)
+        torch._foreach_lerp_(*self._floats, 1 - decay)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        if self._integers[0]:
+            torch._foreach_copy_(*self._integers)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
-def _floats(module: nn.Module) -> list[Tensor]:
-    return [t for t in module.state_dict().values() if t.is_floating_point()]
-
-
-def _integers(module: nn.Module) -> list[Tensor]:
-    return [t for t in module.state_dict().values() if not t.is_floating_point()]
+def _tensors(module: nn.Module, floats: bool) -> list[Tensor]:
+    """Parameters and buffers, by reference; `load_state_dict` writes into them."""
+    return [t for t in module.state_dict().values() if t.is_floating_point() == floats]

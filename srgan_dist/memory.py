@@ -1,5 +1,6 @@
 """How much memory there is, and how much a network needs per pixel."""
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def free_bytes(device: torch.device) -> int:
         return min(available, int(limit) - int(used))
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return available
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has had at once: tensors on a GPU, else everything."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @torch.inference_mode()

@@ -8,6 +8,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from srgan_dist.flops import peak_tflops
+from srgan_dist.memory import peak_memory
 from srgan_dist.steps import Terms
 
 Names = tuple[str, ...]
@@ -24,6 +26,8 @@ class Meter:
         self._rows: dict[Names, Tensor] = {}
         """For every set of terms that came: their sums, then how many steps counted, then how many there were."""
         self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
+        self.flops_per_crop = 0.0
+        """Of the phase that the run is in; 0 where it is not known."""
 
     def add(self, terms: Terms, skipped: Tensor, waited: float) -> None:
         """One step's terms, whether it was skipped (bool scalar), and the seconds that it waited for data."""
@@ -43,10 +47,21 @@ class Meter:
         packed: Tensor = self._accelerator.reduce(torch.cat(list(self._rows.values())), "sum")  # pyright: ignore
         means = _means(self._rows, packed.tolist())
         seconds = time.perf_counter() - self._since
-        pace = {"crops_per_s": self._steps * crops / seconds, "data_wait": self._waited / seconds}
+        pace = self._steps * crops / seconds
+        about = {"crops_per_s": pace, "data_wait": self._waited / seconds} | self._usage(pace)
         self._rows = {}
         self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
-        return means | pace
+        return means | about
+
+    def _usage(self, pace: float) -> dict[str, float]:
+        """How much of the hardware is used: 10^12 operations a second of all processes, of the peak, and memory."""
+        device = self._accelerator.device
+        used = {"memory_gib": peak_memory(device) / 2**30}
+        if self.flops_per_crop:
+            used["tflops"] = self.flops_per_crop * pace / 1e12
+            peak = peak_tflops(device)
+            used |= {"of_peak": used["tflops"] / (peak * self._accelerator.num_processes)} if peak else {}
+        return used
 
     def state_dict(self) -> dict[str, Any]:
         """The unread sums of every process; all of them have to call this."""

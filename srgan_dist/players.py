@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from srgan_dist.compilation import compile_in_place, mark_step
 from srgan_dist.config import TrainConfig
 from srgan_dist.data.reader import Pair
 from srgan_dist.ema import EMA
-from srgan_dist.losses import ContentLoss
+from srgan_dist.flops import step_flops
+from srgan_dist.losses import ContentLoss, VanillaGAN
 from srgan_dist.models.vgg import load_vgg19
 from srgan_dist.processes import average
 from srgan_dist.statistics import Statistics
@@ -29,7 +32,8 @@ class Players:
         self.generator = self._player(self._first_generator, stream=0)
         self.ema = EMA(self.generator.raw, config.ema_decay)
         self.discriminator: Player | None = None
-        self._losses: Losses | None = None
+        self._losses = Losses(config.loss.pixel, None, VanillaGAN(), config.loss.weights)
+        """Those of the adversarial phase from then on; before it the pixel term counts alone."""
         self._degrade = config.degradation.build(config.scale, config.seed) if config.degradation else None
 
     def _first_generator(self) -> nn.Module:
@@ -48,9 +52,8 @@ class Players:
     def _add_discriminator(self) -> None:
         config = self._config
         self.discriminator = self._player(lambda: config.discriminator.build(config.data.hr_crop), stream=1)
-        loss = config.loss
-        adversarial = loss.adversarial.build(average(self._accelerator))
-        self._losses = Losses(loss.pixel, self._content_loss(), adversarial, loss.weights)
+        adversarial = config.loss.adversarial.build(average(self._accelerator))
+        self._losses = replace(self._losses, content=self._content_loss(), adversarial=adversarial)
 
     def update(self, parts: Sequence[Pair], learning_rate: float, probe: bool) -> tuple[Terms, Tensor]:
         """One optimizer step of the phase that the run is in.
@@ -63,16 +66,26 @@ class Players:
             statistics.keep()
         parts = [self._degraded(part) for part in parts]
         backward = self._accelerator.backward
-        if self.discriminator is None or self._losses is None:
-            terms = pretrain_step(self.generator, self._config.loss.pixel, parts, backward)
+        mark_step(self._config.compile)
+        if self.discriminator is None:
+            terms = pretrain_step(self.generator, self._losses.pixel, parts, backward)
         else:
             terms = gan_step(self.generator, self.discriminator, self._losses, parts, backward, probe)
         norms = torch.stack([terms[name] for name in terms if name.endswith("_norm")])
         skipped = ~norms.isfinite().all()  # gradients were reduced over processes, so all of them see the same
         for statistics in self._statistics:
             statistics.restore(skipped)
-        self.ema.update(self.generator.raw)
+        self.ema.update()
         return terms, skipped
+
+    def flops(self, crops: int) -> int:
+        """Floating point operations of a step of the phase that the run is in, of so many crops."""
+        side, scale = self._config.data.hr_crop, self._config.scale
+        lr, hr = (torch.empty(crops, 3, n, n, device="meta") for n in (side // scale, side))
+        # Counted by one process: its mean is everybody's.
+        losses = replace(self._losses, adversarial=self._config.loss.adversarial.build(lambda mean: mean))
+        judge = self.discriminator.raw if self.discriminator else None
+        return step_flops(self.generator.raw, judge, losses, lr, hr)
 
     def _degraded(self, batch: Pair) -> Pair:
         if self._degrade is None:
@@ -99,6 +112,7 @@ class Players:
         net = accelerator.prepare_model(network.to(memory_format=torch.channels_last))
         raw = accelerator.unwrap_model(net)
         self._statistics.append(Statistics(raw))
+        compile_in_place(raw, config.compile)
         optimizer = torch.optim.Adam(raw.parameters(), betas=config.betas, fused=True)
         prepared = accelerator.prepare_optimizer(optimizer)
         return Player(
@@ -109,6 +123,7 @@ class Players:
             unscale=partial(accelerator.unscale_gradients, prepared),
             unsynced=partial(accelerator.no_sync, net),
             max_norm=config.clip_norm or math.inf,
+            whole_backward=config.compile != "no",
         )
 
     def _content_loss(self) -> ContentLoss | None:
@@ -119,6 +134,7 @@ class Players:
             features = load_vgg19([layer for layer, _ in content.layers], content.weights)
         features = features.to(memory_format=torch.channels_last)
         features = self._accelerator.prepare_model(features, evaluation_mode=True)  # autocast, but no DDP
+        compile_in_place(features, self._config.compile)
         return ContentLoss(features, content)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`--dry-run`: a few real steps, an evaluation, a save and a resume, and what the whole run would take."""
 
 import json
-import resource
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from srgan_dist.config import PhaseConfig, TrainConfig, dump
+from srgan_dist.memory import peak_memory
 from srgan_dist.trainer import Trainer, prepare
 
 _STEPS = 3
@@ -84,7 +84,8 @@ def _report(config: TrainConfig, trainer: Trainer, run: Path) -> str:
         seconds = crops / pace
         total += seconds * phase.steps
         lines.append(f"{phase.label}: {phase.steps} steps of {seconds:.3g} s = {_hours(seconds * phase.steps)}")
-    memory = _memory(trainer.accelerator)
+    device = trainer.accelerator.device
+    memory = f"{peak_memory(device) / 2**30:.1f} GiB{' on the GPU' if device.type == 'cuda' else ''}"
     lines += [f"in all about {_hours(total)}; peak memory {memory} per process"]
     lines += [f"ran {trainer.step} steps, validated, saved, resumed at step {trainer.step}: ready"]
     return "\n".join(lines) + "\n"
@@ -97,12 +98,6 @@ def _paces(run: Path) -> list[float]:
     adversarial = ["train/discriminator" in r for r in rows]
     last = [i for i in range(len(rows)) if i == len(rows) - 1 or adversarial[i] != adversarial[i + 1]]
     return [rows[i]["train/crops_per_s"] for i in last]
-
-
-def _memory(accelerator: Accelerator) -> str:
-    if accelerator.device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on the GPU"
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
 
 
 def _hours(seconds: float) -> str:

@@ -18,6 +18,7 @@ CHANGEABLE = frozenset(
     {
         "run_dir",
         "mixed_precision",
+        "compile",
         "threads",
         "max_skips",
         "time_limit",

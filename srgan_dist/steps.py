@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ from srgan_dist.data.reader import Pair
 from srgan_dist.health import colour_drift, gradient_shares
 from srgan_dist.losses import AdversarialLoss, ContentLoss, PixelKind, Weights, pixel_loss
 
-Backward = Callable[[Tensor], None]
+Backward = Callable[..., None]
+"""`Accelerator.backward` or `Tensor.backward`: a loss, and the keywords of the latter."""
 Terms = dict[str, Tensor]
 """Scalars by name: unweighted, detached, on the device. Nothing here waits for the GPU."""
 
@@ -40,6 +42,8 @@ class Player:
     """Inside, backward does not reduce over processes."""
     max_norm: float = math.inf
     """Gradients are scaled down to this norm."""
+    whole_backward: bool = False
+    """Backward always takes the gradients of everything: a compiled network cannot leave out those of its weights."""
 
 
 @dataclass(frozen=True)
@@ -76,45 +80,46 @@ def gan_step(
     backward: Backward,
     probe: bool = False,
 ) -> Terms:
-    """Updates the discriminator, then the generator, on one batch.
+    """Updates the generator and the discriminator on one batch, each against the other as it was before the step.
 
     Paper: SRGAN Eq. 2 and 3. With the relativistic loss ESRGAN Eq. 1 to 3; with a degradation Real-ESRGAN Sec. 4.1.
+    Not in the papers: both learn from the same logits, so the discriminator looks at each image once. The generator
+    steps first, as in the published code of ESRGAN, and the discriminator still judges the images from before.
 
     Args:
         parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
         backward: `Accelerator.backward`, or `Tensor.backward` in tests.
         probe: also measure what each term contributes to the generator's gradient; costs a backward a term.
     """
-    w = losses.weights
-    # One forward serves both updates. For several parts it would need the memory that accumulation saves.
-    shared = generator.net(parts[0].lr) if len(parts) == 1 else None
-
-    def judge(batch: Pair) -> tuple[Tensor, Terms]:
-        with torch.no_grad():
-            sr = generator.raw(batch.lr) if shared is None else shared
-        # Two passes, so that BatchNorm sees each kind by itself; one backward, so that DDP reduces once.
-        real, fake = discriminator.net(batch.hr), discriminator.net(sr.detach())
-        judged = losses.adversarial.for_discriminator(real, fake)
-        return judged.loss, {"discriminator": judged.loss} | judged.signs()
+    w, gan = losses.weights, losses.adversarial
+    # The graphs of several parts would need the memory that accumulation saves.
+    shared = len(parts) == 1 and not discriminator.whole_backward
+    score = discriminator.net if shared else discriminator.raw
+    made: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
+    """Of each part: generated images, and real and fake logits as far as they can be used again."""
 
     def create(batch: Pair) -> tuple[Tensor, Terms]:
-        sr = generator.net(batch.lr) if shared is None else shared
+        sr = generator.net(batch.lr)
+        real, fake = score(batch.hr) if gan.relative else None, score(sr)
+        made.append((sr.detach(), real, fake) if shared else (sr.detach(), None, None))
         pixel = pixel_loss(losses.pixel, sr, batch.target)
         content = losses.content(sr, batch.target) if losses.content else torch.zeros_like(pixel)
-        real = discriminator.raw(batch.hr).detach() if losses.adversarial.relative else None
-        adversarial = losses.adversarial.for_generator(real, discriminator.raw(sr))
-        weighted = {
-            "pixel": w.pixel * pixel,
-            "content": w.content * content,
-            "adversarial": w.adversarial * adversarial,
-        }
+        adversarial = gan.for_generator(None if real is None else real.detach(), fake)
         terms = {"pixel": pixel, "content": content, "adversarial": adversarial}
-        terms |= {"colour_drift": colour_drift(sr, batch.lr)} | (gradient_shares(weighted, sr) if probe else {})
-        return weighted["pixel"] + weighted["content"] + weighted["adversarial"], terms
+        weighted = {name: getattr(w, name) * term for name, term in terms.items()}
+        signs = {"colour_drift": colour_drift(sr, batch.lr)} | (gradient_shares(weighted, sr) if probe else {})
+        return sum(weighted.values(), start=torch.zeros_like(pixel)), terms | signs
 
-    terms = _update(discriminator, "discriminator", parts, judge, backward)
-    with _frozen(discriminator.raw):  # it only scores here; its own gradients would be thrown away
-        return terms | _update(generator, "generator", parts, create, backward)
+    def judge(batch: Pair) -> tuple[Tensor, Terms]:
+        sr, real, fake = made.pop(0)
+        # Two passes, so that BatchNorm sees each kind by itself; one backward, so that DDP reduces once.
+        real = discriminator.net(batch.hr) if real is None else real
+        judged = gan.for_discriminator(real, discriminator.net(sr) if fake is None else fake)
+        return judged.loss, {"discriminator": judged.loss} | judged.signs()
+
+    with nullcontext() if shared else _frozen(discriminator.raw):  # it only scores: its gradients would be thrown away
+        terms = _update(generator, "generator", parts, create, partial(backward, retain_graph=shared))
+    return terms | _update(discriminator, "discriminator", parts, judge, backward)
 
 
 def _update(
@@ -125,12 +130,13 @@ def _update(
     backward: Backward,
 ) -> Terms:
     player.optimizer.zero_grad(set_to_none=True)
+    weights = list(player.raw.parameters())
     means: Terms = {}
     for number, part in enumerate(parts):
         with nullcontext() if number == len(parts) - 1 else player.unsynced():
             loss, terms = learn(part)
             # The factor is 1, or NaN where the loss is not finite: some derivatives, L1's say, would hide that.
-            backward(loss / len(parts) * (1 + 0 * loss.detach()))
+            backward(loss / len(parts) * (1 + 0 * loss.detach()), inputs=weights)
         for term, value in terms.items():
             share = value.detach() / len(parts)
             means[term] = means[term] + share if number else share

@@ -10,8 +10,10 @@ from accelerate import Accelerator
 
 from srgan_dist import checkpoint
 from srgan_dist.choices import tag
+from srgan_dist.compilation import prepare_compilation
 from srgan_dist.config import PhaseConfig, TrainConfig, check, flatten, to_dict
 from srgan_dist.consensus import Consensus, Skips, StopRequested
+from srgan_dist.data.cache import cache_folder
 from srgan_dist.data.feed import Feed, open_data
 from srgan_dist.data.shardset import ShardSet
 from srgan_dist.data.stream import Batches
@@ -61,6 +63,7 @@ def prepare(config: TrainConfig) -> "Trainer":
     start_logging(accelerator.is_main_process)
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     load_vgg_early(config)
+    prepare_compilation(config.compile, cache_folder(config.data.cache))
     return Trainer(config, accelerator, feed, held_out)
 
 
@@ -109,6 +112,7 @@ class Trainer:
     def _enter(self, number: int) -> None:
         self.phase, self.phase_start, self.phase_over = number, self.step, False
         self.best, self.stale = (float("-inf"), 0), 0
+        self.meter.flops_per_crop = 0
         if number == 1:
             self.players.start_adversarial()
 
@@ -143,6 +147,8 @@ class Trainer:
         return self.step % every == 0 or self.phase_over
 
     def _log_terms(self) -> dict[str, float]:
+        if self.first_process and not self.meter.flops_per_crop:
+            self.meter.flops_per_crop = self.players.flops(self.config.data.batch) / self.config.data.batch
         terms = self.meter.read(self.crops_per_step)
         if self.config.data.on_bad == "skip":
             terms["replaced"] = self.feed.replaced(0, self.step * self.crops_per_step)

@@ -10,7 +10,7 @@ def test_the_average_of_a_constant_is_the_constant():
     ema = EMA(network, 0.9)
 
     for _ in range(5):
-        ema.update(network)
+        ema.update()
 
     assert torch.equal(ema.module.weight, network.weight)
 
@@ -23,7 +23,7 @@ def test_the_average_follows_slowly():
     with torch.no_grad():
         network.weight += 1
 
-    ema.update(network)
+    ema.update()
 
     torch.testing.assert_close(ema.module.weight, before + 0.1)
 
@@ -33,7 +33,7 @@ def test_decay_zero_is_a_copy():
     ema = EMA(network, 0.0)
 
     network(torch.rand(4, 2, 3, 3))
-    ema.update(network)
+    ema.update()
 
     copied = ema.module.state_dict()
     assert all(torch.equal(t, copied[name]) for name, t in network.state_dict().items())
@@ -51,7 +51,7 @@ def test_a_batchnorm_generators_average_evaluates_close_to_the_raw_network():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        ema.update(network)
+        ema.update()
 
     fresh = torch.rand(4, 3, 12, 12) * 0.3 + 0.6
     raw, average = network.eval()(fresh), ema.module(fresh)

@@ -10,11 +10,11 @@ PACKAGE = ROOT / "srgan_dist"
 
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
-    | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet"},
+    | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet", "compilation"},
     {"steps", "data", "inference", "tiled", "photo"},
     {"flags", "config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
-    | {"processes", "players", "meter", "validation", "consensus", "weights", "onnx_file", "modelcard"}
+    | {"processes", "players", "meter", "validation", "consensus", "weights", "onnx_file", "modelcard", "flops"}
     | {"foreign", "galleries", "evaluation", "published", "perceptual", "curves", "report"},
     {"trainer", "rehearsal", "evaluate", "upscale", "compare", "release"},
     {"cli", "shards_command", "__main__"},

@@ -34,17 +34,20 @@ class VGGDiscriminator(nn.Module):
     def __init__(self, config: VGGDiscriminatorConfig, hr_crop: int) -> None:
         super().__init__()
         c = config.channels
-        layers: list[nn.Module] = [nn.Conv2d(3, c, 3, padding=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(3, c, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = c
         for out, stride in [(c, 2), (2 * c, 1), (2 * c, 2), (4 * c, 1), (4 * c, 2), (8 * c, 1), (8 * c, 2)]:
             layers.append(nn.Conv2d(width, out, 3, stride, padding=1, bias=not config.batch_norm))
             layers += [nn.BatchNorm2d(out)] if config.batch_norm else []
-            layers.append(nn.LeakyReLU(0.2))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
             width = out
         self.features = nn.Sequential(*layers)
         side = -(-hr_crop // 16)  # four convolutions of stride 2, each rounding up
         self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(width * side**2, config.dense), nn.LeakyReLU(0.2), nn.Linear(config.dense, 1)
+            nn.Flatten(),
+            nn.Linear(width * side**2, config.dense),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Linear(config.dense, 1),
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -105,6 +105,5 @@ def shuffle_factors(scale: int) -> list[int]:
 
 def enlarge_bicubic(lr: Tensor, scale: int) -> Tensor:
     """Bicubic enlargement (a = -0.5, as in MATLAB and Pillow) of a float (B, 3, h, w) batch, in float32."""
-    with torch.autocast(lr.device.type, enabled=False):
-        # antialias=True selects a = -0.5; when enlarging it changes nothing else.
-        return F.interpolate(lr.float(), scale_factor=scale, mode="bicubic", antialias=True)
+    # antialias=True selects a = -0.5; when enlarging it changes nothing else. Autocast leaves it in float32.
+    return F.interpolate(lr.float(), scale_factor=scale, mode="bicubic", antialias=True)

@@ -39,9 +39,9 @@ class VGG19Features(nn.Module):
         super().__init__()
         self._wanted = [LAYER_INDEX[layer] for layer in layers]
         self.features = nn.Sequential(*list(features.children())[: max(self._wanted) + 1])
-        for module in self.features.children():
+        for number, module in enumerate(self.features.children()):
             if isinstance(module, nn.ReLU):
-                module.inplace = False  # the map before it is wanted too
+                module.inplace = number - 1 not in self._wanted  # unless the map before it is wanted too
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
