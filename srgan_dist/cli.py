@@ -6,13 +6,9 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from srgan_dist.group import Alone, Group, silent
 from srgan_dist.preset_names import SUMMARIES
-
-if TYPE_CHECKING:
-    pass
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
 
@@ -77,6 +73,9 @@ def _is_ours(error: ValueError) -> bool:
 
 
 def _train(args: list[str]) -> int:
+    from srgan_dist.startup import Startup
+
+    startup = Startup()
     from srgan_dist.config import TrainConfig, parse, read_config
     from srgan_dist.presets import preset
 
@@ -94,13 +93,14 @@ def _train(args: list[str]) -> int:
     from srgan_dist.rehearsal import rehearse
     from srgan_dist.trainer import train
 
+    startup.mark("imports")
     first = os.environ.get("RANK", "0") == "0"
     try:
         if rehearsal:
             said = rehearse(config)
             sys.stdout.write(said if first else "")
             return leave(0)
-        evaluation = train(config)
+        evaluation = train(config, startup)
     except StopRequested as request:
         if first:
             sys.stderr.write(f"stopped ({request}) with a checkpoint; the same command goes on\n")

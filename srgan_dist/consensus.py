@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from srgan_dist.processes import launcher_pid
+from srgan_dist.launcher import find_launcher
 from srgan_dist.steps import Terms
 
 _SECONDS_BETWEEN = 1.0
@@ -61,7 +61,8 @@ class Consensus:
 
     def __init__(self, accelerator: Accelerator, run: Path, time_limit: float | None) -> None:
         self._accelerator, self._stop_file = accelerator, run / "STOP"
-        self._launcher = launcher_pid()
+        launcher = find_launcher()
+        self._launcher = launcher.pid if launcher else None
         self._deadline = time.monotonic() + time_limit * 60 if time_limit else None
         self._signal, self._skipped = 0, 0
         self._next, self._checked = 0, (0, time.monotonic())

@@ -1,9 +1,13 @@
-"""What a step costs in arithmetic, and what devices can do: how much of the hardware a run uses."""
+"""What a step costs, counted on networks without memory, and what devices can do."""
 
 import copy
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from srgan_dist.data.reader import Pair
@@ -17,30 +21,103 @@ _PEAK_TFLOPS = {
 """Dense, in bf16 (fp16 on the older ones) with sums in float32, as the maker's data sheets give it."""
 
 
-def step_flops(generator: nn.Module, discriminator: nn.Module | None, losses: Losses, lr: Tensor, hr: Tensor) -> int:
-    """Floating point operations of one step on such a batch; without a discriminator, of a pretraining step.
+@dataclass(frozen=True)
+class Shadow:
+    """The networks of a step as copies without memory: a step of them computes nothing, and can be counted.
 
-    Convolutions and matrix products, forward and backward, a multiplication and an addition counting as two. It is
-    counted on copies without memory, so nothing is computed and the networks stay as they are.
-
-    Args:
-        lr: (B, 3, h, w) on the meta device; `hr` (B, 3, s*h, s*w) likewise.
+    Without a discriminator it is a pretraining step. The originals stay as they are.
     """
-    one = _shadow(generator)
+
+    generator: nn.Module
+    discriminator: nn.Module | None
+    losses: Losses
+
+    def step(self, crops: int, hr_crop: int, scale: int, dtype: torch.dtype = torch.float32) -> None:
+        """One step on `crops` crops of `hr_crop` HR pixels, as if everything were of one dtype."""
+        lr, hr = (torch.empty(crops, 3, n, n, dtype=dtype, device="meta") for n in (hr_crop // scale, hr_crop))
+        one = _player(self.generator, dtype)
+        if self.discriminator is None:
+            pretrain_step(one, self.losses.pixel, [Pair(lr, hr)], Tensor.backward)
+            return
+        content = _copied(self.losses.content, dtype) if self.losses.content else None
+        losses = Losses(self.losses.pixel, content, self.losses.adversarial, self.losses.weights)  # pyright: ignore
+        gan_step(one, _player(self.discriminator, dtype), losses, [Pair(lr, hr)], Tensor.backward)
+
+
+def step_flops(shadow: Shadow, crops: int, hr_crop: int, scale: int) -> int:
+    """Floating point operations of one step: convolutions and matrix products, forward and backward.
+
+    A multiplication and an addition count as two.
+    """
     with FlopCounterMode(display=False) as counter:
-        if discriminator is None:
-            pretrain_step(one, losses.pixel, [Pair(lr, hr)], Tensor.backward)
-        else:
-            content = copy.deepcopy(losses.content).to("meta") if losses.content else None
-            terms = Losses(losses.pixel, content, losses.adversarial, losses.weights)
-            gan_step(one, _shadow(discriminator), terms, [Pair(lr, hr)], Tensor.backward)
+        shadow.step(crops, hr_crop, scale)
     return counter.get_total_flops()
 
 
-def _shadow(network: nn.Module) -> Player:
-    copied = copy.deepcopy(network).to("meta").train()
+def step_bytes(shadow: Shadow, crops: int, hr_crop: int, scale: int, dtype: torch.dtype) -> int:
+    """The most bytes that one step holds at a time for its backward passes, the weights themselves left out."""
+    held = _Held()
+    with saved_tensors_hooks(held.keep, held.give):
+        shadow.step(crops, hr_crop, scale, dtype)
+    return held.peak
+
+
+class _Held:
+    """Counts the bytes of tensors that autograd keeps; one that several operations keep counts once."""
+
+    def __init__(self) -> None:
+        self._times: Counter[int] = Counter()
+        self._now, self.peak = 0, 0
+
+    def keep(self, tensor: Tensor) -> "_Kept | Tensor":
+        """Notes a tensor that is kept."""
+        if isinstance(tensor, nn.Parameter):
+            return tensor
+        storage = tensor.untyped_storage()
+        kept = _Kept(tensor, storage._cdata, storage.nbytes(), self)  # pyright: ignore[reportPrivateUsage]
+        self._times[kept.key] += 1
+        if self._times[kept.key] == 1:
+            self._now += kept.size
+            self.peak = max(self.peak, self._now)
+        return kept
+
+    def give(self, kept: "_Kept | Tensor") -> Tensor:
+        """The tensor back."""
+        return kept.tensor if isinstance(kept, _Kept) else kept
+
+    def drop(self, key: int, size: int) -> None:
+        """One operation needs it no more."""
+        self._times[key] -= 1
+        self._now -= 0 if self._times[key] else size
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    tensor: Tensor
+    key: int
+    size: int
+    owner: _Held
+
+    def __del__(self) -> None:
+        self.owner.drop(self.key, self.size)
+
+
+def state_bytes(trained: Iterable[nn.Module], generator: nn.Module, features: nn.Module | None) -> int:
+    """Bytes of what stays from step to step, in float32: weights, gradients, Adam's two moments, average, VGG."""
+    sizes = sum(p.numel() for network in trained for p in network.parameters()) * 4
+    sizes += sum(p.numel() for p in generator.parameters())
+    sizes += sum(p.numel() for p in features.parameters()) if features else 0
+    return 4 * sizes
+
+
+def _player(network: nn.Module, dtype: torch.dtype) -> Player:
+    copied = _copied(network, dtype).train()
     nothing = torch.optim.SGD(copied.parameters())
     return Player(net=copied, raw=copied, optimizer=nothing, apply=lambda: None)
+
+
+def _copied(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    return copy.deepcopy(network).to("meta", dtype)
 
 
 def peak_tflops(device: torch.device) -> float | None:

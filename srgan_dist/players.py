@@ -14,7 +14,7 @@ from srgan_dist.compilation import compile_in_place, mark_step
 from srgan_dist.config import TrainConfig
 from srgan_dist.data.reader import Pair
 from srgan_dist.ema import EMA
-from srgan_dist.flops import step_flops
+from srgan_dist.flops import Shadow, step_flops
 from srgan_dist.losses import ContentLoss, VanillaGAN
 from srgan_dist.models.vgg import load_vgg19
 from srgan_dist.processes import average
@@ -80,12 +80,11 @@ class Players:
 
     def flops(self, crops: int) -> int:
         """Floating point operations of a step of the phase that the run is in, of so many crops."""
-        side, scale = self._config.data.hr_crop, self._config.scale
-        lr, hr = (torch.empty(crops, 3, n, n, device="meta") for n in (side // scale, side))
         # Counted by one process: its mean is everybody's.
         losses = replace(self._losses, adversarial=self._config.loss.adversarial.build(lambda mean: mean))
         judge = self.discriminator.raw if self.discriminator else None
-        return step_flops(self.generator.raw, judge, losses, lr, hr)
+        shadow = Shadow(self.generator.raw, judge, losses)
+        return step_flops(shadow, crops, self._config.data.hr_crop, self._config.scale)
 
     def _degraded(self, batch: Pair) -> Pair:
         if self._degrade is None:

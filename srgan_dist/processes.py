@@ -5,17 +5,15 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 import torch
-import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import gather_object
 from torch import Tensor
 
 from srgan_dist.config import MixedPrecision
+from srgan_dist.launcher import asked_of_launcher
 
 
 def start(
@@ -76,46 +74,13 @@ def precision_of(accelerator: Accelerator) -> Literal["no", "fp16", "bf16"]:
 def _guard(accelerator: Accelerator, expect: int | None) -> None:
     """Three ways of launching N processes silently give fewer, or N runs of one; none of them trains here."""
     there, promised = accelerator.num_processes, int(os.environ.get("WORLD_SIZE", 1))
-    asked = _asked_of_launcher() if "WORLD_SIZE" not in os.environ else None
+    asked = asked_of_launcher() if "WORLD_SIZE" not in os.environ else None
     wanted = expect or asked or promised
     if there != wanted:
         raise ValueError(
             f"{wanted} processes were asked for, but {there} came up. Launch them with: accelerate launch "
             f"--config_file accelerate_config.yaml --multi_gpu --num_processes {wanted} train.py ..."
         )
-
-
-def _asked_of_launcher() -> int | None:
-    """How many processes a launcher that started this one alone was asked for."""
-    launcher = _launcher()
-    if launcher is None:
-        return None
-    words = [part for word in launcher.cmdline() for part in word.split("=", 1)]
-    flags = [word.replace("_", "-") for word in words]
-    if "--num-processes" in flags:
-        return int(words[flags.index("--num-processes") + 1])
-    if "--config-file" in flags:
-        file = Path(launcher.cwd()) / words[flags.index("--config-file") + 1]
-        return yaml.safe_load(file.read_text()).get("num_processes")
-    return None
-
-
-def _launcher() -> psutil.Process | None:
-    parent = psutil.Process().parent()
-    if parent is None:
-        return None
-    try:
-        command = " ".join(parent.cmdline())
-    except psutil.Error:  # another user's, or just gone
-        return None
-    known = ("accelerate launch", "accelerate-launch", "accelerate.commands", "torchrun", "torch.distributed")
-    return parent if any(name in command for name in known) else None
-
-
-def launcher_pid() -> int | None:
-    """The process that launched this one, if it is a launcher: when it dies, nobody passes signals on."""
-    launcher = _launcher()
-    return launcher.pid if launcher else None
 
 
 def leave(code: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from srgan_dist import checkpoint
@@ -26,20 +27,24 @@ from srgan_dist.players import Players, load_vgg_early
 from srgan_dist.processes import Ranks, start
 from srgan_dist.progress import Progress, bar, start_logging
 from srgan_dist.runs import RunDir
+from srgan_dist.startup import Startup
 from srgan_dist.tracking import Tracker
 from srgan_dist.validation import Validation
 
 log = logging.getLogger("srgan_dist")
 
 
-def train(config: TrainConfig) -> Evaluation | None:
+def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | None:
     """Runs, or resumes, the training that `config` describes, and judges its result on the held-out pictures.
+
+    Args:
+        startup: began with the command; by default now.
 
     Raises:
         ValueError: a configuration, data set or run directory that cannot be trained on, with the cure.
         StopRequested: stopped on request, with a checkpoint; the same call goes on.
     """
-    trainer = prepare(config)
+    trainer = prepare(config, startup)
     try:
         trainer.resume()
         for number, phase in enumerate(trainer.phases):
@@ -47,31 +52,51 @@ def train(config: TrainConfig) -> Evaluation | None:
         evaluation = trainer.judge()
     except BaseException as error:
         trainer.close(error)
+        if isinstance(error, torch.OutOfMemoryError):
+            raise ValueError(_too_large(config, error)) from error
         raise
     trainer.close()
     return evaluation
 
 
-def prepare(config: TrainConfig) -> "Trainer":
+def _too_large(config: TrainConfig, error: torch.OutOfMemoryError) -> str:
+    data, narrower = config.data, hasattr(config.generator, "recompute")
+    return (
+        f"the device has too little memory for data.batch={data.batch} crops of data.hr_crop={data.hr_crop}. Halve "
+        "--data.batch and double --accumulate: a step is then made of the same crops. Or --mixed-precision bf16, "
+        f"{'--generator.recompute=True, ' if narrower else ''}a smaller --data.hr-crop. ({str(error).splitlines()[0]})"
+    )
+
+
+def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     """Everything that a run needs, checked and built, nothing trained.
 
     Raises:
         ValueError: see `train`.
     """
     check(config)
+    startup = startup or Startup()
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
+    startup.mark("joining")
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
+    startup.mark("data")
     load_vgg_early(config)
     prepare_compilation(config.compile, cache_folder(config.data.cache))
-    return Trainer(config, accelerator, feed, held_out)
+    trainer = Trainer(config, accelerator, feed, held_out, startup)
+    startup.mark("networks")
+    return trainer
 
 
 class Trainer:
     """The loop, and what it calls: players, data, validation, checkpoints, tracking."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator, feed: Feed, held_out: ShardSet | None) -> None:
+    def __init__(
+        self, config: TrainConfig, accelerator: Accelerator, feed: Feed, held_out: ShardSet | None, startup: Startup
+    ) -> None:
         self.config, self.accelerator, self.feed, self.held_out = config, accelerator, feed, held_out
+        self.startup: Startup | None = startup
+        """Until the first step is done."""
         self.phases = (config.pretrain, config.adversarial)
         self.first_process = accelerator.is_main_process
         self.run_dir = RunDir(config, writes=self.first_process)
@@ -130,6 +155,15 @@ class Trainer:
         self.meter.add(terms, skipped, waited)
         self.skips.add(terms, skipped, self.step)
         self.step += 1
+        if self.startup:
+            self._say_started(self.startup)
+
+    def _say_started(self, startup: Startup) -> None:
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        startup.mark("first step")
+        log.info("%s", startup)
+        self.startup = None
 
     def _look_around(self, progress: Progress) -> None:
         """After a step: log, validate, save, stop, each when it is time."""

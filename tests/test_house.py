@@ -10,7 +10,8 @@ PACKAGE = ROOT / "srgan_dist"
 
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
-    | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet", "compilation"},
+    | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet"}
+    | {"compilation", "launcher", "startup"},
     {"steps", "data", "inference", "tiled", "photo"},
     {"flags", "config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from srgan_dist.data.reader import Pair
-from srgan_dist.losses import ContentConfig, ContentLoss, VanillaGAN, Weights, pixel_loss
+from srgan_dist.losses import ContentConfig, ContentLoss, RelativisticGAN, VanillaGAN, Weights, pixel_loss
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.steps import Losses, Player, gan_step, pretrain_step
 
@@ -195,3 +195,74 @@ def test_the_probe_measures_and_changes_nothing():
     assert sum(shares) == pytest.approx(1)
     assert all(s > 0 for s in shares)
     assert torch.equal(flat(plain[0].net), flat(probed[0].net))
+
+
+def counted(network: nn.Module) -> list[Tensor]:
+    """What a network was given, in order."""
+    seen: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    return seen
+
+
+def test_the_discriminator_looks_at_every_image_once():
+    g, d = players(0.1, 0.1)
+    seen = counted(d.net)
+
+    gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
+
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("relativistic", [False, True])
+def test_sharing_the_discriminators_pass_changes_nothing(relativistic: bool):
+    gan = RelativisticGAN().build(lambda mean: mean) if relativistic else VanillaGAN()
+    shared, apart = players(0.1, 0.1), players(0.1, 0.1)
+    apart = apart[0], replace(apart[1], whole_backward=True)
+    terms = replace(losses(pixel=1.0, adversarial=0.1), adversarial=gan)
+
+    for _ in range(3):
+        one = gan_step(*shared, terms, [batch()], torch.Tensor.backward)
+        other = gan_step(*apart, terms, [batch()], torch.Tensor.backward)
+
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for a, b in zip(shared, apart, strict=True):
+        assert torch.equal(flat(a.net), flat(b.net))
+
+
+def published_step(g: nn.Module, d: nn.Module, content: nn.Module, pair: Pair, rate: float) -> list[Tensor]:
+    """SRGAN's step as the published training codes write it: one network after the other, everything apart."""
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits
+    d.requires_grad_(False)
+    sr = g(pair.lr)
+    logits = d(sr)
+    pixel, feature = nn.functional.mse_loss(sr, pair.hr), content(sr, pair.hr)
+    adversarial = cross_entropy(logits, torch.ones_like(logits))
+    (pixel + feature + 0.1 * adversarial).backward()
+    descend(g, rate)
+    d.requires_grad_(True)
+    real, fake = d(pair.hr), d(sr.detach())
+    cross_entropy(real, torch.ones_like(real)).backward()
+    cross_entropy(fake, torch.zeros_like(fake)).backward()
+    descend(d, rate)
+    return [pixel, feature, adversarial]
+
+
+def descend(network: nn.Module, rate: float) -> None:
+    with torch.no_grad():
+        for p in network.parameters():
+            p -= rate * p.grad
+            p.grad = None
+
+
+def test_the_step_is_the_published_one():
+    ours, theirs = players(0.1, 0.1), players(0.1, 0.1)
+    terms = losses(pixel=1.0, adversarial=0.1)
+
+    for _ in range(5):
+        got = gan_step(*ours, terms, [batch()], torch.Tensor.backward)
+        wanted = published_step(theirs[0].net, theirs[1].net, terms.content, batch(), 0.1)
+
+    values = torch.stack([got[name] for name in ("pixel", "content", "adversarial")])
+    torch.testing.assert_close(values, torch.stack(wanted).detach(), rtol=1e-4, atol=1e-6)  # float32, five steps
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(flat(a.net), flat(b.net), rtol=1e-3, atol=1e-5)

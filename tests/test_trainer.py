@@ -2,9 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from PIL import Image
 
+from srgan_dist.cli import train_main
+from srgan_dist.players import Players
 from tests.conftest import TINY, Launch
 
 STEPS = ("--pretrain.steps=4", "--adversarial.steps=4", "--validation.every=4", "--checkpoint.every=4")
@@ -34,7 +37,8 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
     assert {f.name for f in (run / "models").iterdir()} == {"srresnet.safetensors", "srgan.safetensors"}
     assert (run / "checkpoints" / "last").resolve().name == "step-00000008"
     assert "step 6/8" in ran.stderr  # a log file is readable without a terminal
-    assert {"train/pixel", "train/crops_per_s"} <= metrics(run)[0].keys()
+    assert {"train/pixel", "train/crops_per_s", "train/tflops", "train/memory_gib"} <= metrics(run)[0].keys()
+    assert "s from the command to the first step: launcher" in ran.stderr
     _check_mlflow(tmp_path, run)
 
 
@@ -72,3 +76,22 @@ def test_bf16_can_be_asked_of_the_launcher_and_of_the_program(where: str, launch
     assert ran.returncode == 0, ran.stderr
     assert "precision bf16" in ran.stderr
     assert status(tmp_path / "runs" / "quickstart")["state"] == "done"
+
+
+def test_want_of_memory_names_batch_crop_and_the_flags_that_help(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Players, "update", full)
+
+    code = train_main(["quickstart", "--data.shards", str(shards), *TINY, "--tracking.enabled=False"])
+
+    said = capsys.readouterr().err
+    assert code == 1
+    for word in ("data.batch=2", "data.hr_crop=32", "--accumulate", "--mixed-precision bf16", "Tried to allocate"):
+        assert word in said
+    assert "Traceback" not in said
+    assert status(tmp_path / "runs" / "quickstart")["state"] == "failed"
