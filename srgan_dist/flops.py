@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,19 @@ def _player(network: nn.Module, dtype: torch.dtype) -> Player:
 
 
 def _copied(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    return copy.deepcopy(network).to("meta", dtype)
+    """The network on the meta device, without a copy of its tensors in between."""
+    ghosts: dict[int, Any] = {}
+    for module in network.modules():
+        # Spectral normalisation keeps its weight as a plain attribute, which cannot be copied otherwise.
+        for tensor in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):  # pyright: ignore[reportPrivateUsage]
+            if isinstance(tensor, Tensor):
+                ghosts[id(tensor)] = _ghost(tensor, dtype)
+    return copy.deepcopy(network, ghosts)
+
+
+def _ghost(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta", dtype=dtype if tensor.is_floating_point() else tensor.dtype)
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def peak_tflops(device: torch.device) -> float | None:
