@@ -1,5 +1,6 @@
 import json
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -63,6 +64,13 @@ def test_growth_that_spandrel_does_not_know_is_said_plainly(tmp_path):
     lines = export(ExportOptions(source=source, out=tmp_path / "out.safetensors"))
 
     assert any("growth_channels=32 only, this has 16" in line for line in lines)
+
+
+def test_a_file_does_not_show_whether_its_blocks_were_recomputed_in_training(tmp_path):
+    plain = model(tmp_path, RRDB, 4, name="plain")
+    recomputed = model(tmp_path, replace(RRDB, recompute=True), 4, name="recomputed")
+
+    assert recomputed.read_bytes() == plain.read_bytes()
 
 
 def test_srresnet_opens_in_spandrel_once_our_architecture_is_imported(tmp_path):
