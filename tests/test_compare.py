@@ -24,10 +24,16 @@ CONFIG = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True)
 ARTEFACTS = Path(os.environ.get("TEST_ARTEFACTS", Path(__file__).parents[1] / "build" / "test-artefacts"))
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the tests only read from."""
+    return tmp_path_factory.mktemp("compare")
+
+
+@pytest.fixture(scope="module")
+def runs(place: Path) -> list[Path]:
     """Two runs: bicubic exactly, and bicubic with some noise of its own."""
-    folders = [tmp_path / "first", tmp_path / "second"]
+    folders = [place / "first", place / "second"]
     for n, folder in enumerate(folders):
         torch.manual_seed(n)
         network = CONFIG.build(2).eval()
@@ -41,9 +47,9 @@ def runs(tmp_path: Path) -> list[Path]:
     return folders
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "held-out <b>"
+@pytest.fixture(scope="module")
+def pictures(place: Path) -> Path:
+    folder = place / "held-out <b>"
     folder.mkdir()
     for n, name in enumerate(("boat", "<script>alert(1)", "tower")):
         small = np.random.default_rng(n).integers(0, 256, (8, 12, 3), np.uint8)
@@ -51,9 +57,9 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def page(runs: list[Path], pictures: Path, tmp_path: Path) -> Path:
-    file = tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def page(runs: list[Path], pictures: Path, place: Path) -> Path:
+    file = place / "report.html"
     assert main(["compare", *map(str, runs), "--data", str(pictures), "--out", str(file), "--images", "2"]) == 0
     return file
 
