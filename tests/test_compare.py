@@ -176,7 +176,27 @@ def test_a_run_that_is_being_written_has_its_curves_so_far(tmp_path: Path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "time": 0, "train/a": 2.0}\n{"step": 2, "train/a": NaN}\n{"st')
 
     assert read_curves(tmp_path) == {"train/a": [(1, 2.0)]}
-    assert "<polyline" in draw_curves({"run": read_curves(tmp_path)})
+    assert "<circle" in draw_curves({"run": read_curves(tmp_path)})  # one point is no line
+
+
+def test_the_page_has_every_images_numbers_and_what_each_model_is(page: Path):
+    text = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]*", "", page.read_text())
+    images = re.search(r'<table id="images">.*?</table>', text)
+    models = re.search(r'<table id="models".*?</table>', text)
+
+    assert images
+    assert images[0].count("<tr>") == 4  # all three, though two are shown
+    assert models
+    parameters = f"{sum(p.numel() for p in CONFIG.build(2).parameters()):,}"
+    assert f"<td>SRResNet</td><td>{parameters}</td><td>matlab-mirror</td>" in models[0]
+    assert re.search(r"<th>vs bicubic</th>.*?<td>bicubic</td>.*?<td>\+0\.00 dB</td>", text)
+
+
+def test_the_page_says_how_good_each_shown_picture_is(page: Path):
+    shown = json.loads(page.read_text().split('id="pictures">')[1].split("</script>")[0].replace("<\\/", "</"))
+
+    assert re.fullmatch(r"bicubic · \d\d\.\d\d dB", shown["0"]["bicubic"]["tag"])
+    assert shown["0"]["HR"]["tag"] == "HR"
 
 
 def test_configurations_are_compared_field_by_field(tmp_path: Path):
