@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from srgan_dist.curves import read_curves
 from srgan_dist.data.format import write_text
 from srgan_dist.evaluate import INTERPOLATIONS, Method, generator, interpolation, judge, matching_gallery
 from srgan_dist.evaluation import Evaluation
+from srgan_dist.export import Generator
 from srgan_dist.foreign import open_generator
 from srgan_dist.galleries import Gallery
 from srgan_dist.group import Group, Track
@@ -70,9 +71,11 @@ def compare(options: CompareOptions, group: Group, track: Track, device: str = "
     evaluation = judge(gallery, methods, group, track, perceptual)
     if group.rank == 0:
         chosen = telling_images(evaluation, list(trained), options.images)
-        shown = [exhibit(gallery, i, methods, list(trained), options.side) for i in track(chosen, "drawing")]
+        drawn = [exhibit(gallery, i, methods, list(trained), options.side) for i in track(chosen, "drawing")]
+        shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
         runs = dict(zip(names, options.runs, strict=True))
-        write_text(_report(gallery, evaluation, shown, runs).html(), options.out)
+        about = model_rows(dict(zip(names, models, strict=True)), runs)
+        write_text(_report(gallery, evaluation, shown, runs, about).html(), options.out)
     return evaluation
 
 
@@ -119,7 +122,23 @@ def exhibit(gallery: Gallery, number: int, methods: dict[str, Method], trained: 
     return Exhibit(name, square.cut(lr), square.cut(picture.hr), cut, trained)
 
 
-def _report(gallery: Gallery, evaluation: Evaluation, shown: list[Exhibit], runs: dict[str, Path]) -> Report:
+def _psnr_of(evaluation: Evaluation, number: int) -> dict[str, float]:
+    image = list(dict.fromkeys(row.image for row in evaluation.rows))[number]
+    return {row.method: row.scores["psnr_y"] for row in evaluation.rows if row.image == image}
+
+
+def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[list[str]]:
+    """What each model is and where it comes from, a row each, below a heading."""
+    rows = [["model", "network", "parameters", "trained on LR by", "from"]]
+    for name, model in models.items():
+        parameters = sum(p.numel() for p in model.network.parameters())
+        rows.append([name, type(model.network).__name__, f"{parameters:,}", model.degradation, str(sources[name])])
+    return rows
+
+
+def _report(
+    gallery: Gallery, evaluation: Evaluation, shown: list[Exhibit], runs: dict[str, Path], models: list[list[str]]
+) -> Report:
     with_config = {name: run for name, run in runs.items() if (run / "config.json").is_file()}
     lr = "LR as given" if gallery.degradation == "given" else f"LR by {gallery.degradation}"
     return Report(
@@ -128,6 +147,7 @@ def _report(gallery: Gallery, evaluation: Evaluation, shown: list[Exhibit], runs
         evaluation=evaluation,
         exhibits=shown,
         curves={name: read_curves(run) for name, run in with_config.items()},
+        models=models,
         differences=config_differences(with_config),
     )
 

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 COLOURS = ("#0b66c3", "#d1495b", "#2a9d64", "#b7791f", "#7a4fbf", "#0e9aa7", "#c2487f", "#6b7280")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _FLOOR = 360, 210, 48, 354, 30, 184
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _FLOOR = 360, 210, 58, 354, 30, 184
 _MOST_POINTS = 400
 
 Curve = list[tuple[float, float]]
@@ -49,7 +49,10 @@ def _chart(name: str, curves: dict[str, Curve]) -> str:
     for colour, (run, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
         thinned = curve[:: len(curve) // _MOST_POINTS + 1]
         spots = [((x - x0) / (x1 - x0), (y - y0) / (y1 - y0)) for x, y in thinned]
-        path = " ".join(f"{_LEFT + (_RIGHT - _LEFT) * x:.1f},{_FLOOR - (_FLOOR - _TOP) * y:.1f}" for x, y in spots)
+        places = [(f"{_LEFT + (_RIGHT - _LEFT) * x:.1f}", f"{_FLOOR - (_FLOOR - _TOP) * y:.1f}") for x, y in spots]
+        path = " ".join(f"{x},{y}" for x, y in places)
+        if len(places) == 1:  # a line of one point shows nothing
+            parts.append(f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="3" fill="{colour}"/>')
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8">')
         parts.append(f"<title>{escape(run)}</title></polyline>")
     return "\n".join([*parts, "</svg>"])

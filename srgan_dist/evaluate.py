@@ -20,6 +20,7 @@ from srgan_dist.galleries import Gallery, open_gallery, shard_gallery
 from srgan_dist.group import Group, Track
 from srgan_dist.metrics import Scores, scores
 from srgan_dist.perceptual import Perceptual, PerceptualMetric
+from srgan_dist.published import published
 from srgan_dist.resize import KERNELS, Enlargement, Kernel, Pixels, enlarge
 from srgan_dist.tiled import Upscaler
 from srgan_dist.tracking import Tracker
@@ -84,6 +85,8 @@ def evaluate(options: EvaluateOptions, group: Group, track: Track, device: str =
     """
     models = [open_generator(m) for m in options.models]
     gallery = matching_gallery(options.data, models, options.scale)
+    if options.published:
+        published(gallery.data, gallery.scale)  # refused before the work rather than after it
     perceptual = Perceptual(options.perceptual, device) if options.perceptual else None
     methods: dict[str, Method] = {name: interpolation(name, gallery.scale) for name in options.against}
     methods |= model_methods(models, options.models, device)
@@ -106,7 +109,8 @@ def matching_gallery(data: Path, models: list[Generator], scale: int | None) -> 
     """
     scales = {m.scale for m in models} | ({scale} if scale else set())
     if len(scales) > 1:
-        raise ValueError(f"scales differ: {sorted(scales)}; judge models of one scale at a time")
+        named = [f"--scale {scale}"] * bool(scale) + [f"{m.label} is x{m.scale}" for m in models]
+        raise ValueError(f"scales differ: {', '.join(named)}; judge models of one scale at a time")
     kernels: list[Kernel] = [k for k in KERNELS if k in {m.degradation for m in models}]
     gallery = open_gallery(data, scales.pop() if scales else 4, kernels[0] if len(kernels) == 1 else "matlab-mirror")
     for model in models:

@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import nn
 
 from srgan_dist.config import from_dict, to_dict
-from srgan_dist.models import GeneratorConfig, restore
+from srgan_dist.models import GeneratorConfig, architecture, restore
 from srgan_dist.weights import HEADER, final_model, read_notes, read_weights
 
 
@@ -33,7 +33,8 @@ def save_generator(file: Path, network: nn.Module, config: GeneratorConfig, note
     Args:
         notes: `label`, `scale` and `degradation` (see `Generator`), and what else people may want to know.
     """
-    header = {HEADER: json.dumps({"generator": to_dict(config, GeneratorConfig)} | notes), "format": "pt"}
+    about = {"generator": to_dict(architecture(config), GeneratorConfig)} | notes
+    header = {HEADER: json.dumps(about), "format": "pt"}
     weights = {name: t.detach().contiguous().cpu() for name, t in network.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")

@@ -8,7 +8,7 @@ from srgan_dist import checkpoint
 from srgan_dist.config import read_config
 from srgan_dist.data.format import read_manifest
 from srgan_dist.export import Generator, load_generator
-from srgan_dist.models.layouts import fit, identify, renamed
+from srgan_dist.models.layouts import describe, fit, identify, renamed
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.weights import read_notes, read_weights
 
@@ -70,11 +70,13 @@ def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError:
-        raise ValueError(f"{file}: not one of ours; to open it, install 'srgan-dist[spandrel]'") from None
+        raise ValueError(
+            f"{file}: holds {describe(state)}, not one of ours; to open it, install 'srgan-dist[spandrel]'"
+        ) from None
     try:
         model = ModelLoader().load_from_state_dict(dict(state))
     except UnsupportedModelError:
-        raise ValueError(f"{file}: its weights are of no architecture that spandrel knows") from None
+        raise ValueError(f"{file}: holds {describe(state)}, of no architecture that spandrel knows") from None
     except (RuntimeError, KeyError) as error:  # nearly one: a tensor is missing or of another shape
         raise ValueError(f"{file}: its weights do not fit the architecture they look like ({error})") from error
     if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):

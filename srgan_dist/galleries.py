@@ -44,11 +44,18 @@ def open_gallery(data: Path, scale: int, kernel: Kernel = "matlab-mirror") -> Ga
     if (data / MANIFEST).exists():
         return _open_shards(data, scale)
     if data.is_dir():
+        _check_pairs(data, scale)
         source = FolderSource(root=data)
         return _from_items(data.name, source.items("valid", scale) or source.items("train", scale), scale, kernel)
     if str(data).lower() in TESTSETS:
         return _from_items(TESTSETS[str(data).lower()], fetch_testset(str(data)), scale, KERNEL)
     raise ValueError(f"--data {data}: there is no such folder, and the test sets are {', '.join(TESTSETS)}")
+
+
+def _check_pairs(data: Path, scale: int) -> None:
+    there = sorted(f.name for f in data.glob("HR_x*") if f.is_dir())
+    if there and not any((data / name).is_dir() for name in (f"HR_x{scale}", "HR")):
+        raise ValueError(f"--data {data}: there is no HR_x{scale} here, but {', '.join(there)}; set --scale to match")
 
 
 def shard_gallery(shards: ShardSet, name: str) -> Gallery:

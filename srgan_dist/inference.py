@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from srgan_dist.models.srresnet import SRResNet
 from srgan_dist.resize import Pixels
 
 
@@ -28,13 +29,24 @@ def to_uint8(images: Tensor) -> Pixels:
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose BatchNorms are folded into the convolutions before them: equal to rounding."""
+    """A copy in eval mode that computes the same, to rounding, with less work and memory.
+
+    BatchNorms are folded into the convolutions before them, activations work in place, and SRResNet's last
+    convolution stands before its last PixelShuffle.
+    """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for sequence in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
         for i in range(len(sequence) - 1):
             conv, norm = sequence[i], sequence[i + 1]
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 sequence[i], sequence[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+        first = next((i for i, m in enumerate(sequence) if isinstance(m, nn.Conv2d)), len(sequence))
+        for i in range(first + 1, len(sequence)):  # what a convolution made is nobody else's
+            activation = sequence[i]
+            if isinstance(activation, nn.PReLU) and activation.num_parameters == 1:
+                sequence[i] = nn.LeakyReLU(float(activation.weight), inplace=True)
+    if isinstance(network, SRResNet):
+        network.shuffle_last()
     return network
 
 

@@ -43,7 +43,8 @@ def peak_bytes(network: nn.Module, run: Callable[[], object]) -> float:
     def watch(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         nonlocal largest
         if not list(module.children()):
-            largest = max(largest, sum(t.nbytes for t in (*inputs, output) if isinstance(t, Tensor)))
+            buffers = {t.data_ptr(): t.nbytes for t in (*inputs, output) if isinstance(t, Tensor)}  # once if in place
+            largest = max(largest, sum(buffers.values()))
 
     hooks = [m.register_forward_hook(watch) for m in network.modules()]
     try:

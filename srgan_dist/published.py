@@ -5,12 +5,15 @@ from srgan_dist.metrics import Scores
 # Ledig et al. 2017, Table 2, and Wang et al. 2018, Table 1 (RRDB there is ESRGAN's generator before its GAN phase).
 _SRGAN = {
     "set5": {
+        "nearest": (26.26, 0.7552),
         "bicubic": (28.43, 0.8211), "SRResNet": (32.05, 0.9019), "SRGAN-VGG54": (29.40, 0.8472),
     },
     "set14": {
+        "nearest": (24.64, 0.7100),
         "bicubic": (25.99, 0.7486), "SRResNet": (28.49, 0.8184), "SRGAN-VGG54": (26.02, 0.7397),
     },
     "bsd100": {
+        "nearest": (25.02, 0.6606),
         "bicubic": (25.94, 0.6935), "SRResNet": (27.58, 0.7620), "SRGAN-VGG54": (25.16, 0.6688),
     },
 }  # fmt: skip

@@ -13,7 +13,7 @@ from srgan_dist.config import Positional, to_dict
 from srgan_dist.export import Generator, save_generator
 from srgan_dist.foreign import open_generator
 from srgan_dist.modelcard import model_card, push
-from srgan_dist.models import GeneratorConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig
+from srgan_dist.models import GeneratorConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig, architecture
 from srgan_dist.onnx_file import difference, save_onnx
 
 _SPANDREL_GROWTH = 32
@@ -107,7 +107,7 @@ def _notes(generator: Generator, options: ExportOptions) -> dict[str, Any]:
         "license": options.license,
     }
     own = {k: v for k, v in generator.notes.items() if k != "generator"}
-    return own | about | _from_run(options.source) | {"generator": to_dict(config, GeneratorConfig)}
+    return own | about | _from_run(options.source) | {"generator": to_dict(architecture(config), GeneratorConfig)}
 
 
 def _from_run(source: Path | None) -> dict[str, Any]:

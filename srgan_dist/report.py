@@ -14,13 +14,13 @@ from PIL import Image
 from srgan_dist.comparison import Square, best_square
 from srgan_dist.curves import Curve, draw_curves, legend
 from srgan_dist.evaluation import HEADINGS, Evaluation
-from srgan_dist.metrics import luma, psnr
+from srgan_dist.metrics import Scores, luma, psnr
 from srgan_dist.resize import Pixels
 
 _CROP, _CROPS, _ZOOM = 64, 3, 3
 _HEAT = np.array([[0, 0, 0], [70, 20, 110], [190, 50, 80], [250, 150, 30], [255, 255, 200]], float)
 _FULL_HEAT = 32.0
-"""Levels of luma that are shown in the hottest colour."""
+"""Levels of luma from HR that are shown in the hottest colour."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Exhibit:
     results: dict[str, Pixels]
     trained: list[str]
     """The methods that are models."""
+    psnr_y: dict[str, float] = field(default_factory=dict)
+    """The whole picture's, by method, as in the table."""
 
     def columns(self) -> dict[str, Pixels]:
         """Everything to look at, LR left out where nearest shows the same."""
@@ -57,6 +59,8 @@ class Report:
     exhibits: list[Exhibit]
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
     """Per run."""
+    models: list[list[str]] = field(default_factory=list)
+    """Rows that say what each model is, their heading first."""
     differences: list[list[str]] = field(default_factory=list)
     """Rows of the configuration table, its heading first."""
 
@@ -66,7 +70,8 @@ class Report:
         content = {
             "title": escape(self.title),
             "subtitle": escape(self.subtitle),
-            "table": _quality_table(self.evaluation),
+            "table": _quality_table(self.evaluation) + _image_table(self.evaluation),
+            "models": _table("models", self.models),
             "exhibits": "\n".join(_exhibit(i, e) for i, e in enumerate(self.exhibits)),
             "curves": _curves(self.curves),
             "configuration": _configuration(self.differences),
@@ -78,8 +83,9 @@ class Report:
         return page
 
 
-def _images(exhibit: Exhibit) -> dict[str, str]:
-    return {name: _data_uri(image) for name, image in exhibit.columns().items()}
+def _images(exhibit: Exhibit) -> dict[str, dict[str, str]]:
+    told = {name: f"{name} · {value:.2f} dB" for name, value in exhibit.psnr_y.items()}
+    return {n: {"src": _data_uri(image), "tag": told.get(n, n)} for n, image in exhibit.columns().items()}
 
 
 def _data_uri(image: Pixels, lossless: bool = True) -> str:
@@ -93,10 +99,11 @@ def _quality_table(evaluation: Evaluation) -> str:
     means = evaluation.means()
     columns = list(next(iter(means.values())))
     best = {c: (max if c.startswith(("psnr", "ssim")) else min)(m[c] for m in means.values()) for c in columns}
-    head = "".join(f"<th>{HEADINGS.get(c, c)}</th>" for c in columns)
+    head = "".join(f"<th>{HEADINGS.get(c, c)}</th>" for c in columns) + "<th>vs bicubic</th>" * ("bicubic" in means)
     rows = [
         f"<tr><td>{escape(method)}</td>"
         + "".join(_number(c, scores[c], scores[c] == best[c]) for c in columns)
+        + (f"<td>{scores['psnr_y'] - means['bicubic']['psnr_y']:+.2f} dB</td>" if "bicubic" in means else "")
         + "</tr>"
         for method, scores in means.items()
     ]
@@ -104,6 +111,26 @@ def _quality_table(evaluation: Evaluation) -> str:
     return (
         f'<table id="quality"><tr><th>method</th>{head}</tr>{"".join(rows)}</table><p class="soft">{escape(note)}</p>'
     )
+
+
+def _image_table(evaluation: Evaluation) -> str:
+    """PSNR-Y and SSIM-Y of every image by every method, folded up."""
+    methods = list(evaluation.means())
+    images: dict[str, dict[str, Scores]] = {}
+    for row in evaluation.rows:
+        images.setdefault(row.image, {})[row.method] = row.scores
+    lines = "".join(f"<tr><td>{escape(name)}</td>{_of_image(found, methods)}</tr>" for name, found in images.items())
+    head = "".join(f"<th>{escape(m)}</th>" for m in methods)
+    title = f"Every image: {HEADINGS['psnr_y']} and {HEADINGS['ssim_y']}"
+    return (
+        f'<details><summary>{title}</summary><table id="images"><tr><th>image</th>{head}</tr>{lines}</table></details>'
+    )
+
+
+def _of_image(found: dict[str, Scores], methods: list[str]) -> str:
+    best = max(found[m]["psnr_y"] for m in methods)
+    cells = [(f"{found[m]['psnr_y']:.2f} · {found[m]['ssim_y']:.4f}", found[m]["psnr_y"] == best) for m in methods]
+    return "".join(f'<td class="best">{told}</td>' if wins else f"<td>{told}</td>" for told, wins in cells)
 
 
 def _number(column: str, value: float, best: bool) -> str:
@@ -128,7 +155,8 @@ def _exhibit(number: int, exhibit: Exhibit) -> str:
 <span class="edge"></span><span class="tag left"></span><span class="tag right"></span>
 </div></div>
 {_crops(exhibit)}
-<details open><summary>Distance from the original, luma</summary><div class="grid">{_maps(exhibit)}</div></details>
+<details open><summary>Distance from the original in luma, brightest at {_FULL_HEAT:.0f} of 255 levels</summary>
+<div class="grid">{_maps(exhibit)}</div></details>
 </section>"""
 
 
@@ -161,23 +189,29 @@ def _row(exhibit: Exhibit, square: Square) -> str:
 
 def _maps(exhibit: Exhibit) -> str:
     original = luma(exhibit.hr)
-    maps = {f"{name} against HR": np.abs(luma(image) - original) for name, image in exhibit.results.items()}
-    if len(exhibit.trained) > 1:
-        maps["between the models"] = exhibit.difference()
-    return "".join(
-        f'<figure><img src="{_data_uri(_heat(levels), lossless=False)}" alt="">'
-        f"{_caption(f'{name} · mean {levels.mean():.2f} levels')}</figure>"
-        for name, levels in maps.items()
-    )
+    maps = [
+        _map(f"{name} against HR", np.abs(luma(image) - original), _FULL_HEAT)
+        for name, image in exhibit.results.items()
+    ]
+    if len(exhibit.trained) > 1:  # often close together, so on a scale of their own
+        between = exhibit.difference()
+        full = max(1.0, float(np.percentile(between, 99.9)))
+        maps.append(_map(f"between the models, brightest at {full:.1f}", between, full))
+    return "".join(maps)
+
+
+def _map(name: str, levels: np.ndarray, full: float) -> str:
+    image = _data_uri(_heat(levels, full), lossless=False)
+    return f'<figure><img src="{image}" alt="">{_caption(f"{name} · mean {levels.mean():.2f} levels")}</figure>'
 
 
 def _caption(text: str) -> str:
     return f"<figcaption>{escape(text)}</figcaption>"
 
 
-def _heat(levels: np.ndarray) -> Pixels:
-    """(H, W) levels of luma as colours, black where there is no difference."""
-    position = levels.clip(0, _FULL_HEAT) / _FULL_HEAT * (len(_HEAT) - 1)
+def _heat(levels: np.ndarray, full: float) -> Pixels:
+    """(H, W) levels of luma as colours, black where there is no difference, the hottest one from `full` on."""
+    position = levels.clip(0, full) / full * (len(_HEAT) - 1)
     channels = [np.interp(position, np.arange(len(_HEAT)), _HEAT[:, c]) for c in range(3)]
     return np.stack(channels, axis=2).round().astype(np.uint8)
 
@@ -193,7 +227,14 @@ def _curves(curves: dict[str, dict[str, Curve]]) -> str:
 def _configuration(rows: list[list[str]]) -> str:
     if not rows:
         return ""
-    head, *body = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    lines = "".join(f"<tr>{line}</tr>" for line in body) or '<tr><td class="soft">no field differs</td></tr>'
-    table = f'<table id="configuration"><tr>{head.replace("td>", "th>")}</tr>{lines}</table>'
+    table = _table("configuration", rows if len(rows) > 1 else [*rows, ["no field differs"]])
     return f'<h2>What differs in the configurations</h2><div class="card wide">{table}</div>'
+
+
+def _table(name: str, rows: list[list[str]]) -> str:
+    """Rows of text, the heading first; nothing where there are none."""
+    if not rows:
+        return ""
+    head, *body = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    lines = "".join(f"<tr>{line}</tr>" for line in body)
+    return f'<table id="{name}" class="text"><tr>{head.replace("td>", "th>")}</tr>{lines}</table>'

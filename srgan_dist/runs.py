@@ -36,6 +36,7 @@ CHANGEABLE = frozenset(
         "tracking.enabled",
         "tracking.experiment",
         "loss.content.weights",
+        "generator.recompute",
     }
 )
 """Fields that may differ when a run is resumed: they do not change what is trained."""

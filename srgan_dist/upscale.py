@@ -167,7 +167,7 @@ def find_jobs(options: UpscaleOptions) -> list[Job]:
     if len(options.paths) < 2:
         raise ValueError("name what to enlarge and where it goes: srgan upscale IN [IN ...] OUT --model RUN")
     *named, target = options.paths
-    sources = [file for path in named for file in _expand(path)]
+    sources = list(dict.fromkeys(file for path in named for file in _expand(path)))  # globs may name one twice
     single = len(named) == 1 and sources == named
     if single and target.suffix and not target.is_dir():
         check_target(target, 0, 0)
@@ -184,7 +184,9 @@ def find_jobs(options: UpscaleOptions) -> list[Job]:
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
         known = EXTENSIONS | MOVING
-        found = sorted(f for f in path.iterdir() if f.suffix.lower() in known and not f.name.startswith("."))
+        found = sorted(
+            f for f in path.iterdir() if f.suffix.lower() in known and not f.name.startswith(".") and not f.is_dir()
+        )
         if not found:
             raise ValueError(f"{path}: no pictures here (looked for {', '.join(sorted(EXTENSIONS))})")
         return found

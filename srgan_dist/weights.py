@@ -1,6 +1,8 @@
 """Weights from anywhere: our runs, checkpoints and exported files, and the field's .pth files."""
 
 import json
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +79,12 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 def _read_torch(file: Path) -> dict[str, Any]:
     try:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about pickles, which are then refused anyway
+            content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for a file that is not one of its own
-        reason = repr(error).splitlines()[0][:200]
-        raise ValueError(f"{file}: not a file of weights, or one with code in it ({reason})") from None
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it holds code, {code[1]}, which is not run" if code else "PyTorch cannot read it"
+        raise ValueError(f"{file}: not a file of weights ({reason})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file}: holds a {type(content).__name__}, not weights by name")
     return content  # pyright: ignore[reportUnknownVariableType]

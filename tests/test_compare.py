@@ -24,10 +24,16 @@ CONFIG = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True)
 ARTEFACTS = Path(os.environ.get("TEST_ARTEFACTS", Path(__file__).parents[1] / "build" / "test-artefacts"))
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the tests only read from."""
+    return tmp_path_factory.mktemp("compare")
+
+
+@pytest.fixture(scope="module")
+def runs(place: Path) -> list[Path]:
     """Two runs: bicubic exactly, and bicubic with some noise of its own."""
-    folders = [tmp_path / "first", tmp_path / "second"]
+    folders = [place / "first", place / "second"]
     for n, folder in enumerate(folders):
         torch.manual_seed(n)
         network = CONFIG.build(2).eval()
@@ -41,9 +47,9 @@ def runs(tmp_path: Path) -> list[Path]:
     return folders
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "held-out <b>"
+@pytest.fixture(scope="module")
+def pictures(place: Path) -> Path:
+    folder = place / "held-out <b>"
     folder.mkdir()
     for n, name in enumerate(("boat", "<script>alert(1)", "tower")):
         small = np.random.default_rng(n).integers(0, 256, (8, 12, 3), np.uint8)
@@ -51,9 +57,9 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def page(runs: list[Path], pictures: Path, tmp_path: Path) -> Path:
-    file = tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def page(runs: list[Path], pictures: Path, place: Path) -> Path:
+    file = place / "report.html"
     assert main(["compare", *map(str, runs), "--data", str(pictures), "--out", str(file), "--images", "2"]) == 0
     return file
 
@@ -170,7 +176,27 @@ def test_a_run_that_is_being_written_has_its_curves_so_far(tmp_path: Path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "time": 0, "train/a": 2.0}\n{"step": 2, "train/a": NaN}\n{"st')
 
     assert read_curves(tmp_path) == {"train/a": [(1, 2.0)]}
-    assert "<polyline" in draw_curves({"run": read_curves(tmp_path)})
+    assert "<circle" in draw_curves({"run": read_curves(tmp_path)})  # one point is no line
+
+
+def test_the_page_has_every_images_numbers_and_what_each_model_is(page: Path):
+    text = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]*", "", page.read_text())
+    images = re.search(r'<table id="images">.*?</table>', text)
+    models = re.search(r'<table id="models".*?</table>', text)
+
+    assert images
+    assert images[0].count("<tr>") == 4  # all three, though two are shown
+    assert models
+    parameters = f"{sum(p.numel() for p in CONFIG.build(2).parameters()):,}"
+    assert f"<td>SRResNet</td><td>{parameters}</td><td>matlab-mirror</td>" in models[0]
+    assert re.search(r"<th>vs bicubic</th>.*?<td>bicubic</td>.*?<td>\+0\.00 dB</td>", text)
+
+
+def test_the_page_says_how_good_each_shown_picture_is(page: Path):
+    shown = json.loads(page.read_text().split('id="pictures">')[1].split("</script>")[0].replace("<\\/", "</"))
+
+    assert re.fullmatch(r"bicubic · \d\d\.\d\d dB", shown["0"]["bicubic"]["tag"])
+    assert shown["0"]["HR"]["tag"] == "HR"
 
 
 def test_configurations_are_compared_field_by_field(tmp_path: Path):

@@ -68,22 +68,44 @@ def test_esrgan_trains_both_phases_on_faces_with_vgg_content(tmp_path, launch):
     assert {"RRDBNet", "ESRGAN", "bicubic"} <= evaluation["means"].keys()
 
 
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs") / "s"
+    assert main(["pack", "sample", "--scale", "4", "--limit", "3", "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.slow
-def test_real_esrgans_recipe_starts_from_other_weights_and_sees_degraded_photographs(tmp_path, launch):
-    assert main(["pack", "sample", "--scale", "4", "--limit", "3", "--out", str(tmp_path / "s")]) == 0
+def test_esrgan_trains_both_phases_on_photographs_from_other_weights(tmp_path, launch, photographs):
     torch.manual_seed(3)
     first = RRDBNetConfig(blocks=1, channels=8, growth_channels=8).build(4)
     torch.save({"params_ema": first.state_dict()}, tmp_path / "pretrained.pth")
 
     done = launch(
-        "real-esrgan-x4", "--discriminator.type=vgg", "--loss.content.type=none",
-        "--loss.adversarial.type=relativistic", *TINY, *FLAGS, "--data.shards=s", "--run-dir=run",
+        "esrgan-x4", "--loss.content.type=none", *TINY, *FLAGS, f"--data.shards={photographs}", "--run-dir=run",
         "--weights=pretrained.pth", "--ema-decay=0", "--pretrain.schedule.learning-rate=0",
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr[-3000:]
     seen = terms(tmp_path / "run")
     assert {"train/adversarial", "train/discriminator", "train/real_logits"} <= seen[3].keys()
-    kept = load_generator(tmp_path / "run" / "models" / "realesrnet.safetensors")  # learned nothing: learning rate 0
+    kept = load_generator(tmp_path / "run" / "models" / "rrdbnet.safetensors")  # learned nothing: learning rate 0
     assert all(torch.equal(v, kept.network.state_dict()[k]) for k, v in first.state_dict().items())
-    assert kept.degradation == "realesrgan"
+    moved = load_generator(tmp_path / "run" / "models" / "esrgan.safetensors").network.state_dict()
+    assert not all(torch.equal(v, moved[k]) for k, v in first.state_dict().items())
+
+
+@pytest.mark.slow
+def test_real_esrgan_trains_both_phases_on_degraded_photographs_against_its_unet(tmp_path, launch, photographs):
+    tiny = [flag for flag in TINY if not flag.startswith("--discriminator.dense")]  # a U-Net has none
+
+    done = launch(
+        "real-esrgan-x4", "--loss.content.type=none", *tiny, *FLAGS, f"--data.shards={photographs}", "--run-dir=run",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen = terms(tmp_path / "run")
+    assert seen.keys() == {1, 2, 3}
+    assert all(np.isfinite(value) for line in seen.values() for value in line.values())
+    for name in ("realesrnet", "realesrgan"):
+        assert load_generator(tmp_path / "run" / "models" / f"{name}.safetensors").degradation == "realesrgan"

@@ -1,6 +1,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -88,8 +89,24 @@ def test_a_model_judged_on_another_bicubic_is_told_so(folder: Path, caplog: pyte
 
 
 def test_models_of_different_scales_are_refused(folder: Path):
-    with pytest.raises(ValueError, match=r"scales differ: \[2, 4\]"):
+    with pytest.raises(ValueError, match=r"scales differ: --scale 2, x is x4; "):
         matching_gallery(folder, [generator("x", "pillow")], 2)
+
+
+def test_a_folder_of_pairs_at_another_scale_says_which_it_has(tmp_path: Path):
+    (tmp_path / "HR_x2").mkdir()
+    (tmp_path / "HR_x4").mkdir()
+
+    with pytest.raises(ValueError, match=r"no HR_x3 here, but HR_x2, HR_x4"):
+        open_gallery(tmp_path, 3)
+
+
+def test_published_rows_that_are_not_there_are_refused_before_anything_is_judged(folder: Path):
+    def judging(items: object, label: str) -> NoReturn:
+        raise AssertionError("it was judged first")
+
+    with pytest.raises(ValueError, match="the papers report Set5"):
+        evaluate(EvaluateOptions(data=folder, published=True), Alone(), judging)
 
 
 def generator(label: str, degradation: str) -> Generator:
@@ -158,6 +175,7 @@ def test_the_papers_rows_stand_beside_ours_with_what_differs():
 
     table = Evaluation(4, rows).table(with_published=True)
 
+    assert "| nearest [SRGAN] | 26.26 | 0.7552 |" in table
     assert "| SRGAN-VGG54 [SRGAN] | 29.40 | 0.8472 |" in table
     assert "| RRDB [ESRGAN] | 32.73 | 0.9011 |" in table
     assert "daala" in table

@@ -30,6 +30,18 @@ def test_psnr_is_scikit_images(pair: tuple[np.ndarray, np.ndarray]):
     assert psnr(a, b) == pytest.approx(metrics.peak_signal_noise_ratio(b, a, data_range=255), abs=1e-9)
 
 
+def test_golden_values_of_a_picture_made_by_a_formula():
+    """What scikit-image 0.26 says of the luma inside a border of 4, to nine decimals."""
+    y, x, c = np.mgrid[0:40, 0:56, 0:3]
+    hr = ((y * x + 70 * c) % 200 + 20).astype(np.uint8)
+    sr = (hr + (y * 7 + x * 3 + c) % 11 - 5).astype(np.uint8)
+
+    found = scores(sr, hr, border=4)
+
+    golden = {"psnr_y": 41.02815811231853, "ssim_y": 0.9955328979906186, "psnr_rgb": 38.13221755784316}
+    assert found == pytest.approx(golden, abs=1e-9)
+
+
 def test_the_border_does_not_count(pair: tuple[np.ndarray, np.ndarray]):
     sr, hr = pair
     spoilt = sr.copy()

@@ -1,5 +1,6 @@
 import json
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -65,6 +66,21 @@ def test_growth_that_spandrel_does_not_know_is_said_plainly(tmp_path):
     assert any("growth_channels=32 only, this has 16" in line for line in lines)
 
 
+def test_a_file_does_not_show_whether_its_blocks_were_recomputed_in_training(tmp_path):
+    files = model(tmp_path, RRDB, 4, name="a"), model(tmp_path, replace(RRDB, recompute=True), 4, name="b")
+
+    (notes, weights), (notes_of_recomputed, others) = map(content, files)
+
+    assert notes == notes_of_recomputed
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(value, others[name]) for name, value in weights.items())
+
+
+def content(file):
+    with safe_open(file, "pt") as opened:
+        return opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
 def test_srresnet_opens_in_spandrel_once_our_architecture_is_imported(tmp_path):
     file = tmp_path / "out.safetensors"
     for config in (SRResNetConfig(blocks=2, channels=8), SRResNetConfig(blocks=1, channels=8, interpolated_skip=True)):
@@ -80,6 +96,7 @@ def test_srresnet_opens_in_spandrel_once_our_architecture_is_imported(tmp_path):
 @pytest.mark.parametrize(
     ("config", "scale"),
     [
+        (RRDB, 4),
         (RRDBNetConfig(blocks=1, channels=8, unshuffle=True), 2),
         (COMPACT, 2),
         (SRResNetConfig(blocks=1, channels=8, interpolated_skip=True), 2),

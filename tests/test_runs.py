@@ -34,6 +34,15 @@ def test_what_does_not_change_the_training_may_change(tmp_path: Path):
     assert json.loads((tmp_path / "config.json").read_text())["log_every"] == 7
 
 
+def test_blocks_may_be_recomputed_from_a_resume_on(tmp_path: Path):
+    plain = replace(preset("esrgan-x4"), run_dir=tmp_path)
+    RunDir(plain, writes=True)
+
+    RunDir(replace(plain, generator=replace(plain.generator, recompute=True)), writes=True)
+
+    assert json.loads((tmp_path / "config.json").read_text())["generator"]["recompute"] is True
+
+
 def test_metrics_after_the_resumed_step_are_dropped(tmp_path: Path):
     run = RunDir(config(tmp_path), writes=True)
     for step in (10, 20, 30):

@@ -128,12 +128,14 @@ def test_grey_is_the_mean_of_what_the_network_makes_of_three_equal_channels(netw
     assert np.abs(sr[:, :, 0] - colours.mean(2)).max() <= 1
 
 
-def test_folding_batchnorm_changes_nothing_but_rounding(network: nn.Module, noise: np.ndarray):
+def test_folding_changes_nothing_but_rounding(network: nn.Module):
+    lr = torch.rand(1, 3, 19, 26, generator=torch.Generator().manual_seed(0))
     folded = fused(network)
 
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    assert not any(isinstance(m, nn.BatchNorm2d | nn.PReLU) for m in folded.modules())
     assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
-    assert np.abs(super_resolve(folded, noise).astype(int) - super_resolve(network, noise)).max() <= 1
+    with torch.inference_mode():
+        assert torch.allclose(folded(lr), network(lr), rtol=0, atol=1e-5)
 
 
 def test_the_self_ensemble_does_not_care_how_the_picture_lies(network: nn.Module):

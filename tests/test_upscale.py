@@ -87,6 +87,7 @@ def spoil(folder: Path) -> None:
     (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:400])
     (folder / "film.mp4").write_bytes(b"0")
     (folder / "notes.txt").write_text("not looked at")
+    (folder / "folder.png").mkdir()
     picture.resize((1, 1)).save(folder / "one.png")
     picture.convert("CMYK").save(folder / "cmyk.jpg")
     picture.save(folder / "moving.gif", save_all=True, append_images=[picture.rotate(90)])
@@ -157,8 +158,9 @@ def test_names_that_would_collide_keep_their_extension(folder: Path, tmp_path: P
     assert targets == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
 
 
-def test_globs_and_lists_of_files_are_taken(folder: Path, tmp_path: Path):
-    options = UpscaleOptions(paths=(folder / "*.p*g", folder / "b.jpg", tmp_path / "out"), model=Path("any"))
+def test_globs_and_lists_of_files_are_taken_each_picture_once(folder: Path, tmp_path: Path):
+    named = (folder / "*.p*g", folder / "b.jpg", folder / "a.png")
+    options = UpscaleOptions(paths=(*named, tmp_path / "out"), model=Path("any"))
 
     assert [j.source.name for j in find_jobs(options)] == ["a.png", "b.jpg"]
 

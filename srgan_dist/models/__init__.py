@@ -1,6 +1,7 @@
 """The networks. A new generator is one file here and one line in `GeneratorConfig`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -22,8 +23,14 @@ __all__ = [
     "SpandrelConfig",
     "UNetDiscriminatorConfig",
     "VGGDiscriminatorConfig",
+    "architecture",
     "restore",
 ]
+
+
+def architecture(config: GeneratorConfig) -> GeneratorConfig:
+    """What belongs into a file of weights: the config without what matters while training alone."""
+    return replace(config, recompute=False) if isinstance(config, RRDBNetConfig) else config
 
 
 def restore(config: GeneratorConfig, scale: int, state: Mapping[str, Tensor]) -> nn.Module:

@@ -150,7 +150,8 @@ def fit(network: nn.Module, state: State, name: str) -> None:
     if problems:
         raise ValueError(
             f"{name}: not the weights of this {type(network).__name__} ({'; '.join(problems)}). "
-            f"The file seems to be {describe(given)}; set --scale and --generator to match"
+            f"The file seems to be {describe(given)}; "
+            + ("set --scale and --generator to match" if identify(given) else "name another file")
         )
     network.load_state_dict(given)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,18 @@ class SRResNet(nn.Module):
             sr = sr + enlarge_bicubic(lr, self.scale)
         return sr
 
+    def shuffle_last(self) -> None:
+        """For inference: the same function with the tail before the last PixelShuffle, at a smaller size.
+
+        A convolution to 3 channels leaves most of a vector unit idle; this one gives all pixels of a square at once.
+        The parameters are then others, under other names.
+        """
+        last = self.upsample[-1]
+        assert isinstance(last, _Upsample)
+        assert isinstance(self.tail, nn.Conv2d)
+        self.tail = nn.Sequential(_before_shuffle(self.tail, last.factor), nn.PixelShuffle(last.factor))
+        last[1] = nn.Identity()
+
 
 class _ResidualBlock(nn.Module):
     def __init__(self, channels: int, batch_norm: bool) -> None:
@@ -89,6 +102,24 @@ def _convolution(channels: int, batch_norm: bool) -> list[nn.Module]:
 class _Upsample(nn.Sequential):
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__(nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor), nn.PReLU())
+        self.factor = factor
+
+
+@torch.no_grad()
+def _before_shuffle(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
+    """What, followed by PixelShuffle(factor), is `conv` after it: the same sums, zeros at the rim included."""
+    assert conv.bias is not None
+    pad, size, weight = int(conv.padding[0]), conv.kernel_size[0], conv.weight
+    reach = -(-pad // factor)
+    side, out, channels = 2 * reach + 1, conv.out_channels, conv.in_channels
+    kernel = weight.new_zeros(out, factor, factor, channels, factor, factor, side, side)
+    for (a, dy), (b, dx) in product(product(range(factor), range(size)), repeat=2):
+        (y, i), (x, j) = divmod(a + dy - pad, factor), divmod(b + dx - pad, factor)
+        kernel[:, a, b, :, i, j, y + reach, x + reach] = weight[:, :, dy, dx]
+    moved = nn.Conv2d(channels * factor**2, out * factor**2, side, padding=reach)
+    moved.weight = nn.Parameter(kernel.reshape(moved.weight.shape), requires_grad=False)
+    moved.bias = nn.Parameter(conv.bias.repeat_interleave(factor**2), requires_grad=False)
+    return moved
 
 
 def shuffle_factors(scale: int) -> list[int]:

@@ -121,3 +121,45 @@ def test_the_unet_judges_every_pixel_and_its_convolutions_have_norm_one():
 def test_the_unet_refuses_crops_that_it_cannot_halve_three_times():
     with pytest.raises(ValueError, match="hr_crop=36 must be a multiple of 8"):
         UNetDiscriminatorConfig().build(36)
+
+
+def _trained_once(recompute: bool, scale: int, unshuffle: bool):
+    torch.manual_seed(0)
+    config = RRDBNetConfig(blocks=4, channels=16, growth_channels=8, unshuffle=unshuffle, recompute=recompute)
+    network, held = config.build(scale), [0]
+
+    def count(tensor):
+        held[0] += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        sr = network(torch.rand(2, 3, 16, 12))
+    sr.square().mean().backward()
+    return sr.detach(), {name: p.grad for name, p in network.named_parameters()}, held[0]
+
+
+@pytest.mark.parametrize(("scale", "unshuffle"), [(4, False), (2, True)])
+def test_recomputing_blocks_changes_memory_alone_not_one_bit_of_outputs_or_gradients(scale, unshuffle):
+    sr, gradients, held = _trained_once(False, scale, unshuffle)
+
+    again, theirs, less = _trained_once(True, scale, unshuffle)
+
+    assert torch.equal(again, sr)
+    assert gradients.keys() == theirs.keys()
+    assert all(torch.equal(theirs[name], gradient) for name, gradient in gradients.items())
+    assert less < held / 2
+
+
+def test_recomputing_is_for_training_alone(monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("recomputed without a backward pass to come")
+
+    monkeypatch.setattr("srgan_dist.models.rrdbnet.checkpoint", never)
+    network = RRDBNetConfig(blocks=1, channels=8, growth_channels=4, recompute=True).build(4)
+    lr = torch.rand(1, 3, 8, 8)
+
+    with torch.no_grad():
+        network(lr)
+    network.eval()(lr)
+    with pytest.raises(AssertionError, match="recomputed"):
+        network.train()(lr)

@@ -38,3 +38,16 @@ def test_with_the_interpolated_skip_the_first_output_is_bicubic(scale: int):
     difference = abs(sr.astype(int) - enlarge(lr, scale, "bicubic").astype(int))
     assert difference.max() <= 1  # Pillow rounds there too
     assert Image.fromarray(sr).size == (24 * scale, 20 * scale)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_the_tail_before_the_last_shuffle_computes_the_same_up_to_the_rim(scale: int):
+    torch.manual_seed(0)
+    network = SRResNetConfig(blocks=1, channels=4).build(scale).double().eval()
+    lr = torch.rand(2, 3, 6, 9, dtype=torch.float64)
+    before = network(lr)
+
+    network.shuffle_last()
+
+    assert network.tail[0].out_channels > 3
+    assert torch.allclose(network(lr), before, rtol=0, atol=1e-12)
