@@ -118,6 +118,12 @@ def launcher_pid() -> int | None:
     return launcher.pid if launcher else None
 
 
+def launch_command() -> list[str]:
+    """The words by which this process was started, with its launcher's where there is one."""
+    launcher = _launcher()
+    return launcher.cmdline() if launcher else [sys.executable, *sys.orig_argv[1:]]
+
+
 def leave(code: int) -> int:
     """The exit code; among several processes it ends this one at once.
 
