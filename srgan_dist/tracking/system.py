@@ -51,7 +51,7 @@ def _monitors() -> list[Any]:
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-    found = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    found: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     with suppress(Exception):  # no GPU, or none that nvidia-ml-py knows: MLflow raises half a dozen types
         found.append(GPUMonitor())
     return found
