@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,8 @@ class Outbox:
                     self._make_room()
                 write_json({"kind": kind} | content, self._file(number))
             except OSError as error:
-                self._picture(number).unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._picture(number).unlink()
                 self._pictures.pop(number, None)
                 self._warn(f"{self._folder} cannot be written ({error.strerror or error}); MLflow will not get all")
 

@@ -19,6 +19,7 @@ _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _DEFAULTS = {
     _TIMEOUT: "6",  # seconds; MLflow's own are 120, times 8
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the sender comes again by itself
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing calls home from a training run
 }
 _BYTES_PER_SECOND = 256 << 10
@@ -27,6 +28,7 @@ _KNOWN = frozenset({"postgresql", "mysql", "mssql", "databricks"})
 _REFUSALS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 _MEANINGS = {
     "Connection refused": "connection refused",
+    "Connection aborted|Connection reset": "connection lost",
     "timeout exception|timed out": "no answer in time",
     "Name or service not known|name resolution|No address associated": "no such host",
     "too many 5\\d\\d error": "the server says it has an error",

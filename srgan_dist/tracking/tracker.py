@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -75,7 +76,8 @@ class Tracker:
         self._sender = Sender(folder, uri, config.experiment, self._outbox, self._journal)
         if not self._sender.keeper.now.run_id:
             self._put("params", values=params)
-        self._make_folder(folder / FOLDER)
+        with suppress(OSError):  # a full disk; the outbox says so
+            (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         self._put("tags", values={"started": time.strftime("%Y-%m-%d %H:%M:%S")} | (tags or {}))
         self._put("status", status="RUNNING", time=now())
         if datasets:
@@ -138,12 +140,6 @@ class Tracker:
             if at - began > longest or at - max(began, sender.moved) > patience:
                 return
             self._thread.join(timeout=0.1)
-
-    def _make_folder(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            log.warning("%s cannot be made (%s); MLflow will not get all", folder, error.strerror or error)
 
     def _put(self, kind: str, picture: bytes = b"", **content: Any) -> None:
         if self._sender:
