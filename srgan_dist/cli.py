@@ -21,6 +21,8 @@ COMMANDS = {
     "compare": "one HTML page: numbers, sliders, crops, curves: srgan compare RUN RUN --out report.html",
     "export": "a trained model as a file for other programs: srgan export RUN --out FILE",
     "mlflow": "open MLflow's UI on the runs of this folder",
+    "track": "send what a run could not log while MLflow was away: srgan track sync RUN",
+    "repro": "what gives a run again, and what differs here: srgan repro RUN [--run]",
 }
 
 
@@ -216,8 +218,38 @@ def _export(args: list[str]) -> int:
 def _mlflow(args: list[str]) -> int:
     from srgan_dist.tracking import tracking_uri
 
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), *args]
-    os.execv(sys.executable, command)
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        raise ValueError(f"the runs are on a server: open {uri} in a browser")
+    # Without what runs jobs it takes two processes and half the memory.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *args])
+
+
+def _track(args: list[str]) -> int:
+    from srgan_dist.flags import parse
+    from srgan_dist.progress import start_logging
+    from srgan_dist.tracking.sync import SyncOptions, sync
+
+    actions = {"sync": "send what waits in a run directory: srgan track sync RUN"}
+    if not args or args[0] in ("-h", "--help"):
+        return _list("usage: srgan track ACTION RUN", "actions", actions, "srgan track ACTION --help shows its flags.")
+    if args[0] not in actions:
+        return _unknown("action", args[0], actions)
+    start_logging(True)
+    sys.stdout.write(f"{sync(parse(SyncOptions, args[1:], 'srgan track sync'))}\n")
+    return 0
+
+
+def _repro(args: list[str]) -> int:
+    from srgan_dist.config import parse
+    from srgan_dist.repro import ReproOptions, repeat, repro
+
+    options = parse(ReproOptions, args, "srgan repro")
+    sys.stdout.write(repro(options))
+    sys.stdout.flush()
+    return repeat(options) if options.run else 0
 
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -229,6 +261,8 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "compare": _compare,
     "export": _export,
     "mlflow": _mlflow,
+    "track": _track,
+    "repro": _repro,
 }
 
 

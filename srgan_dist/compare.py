@@ -11,7 +11,7 @@ from srgan_dist.comparison import best_square
 from srgan_dist.config import Positional, flatten, read_config, to_dict
 from srgan_dist.curves import read_curves
 from srgan_dist.data.format import write_text
-from srgan_dist.evaluate import INTERPOLATIONS, Method, generator, interpolation, judge, matching_gallery
+from srgan_dist.evaluate import INTERPOLATIONS, Method, generator, interpolation, judge, matching_gallery, model_methods
 from srgan_dist.evaluation import Evaluation
 from srgan_dist.export import Generator
 from srgan_dist.foreign import open_generator
@@ -24,6 +24,7 @@ from srgan_dist.resize import Enlargement
 log = logging.getLogger("srgan_dist")
 
 _STEP = 16
+_PICTURES, _SIDE = 4, 768
 _PRIVATE = ("run_dir", "tracking.")
 """Fields of a configuration that say nothing about the result."""
 
@@ -50,7 +51,7 @@ class CompareOptions:
     images: int = 6
     """Pictures to show, those in which the models differ most; the table is about all of them."""
 
-    side: int = 768
+    side: int = _SIDE
     """HR pixels: of larger pictures, the square of this side in which the models differ most is shown."""
 
 
@@ -77,6 +78,16 @@ def compare(options: CompareOptions, group: Group, track: Track, device: str = "
         about = model_rows(dict(zip(names, models, strict=True)), runs)
         write_text(_report(gallery, evaluation, shown, runs, about).html(), options.out)
     return evaluation
+
+
+def write_page(run: Path, files: tuple[Path, ...], gallery: Gallery, evaluation: Evaluation, device: str) -> None:
+    """A finished run's own page, `comparison.html`, from numbers that are there already."""
+    models = [open_generator(f) for f in files]
+    trained = model_methods(models, files, device)
+    methods: dict[str, Method] = {i: interpolation(i, gallery.scale) for i in INTERPOLATIONS} | trained
+    chosen = telling_images(evaluation, list(trained), _PICTURES)
+    shown = [exhibit(gallery, i, methods, list(trained), _SIDE) for i in chosen]
+    write_text(_report(gallery, evaluation, shown, {run.name: run}).html(), run / "comparison.html")
 
 
 def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:

@@ -93,6 +93,12 @@ class TrackingConfig:
     experiment: str = "srgan_dist"
     """MLflow's experiment."""
 
+    register: str | None = None
+    """Also put the finished models into MLflow's registry under this name; the alias best-psnr marks the best one."""
+
+    buffer: int = 512
+    """MiB of pictures that wait on disk while the server is away; beyond it the oldest are left out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:

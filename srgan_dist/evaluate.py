@@ -23,7 +23,7 @@ from srgan_dist.perceptual import Perceptual, PerceptualMetric
 from srgan_dist.published import published
 from srgan_dist.resize import KERNELS, Enlargement, Kernel, Pixels, enlarge
 from srgan_dist.tiled import Upscaler
-from srgan_dist.tracking import Tracker
+from srgan_dist.tracking import Tracker, UnreachableError, check_server, tracking_uri
 
 log = logging.getLogger("srgan_dist")
 
@@ -83,6 +83,8 @@ def evaluate(options: EvaluateOptions, group: Group, track: Track, device: str =
     Raises:
         ValueError: nothing to read, models of different scales, or something that an option needs is not there.
     """
+    if options.mlflow and group.rank == 0:
+        _check_mlflow()
     models = [open_generator(m) for m in options.models]
     gallery = matching_gallery(options.data, models, options.scale)
     if options.published:
@@ -138,6 +140,13 @@ def _write(options: EvaluateOptions, evaluation: Evaluation, table: str) -> None
         _log_to_mlflow(options, evaluation)
 
 
+def _check_mlflow() -> None:
+    try:
+        check_server(tracking_uri())
+    except UnreachableError as error:
+        raise ValueError(f"--mlflow: no MLflow server at {tracking_uri()} ({error})") from None
+
+
 def _log_to_mlflow(options: EvaluateOptions, evaluation: Evaluation) -> None:
     assert options.mlflow
     params = {"data": options.data, "scale": evaluation.scale, "models": [str(m) for m in options.models]}
@@ -150,7 +159,9 @@ def _log_to_mlflow(options: EvaluateOptions, evaluation: Evaluation) -> None:
             name = "".join(c if c.isalnum() or c in "-. " else "_" for c in method)
             tracker.metrics(0, {f"{name}/{column}": value for column, value in means.items()})
         tracker.artifact(folder / "evaluation.json")
-        tracker.close("FINISHED")
+        tracker.table([row.flat() for row in evaluation.rows])
+        if not tracker.close("FINISHED"):
+            raise ValueError(f"--mlflow {options.mlflow}: the server has not taken the numbers; repeat the command")
 
 
 def model_methods(models: list[Generator], files: tuple[Path, ...], device: str) -> dict[str, Method]:

@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from srgan_dist.config import MixedPrecision
-from srgan_dist.launcher import asked_of_launcher
+from srgan_dist.launcher import asked_of_launcher, find_launcher
 
 
 def start(
@@ -81,6 +81,12 @@ def _guard(accelerator: Accelerator, expect: int | None) -> None:
             f"{wanted} processes were asked for, but {there} came up. Launch them with: accelerate launch "
             f"--config_file accelerate_config.yaml --multi_gpu --num_processes {wanted} train.py ..."
         )
+
+
+def launch_command() -> list[str]:
+    """The words by which this process was started, with its launcher's where there is one."""
+    launcher = find_launcher()
+    return launcher.cmdline() if launcher else [sys.executable, *sys.orig_argv[1:]]
 
 
 def leave(code: int) -> int:

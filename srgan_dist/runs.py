@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srgan_dist.config import TrainConfig, flatten, read_config, to_dict
-from srgan_dist.data.format import write_json
+from srgan_dist.data.format import write_json, write_text
+from srgan_dist.journal import Journal
 
 Status = Literal["running", "preempted", "done", "failed"]
 
@@ -35,6 +36,8 @@ CHANGEABLE = frozenset(
         "checkpoint.keep",
         "tracking.enabled",
         "tracking.experiment",
+        "tracking.register",
+        "tracking.buffer",
         "loss.content.weights",
         "generator.recompute",
     }
@@ -52,6 +55,7 @@ class RunDir:
     def __init__(self, config: TrainConfig, writes: bool) -> None:
         self.path, self._writes = config.run_dir, writes
         self.checkpoints, self.models = self.path / "checkpoints", self.path / "models"
+        self._metrics = Journal(self.path / "metrics.jsonl")
         file = self.path / "config.json"
         if file.exists():
             _refuse_changes(read_config(file), config, self.path)
@@ -79,14 +83,15 @@ class RunDir:
         """Drops lines after `step`: a resumed run writes them again."""
         file = self.path / "metrics.jsonl"
         if self._writes and file.exists():
-            kept = [line for line in file.read_text().splitlines() if _step_of(line) <= step]
-            file.write_text("".join(f"{line}\n" for line in kept))
+            before = file.read_text()
+            kept = "".join(f"{line}\n" for line in before.splitlines() if _step_of(line) <= step)
+            if kept != before:
+                write_text(kept, file)
 
     def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
-        """Appends one line to `metrics.jsonl`, the record of the run."""
+        """Appends one line to `metrics.jsonl`, the record of the run; later, if the disk is full."""
         if self._writes:
-            with (self.path / "metrics.jsonl").open("a") as out:
-                out.write(json.dumps({"step": step, "time": round(time.time(), 3)} | metrics) + "\n")
+            self._metrics.append({"step": step, "time": round(time.time(), 3)} | metrics)
 
 
 def _step_of(line: str) -> float:

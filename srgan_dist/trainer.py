@@ -2,7 +2,6 @@
 
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from accelerate import Accelerator
 
 from srgan_dist import checkpoint
 from srgan_dist.choices import tag
+from srgan_dist.compare import write_page
 from srgan_dist.compilation import prepare_compilation
-from srgan_dist.config import PhaseConfig, TrainConfig, check, flatten, to_dict
+from srgan_dist.config import PhaseConfig, TrainConfig, check
 from srgan_dist.consensus import Consensus, Skips, StopRequested
 from srgan_dist.data.cache import cache_folder
 from srgan_dist.data.feed import Feed, open_data
@@ -21,14 +21,15 @@ from srgan_dist.data.stream import Batches
 from srgan_dist.evaluate import judge_run
 from srgan_dist.evaluation import Evaluation
 from srgan_dist.export import save_generator
+from srgan_dist.galleries import shard_gallery
 from srgan_dist.health import verdicts
+from srgan_dist.logbook import begin, check_tracking, log_results, open_tracker
 from srgan_dist.meter import Meter
 from srgan_dist.players import Players, load_vgg_early
 from srgan_dist.processes import Ranks, start
 from srgan_dist.progress import Progress, bar, start_logging
 from srgan_dist.runs import RunDir
 from srgan_dist.startup import Startup
-from srgan_dist.tracking import Tracker
 from srgan_dist.validation import Validation
 
 log = logging.getLogger("srgan_dist")
@@ -78,6 +79,7 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     startup = startup or Startup()
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
+    check_tracking(config, accelerator)
     startup.mark("joining")
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     startup.mark("data")
@@ -111,9 +113,7 @@ class Trainer:
         self.best, self.stale = (float("-inf"), 0), 0
         """PSNR-Y and step of the phase's best validation; how many validations ago that was."""
         self.verdicts: set[str] = set()
-        params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": self.crops_per_step}
-        tracking = replace(config.tracking, enabled=config.tracking.enabled and self.first_process)
-        self.tracker = Tracker(tracking, self.run_dir.path, params)
+        self.tracker = open_tracker(config, accelerator, self.run_dir, feed, self.crops_per_step)
 
     def run(self, number: int, phase: PhaseConfig) -> None:
         """Trains one phase to its end, from wherever the run stands."""
@@ -191,7 +191,7 @@ class Trainer:
             if verdict.name not in self.verdicts:  # said when it begins, not at every line
                 log.warning("step %d  %s", self.step, verdict.message)
         self.verdicts = {v.name for v in found}
-        numbers = {f"train/{name}": value for name, value in terms.items()}
+        numbers = {f"train/{name}": value for name, value in terms.items()} | {"phase": self.phase + 1.0}
         self._record(numbers | {f"health/{name.replace(' ', '_')}": 1.0 for name in self.verdicts})
         return terms
 
@@ -214,8 +214,7 @@ class Trainer:
         return improved
 
     def _record(self, numbers: dict[str, float]) -> None:
-        self.run_dir.append_metrics(self.step, numbers)
-        self.tracker.metrics(self.step, numbers)
+        self.run_dir.append_metrics(self.step, numbers)  # from there they go to MLflow
 
     def _decide(self) -> str:
         """Why to stop, if somebody asked; all processes get the same answer.
@@ -268,6 +267,7 @@ class Trainer:
             log.info("resuming %s at step %d", self.run_dir.path, self.step)
         self.run_dir.truncate_metrics(self.step)
         self.run_dir.status("running", self.step)
+        begin(self.tracker, self.validation)
         self._say_hello()
 
     def _keep_crops_per_step(self, crops: int) -> None:
@@ -294,15 +294,17 @@ class Trainer:
 
     def judge(self) -> Evaluation | None:
         """Every phase's result beside interpolation, on the held-out pictures; written to the run directory."""
-        if not self.held_out:
-            return None
+        evaluation = self._evaluation(self.held_out) if self.held_out else None
+        log_results(self.tracker, self.run_dir, self.phases, self.config.scale, self.step, evaluation)
+        return evaluation
+
+    def _evaluation(self, held_out: ShardSet) -> Evaluation:
         files = tuple(self.run_dir.model(p.label) for p in self.phases if p.steps)
         name = Path(self.config.data.shards[0]).name
         device, ranks = str(self.accelerator.device), Ranks(self.accelerator)
-        evaluation = judge_run(files, self.held_out, name, ranks, bar, device, self.run_dir.path)
-        for file in ("evaluation.json", "comparison.png"):
-            self.tracker.artifact(self.run_dir.path / file)
-        self.tracker.metrics(self.step, {f"final/{n}": q["psnr_y"] for n, q in evaluation.means().items()})
+        evaluation = judge_run(files, held_out, name, ranks, bar, device, self.run_dir.path)
+        if self.first_process:
+            write_page(self.run_dir.path, files, shard_gallery(held_out, name), evaluation, device)
         return evaluation
 
     def close(self, error: BaseException | None = None) -> None:

@@ -11,13 +11,13 @@ PACKAGE = ROOT / "srgan_dist"
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
     | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet"}
-    | {"compilation", "launcher", "startup"},
+    | {"compilation", "launcher", "startup", "journal"},
     {"steps", "data", "inference", "tiled", "photo"},
     {"flags", "config", "presets", "preset_names"},
-    {"checkpoint", "tracking", "export", "comparison", "runs", "progress"}
+    {"checkpoint", "tracking", "export", "comparison", "runs", "progress", "environment", "served"}
     | {"processes", "players", "meter", "validation", "consensus", "weights", "onnx_file", "modelcard", "flops"}
     | {"foreign", "galleries", "evaluation", "published", "perceptual", "curves", "report"},
-    {"trainer", "rehearsal", "evaluate", "upscale", "compare", "release"},
+    {"trainer", "rehearsal", "evaluate", "upscale", "compare", "release", "logbook", "repro"},
     {"cli", "shards_command", "__main__"},
 ]  # fmt: skip
 
@@ -31,7 +31,7 @@ HOMES = {
     "onnxruntime": {"onnx_file"},
     "pyiqa": {"perceptual"},
     "tifffile": {"photo"},
-    "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer", "rehearsal"},
+    "accelerate": {"processes", "players", "meter", "validation", "consensus", "trainer", "rehearsal", "logbook"},
 }
 
 

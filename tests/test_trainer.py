@@ -44,6 +44,7 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
 
 def _check_mlflow(folder: Path, run: Path) -> None:
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    assert len(client.search_runs([e.experiment_id for e in client.search_experiments()])) == 1
     stored = client.get_run(json.loads((run / "mlflow.json").read_text())["run_id"])
     assert stored.info.status == "FINISHED"
     assert stored.data.params["data.hr_crop"] == "32"
@@ -51,16 +52,23 @@ def _check_mlflow(folder: Path, run: Path) -> None:
     assert [m.step for m in client.get_metric_history(stored.info.run_id, "valid/psnr_y")] == [4, 8]
     artifacts = {f.path for f in client.list_artifacts(stored.info.run_id)}
     assert {"images", "models", "comparison.png", "evaluation.json"} <= artifacts
+    assert {"config.json", "environment.json", "comparison.html", "evaluation_table.json"} <= artifacts
+    assert {"host", "device", "world_size", "precision", "version.torch"} <= stored.data.tags.keys()
+    data = stored.inputs.dataset_inputs[0].dataset
+    assert stored.data.params["data.manifests"] == f"['{json.loads(data.profile)['manifest_sha256']}']"
+    assert data.digest == json.loads(data.profile)["manifest_sha256"][:36]
+    assert json.loads(data.profile)["train"] == 10
 
 
 @pytest.mark.slow
 def test_the_same_command_on_two_processes_trains_one_run(launch: Launch, shards: Path, tmp_path: Path):
-    ran = launch("quickstart", "--data.shards", str(shards), *TINY, *STEPS, "--tracking.enabled=False", processes=2)
+    ran = launch("quickstart", "--data.shards", str(shards), *TINY, *STEPS, processes=2)
 
     assert ran.returncode == 0, ran.stderr
     assert "4 crops per step = 2 process(es) x batch 2 x accumulate 1" in ran.stderr
     assert ran.stdout.count("| SRGAN |") == 1
     assert ran.stderr.count("step 6/8") == 1
+    _check_mlflow(tmp_path, tmp_path / "runs" / "quickstart")
     assert status(tmp_path / "runs" / "quickstart")["state"] == "done"
 
 

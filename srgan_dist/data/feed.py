@@ -18,6 +18,8 @@ class ShardFeed:
     def __init__(self, config: DataConfig, places: list[Place], seed: int) -> None:
         shards = ShardSet(places, "train", config.on_bad, lazy=config.window > 0)
         self._reader = CropReader(shards, config.hr_crop, seed, config)
+        self.places: list[Place] = places
+        """Where the shards are, with their manifests."""
         self.hashes: list[str] = shards.hashes
         """Of the manifests: what identifies the data."""
         self.degradation: str = shards.manifests[0].degradation
@@ -43,6 +45,7 @@ class StreamFeed:
         from srgan_dist.data.webstream import WebStream  # webdataset takes a second to load
 
         self._stream = WebStream(config, scale, seed, rank)
+        self.places: list[Place] = []
         self.hashes: list[str] = []
         self.degradation: str = "given"
         self.summary: str = f"streaming {len(config.stream)} URL(s) at x{scale}, not bit-exact on resume"

@@ -1,0 +1,52 @@
+"""`srgan track sync RUN`: sends what a run could not send while its server was away."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from srgan_dist.config import Positional, read_config
+from srgan_dist.journal import Journal
+from srgan_dist.tracking import server
+from srgan_dist.tracking.outbox import Outbox
+from srgan_dist.tracking.sender import Sender
+from srgan_dist.tracking.tracker import FOLDER, now
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncOptions:
+    """Whose numbers and files are sent."""
+
+    run: Positional[Path]
+    """A run directory. MLFLOW_TRACKING_URI, if set, says where to; else the server that the run had."""
+
+
+def sync(options: SyncOptions) -> str:
+    """Sends everything that waits and says what became of it.
+
+    Raises:
+        ValueError: not a run directory, being trained or sent by another process, or the server is away or refuses.
+    """
+    run = options.run
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run}: not a run directory (no config.json)")
+    tracking, uri = read_config(run / "config.json").tracking, server.uri_of(run)
+    outbox = Outbox(run / FOLDER / "outbox", tracking.buffer << 20)
+    sender = Sender(run, uri, tracking.experiment, outbox, Journal(run / FOLDER / "points.jsonl"))
+    try:
+        with sender.alone():
+            server.check_server(uri)
+            _close_a_killed_run(run, outbox)
+            before = outbox.count()
+            sender.send()
+    except server.UnreachableError as error:
+        raise ValueError(f"{run}: not sent to {server.shown(uri)}: {error}") from None
+    left = f"; {outbox.count()} could not be sent" if outbox.count() else ", nothing is left"
+    sent = f"{sender.points} numbers and {before - outbox.count()} other things sent"
+    return f"{run}: {sent}{left}; MLflow run {sender.keeper.now.run_id}"
+
+
+def _close_a_killed_run(run: Path, outbox: Outbox) -> None:
+    """Nobody trains it, so a status of `running` is that of a process that was killed."""
+    file = run / "status.json"
+    if file.exists() and json.loads(file.read_text())["state"] == "running":
+        outbox.put("status", {"status": "KILLED", "time": now()})

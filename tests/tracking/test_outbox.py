@@ -1,0 +1,86 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from srgan_dist.journal import Journal
+from srgan_dist.tracking.outbox import Outbox
+from srgan_dist.tracking.points import BATCH, PointFile, allowed
+
+
+def test_what_was_put_is_there_for_the_next_process_in_order(tmp_path: Path):
+    box = Outbox(tmp_path / "box", 1 << 20)
+    box.put("image", {"key": "cat"}, b"pixels")
+    box.put("tags", {"values": {}})
+
+    again = Outbox(tmp_path / "box", 1 << 20)
+    first, second = again.items()
+
+    assert (first.kind, first.content, first.picture.read_bytes()) == ("image", {"key": "cat"}, b"pixels")
+    assert second.number < again.first_new
+    again.done(first)
+    again.done(second)
+    assert not list((tmp_path / "box").iterdir())
+
+
+def test_beyond_its_limit_the_oldest_pictures_go_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    logging.getLogger("srgan_dist").propagate = True
+    box = Outbox(tmp_path / "box", 100)
+    box.put("params", {"values": {}})
+    for step in range(10):
+        box.put("image", {"step": step}, b"x" * 40)
+
+    assert [i.content.get("step") for i in box.items()] == [None, 8, 9]
+    assert sum("the oldest are left out" in r.getMessage() for r in caplog.records) == 1
+
+
+def test_a_full_disk_costs_one_warning_and_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    logging.getLogger("srgan_dist").propagate = True
+    file = tmp_path / "lines.jsonl"
+    os.symlink("/dev/full", file)
+    journal = Journal(file)
+
+    for step in range(5):
+        journal.append({"step": step})
+    file.unlink()  # space again
+    journal.append({"step": 5})
+
+    assert file.read_text().splitlines() == [f'{{"step": {n}}}' for n in range(6)]
+    assert sum("No space left" in r.getMessage() for r in caplog.records) == 1
+
+
+def test_each_step_of_a_number_is_read_once_and_half_a_line_waits(tmp_path: Path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(
+        '{"step": 1, "time": 2.5, "a": 1.0}\n{"step": 2, "time": 3, "a": 2.0, "b (x)": NaN}\nnonsense\n{"step": 3, "ti'
+    )
+    points = PointFile(file)
+
+    found, place = points.read({"a": 1})
+
+    assert [(p.name, p.step, p.time) for p in found] == [("a", 2, 3000), ("b _x_", 2, 3000)]
+    assert file.read_text()[place:] == '{"step": 3, "ti'
+
+
+def test_a_batch_is_never_larger_than_mlflow_takes(tmp_path: Path):
+    file = tmp_path / "metrics.jsonl"
+    numbers = ", ".join(f'"n{i}": 0.5' for i in range(7))
+    file.write_text("".join(f'{{"step": {s}, "time": 1, {numbers}}}\n' for s in range(400)))
+    points, steps = PointFile(file), list[int]()
+
+    while True:
+        found, place = points.read({})
+        if place == points.place:
+            break
+        assert 0 < len(found) <= BATCH
+        steps += [p.step for p in found]
+        points.place = place
+
+    assert steps == [s for s in range(400) for _ in range(7)]
+
+
+def test_names_are_made_such_that_mlflow_takes_them():
+    assert allowed("final/SRGAN (a:b) <ü>") == "final/SRGAN _a_b_ ___"
