@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan_dist.group import Alone, Group, silent
+from srgan_dist.launcher import end_with_launcher
 from srgan_dist.preset_names import SUMMARIES
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def train_main(args: Sequence[str] | None = None) -> int:
 
 def guarded(run: Callable[[], int]) -> int:
     """The command's exit code; where it fails, 1, with one line for the user's errors."""
+    end_with_launcher()
     try:
         return run()
     except Exception as error:
