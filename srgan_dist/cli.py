@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from srgan_dist.group import Alone, Group, silent
+from srgan_dist.launcher import end_with_launcher
 from srgan_dist.preset_names import SUMMARIES
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
@@ -53,6 +54,7 @@ def train_main(args: Sequence[str] | None = None) -> int:
 
 def guarded(run: Callable[[], int]) -> int:
     """The command's exit code; where it fails, 1, with one line for the user's errors."""
+    end_with_launcher()
     try:
         return run()
     except Exception as error:

@@ -86,8 +86,10 @@ def write_page(run: Path, files: tuple[Path, ...], gallery: Gallery, evaluation:
     trained = model_methods(models, files, device)
     methods: dict[str, Method] = {i: interpolation(i, gallery.scale) for i in INTERPOLATIONS} | trained
     chosen = telling_images(evaluation, list(trained), _PICTURES)
-    shown = [exhibit(gallery, i, methods, list(trained), _SIDE) for i in chosen]
-    write_text(_report(gallery, evaluation, shown, {run.name: run}).html(), run / "comparison.html")
+    drawn = [exhibit(gallery, i, methods, list(trained), _SIDE) for i in chosen]
+    shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
+    about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
+    write_text(_report(gallery, evaluation, shown, {run.name: run}, about).html(), run / "comparison.html")
 
 
 def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:

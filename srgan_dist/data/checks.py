@@ -1,10 +1,13 @@
 """Looks at every picture of a source once, before anything is written, and gathers what is wrong."""
 
 import hashlib
+import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -139,10 +142,19 @@ def workers(count: int) -> Generator[Map[Any], None, None]:
     if count <= 1:
         yield lambda function, items: _Sized(map(function, items), len(items))
         return
-    context = get_context("forkserver")  # plain fork would copy whatever threads hold
-    context.set_forkserver_preload(["srgan_dist.data.pack"])
-    with context.Pool(count) as pool:
+    with _context().Pool(count) as pool:
         yield lambda function, items: _Sized(pool.imap(function, items), len(items))
+
+
+def _context() -> BaseContext:
+    """Forking is instant, but copies the locks that other threads hold: only where there are none."""
+    if sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules:
+        return get_context("fork")
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["srgan_dist.data.pack"])
+    return context
 
 
 class _Sized:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from srgan_dist.data import hub, remote
+from srgan_dist.data import remote
 from srgan_dist.data.format import Split
 from srgan_dist.data.sources import Item, pair
 from srgan_dist.pictures import list_pictures
@@ -80,6 +80,8 @@ class Div2kSource:
             raise ValueError(f"DIV2K's track {self.track} is at --scale {known}, not {scale}")
         archives = [f"DIV2K_{split}_HR", f"DIV2K_{split}_LR_{self._archive(scale)}"]
         if self.download == "hub":
+            from srgan_dist.data import hub  # its packages take half a second to load
+
             hub.download(ON_THE_HUB, archives, self.root, limit)
         elif self.download == "official":
             for archive in archives:

@@ -1,10 +1,10 @@
 """Crops from shards at memory speed: which bytes a crop is, and copying them. DESIGN decision 2."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from srgan_dist.data.format import HR, LR
 from srgan_dist.data.plan import CropPlan, Crops, Visits
 from srgan_dist.data.shardset import OnBad, ShardSet
 from srgan_dist.resize import Pixels
+
+_AHEAD = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +127,16 @@ class CropReader:
         for _ in self.batches(iter([batch]), first, 0, ahead=1):
             pass
 
-    def batches(self, empty: Iterator[RawBatch], first: int, stride: int, ahead: int = 64) -> Iterator[RawBatch]:
+    def batches(
+        self, empty: Iterator[RawBatch], first: int, stride: int, ahead: int | None = None
+    ) -> Iterator[RawBatch]:
         """Fills the batches that `empty` gives, all of one size: crops `first`, ..., then `first + stride`, ...
 
         Args:
-            ahead: batches to plan at a time: planning many costs little more than planning one.
+            ahead: batches to plan at a time: planning many costs little more than planning one. With a window it is
+                one, because the shards of all planned crops are open.
         """
+        ahead = ahead or (1 if self._window else _AHEAD)
         for batch in empty:
             size = len(batch.lr)
             steps = first + stride * np.arange(ahead, dtype=np.int64)
@@ -175,59 +181,72 @@ Cutter = Callable[[Crops, int], Cut]
 
 Rows = NDArray[np.void]
 _REMEMBERED = 8
+_PITCH = 1 << 32
+
+
+class _Views(dict[int, Rows]):
+    """Open shards as crops: by shard and bytes from row to row, `view[offset]` is the crop that begins there.
+
+    A row of a crop is one element of a void dtype as wide as the row, so that a crop is a one-dimensional strided
+    array, and taking it from its view costs one header; slicing pictures costs six times as much. A view is made
+    when it is first asked for.
+    """
+
+    def __init__(self, maps: dict[int, memoryview], side: int) -> None:
+        super().__init__()
+        self._maps, self._side, self.row = maps, side, np.dtype(f"V{3 * side}")
+
+    def __missing__(self, key: int) -> Rows:
+        number, pitch = divmod(key, _PITCH)
+        content = self._maps[number]
+        places = len(content) - pitch * (self._side - 1) - self.row.itemsize + 1
+        return self.setdefault(key, np.ndarray((places, self._side), self.row, content, 0, (1, pitch)))
+
+    def drop_closed(self) -> None:
+        """A view keeps the file of its shard open."""
+        for key in [key for key in self if key // _PITCH not in self._maps]:
+            del self[key]
 
 
 class _Mapped:
-    """Cuts crops out of mapped raw shards: two calls of numpy a batch, each a gather of rows.
-
-    A row of a crop is one element of a void dtype as wide as the row, so that a crop is a one-dimensional
-    strided array and costs one allocation of its header; slicing pictures costs three times as much.
-    """
+    """Cuts crops out of mapped raw shards: two calls of numpy a batch, each a gather of rows."""
 
     def __init__(self, shards: ShardSet, lr_crop: int, scale: int) -> None:
         self._shards = shards
-        table, sizes = shards.table, {HR: lr_crop * scale, LR: lr_crop}
-        self._rows = {k: np.dtype(f"V{3 * side}") for k, side in sizes.items()}
-        self._shapes = {k: (side,) for k, side in sizes.items()}
+        table, sides = shards.table, {HR: lr_crop * scale, LR: lr_crop}
+        self._views = {k: _Views(shards.maps, side) for k, side in sides.items()}
         self._scales = {HR: scale, LR: 1}
-        pixels = {k: 3 * table[:, k + 2] * table[:, k + 3] for k in sizes}
-        self._starts = {k: table[:, k] + table[:, k + 1] - pixels[k] for k in sizes}  # behind the header of the .npy
-        self._strides = {k: 3 * table[:, k + 3] for k in sizes}
-        widths = np.unique(np.concatenate(list(self._strides.values())))
-        self._as_tuple = {int(w): (int(w),) for w in widths}
+        pixels = {k: 3 * table[:, k + 2] * table[:, k + 3] for k in sides}
+        self._starts = {k: table[:, k] + table[:, k + 1] - pixels[k] for k in sides}  # behind the header of the .npy
+        self._pitches = {k: 3 * table[:, k + 3] for k in sides}
         self._targets: dict[int, _Target] = {}
 
     def __call__(self, crops: Crops, size: int) -> Cut:
-        maps = list(map(self._shards.maps.__getitem__, self._shards.shard[crops.image].tolist()))
-        hr, lr = self._sources(HR, crops), self._sources(LR, crops)
+        shard = self._shards.shard[crops.image]
+        (hr_views, hr_offsets), (lr_views, lr_offsets) = (self._sources(k, crops, shard) for k in (HR, LR))
 
         def cut(number: int, batch: RawBatch) -> None:
             here = slice(number * size, (number + 1) * size)
             target = self._targets.get(id(batch)) or self._target(batch)
-            self._gather(HR, maps[here], hr[0][here], hr[1][here], target.hr)
-            self._gather(LR, maps[here], lr[0][here], lr[1][here], target.lr)
+            np.concatenate([v[o] for v, o in zip(hr_views[here], hr_offsets[here], strict=True)], out=target.hr)
+            np.concatenate([v[o] for v, o in zip(lr_views[here], lr_offsets[here], strict=True)], out=target.lr)
             target.orientation[:] = crops.orientation[here]
 
         return cut
+
+    def _sources(self, k: int, crops: Crops, shard: NDArray[np.int64]) -> tuple[list[Rows], list[int]]:
+        """The view of each crop, and where in it the crop begins."""
+        views, pitch = self._views[k], self._pitches[k][crops.image]
+        views.drop_closed()
+        offset = self._starts[k][crops.image] + self._scales[k] * (crops.y * pitch + 3 * crops.x)
+        return list(map(views.__getitem__, (shard * _PITCH + pitch).tolist())), offset.tolist()
 
     def _target(self, batch: RawBatch) -> "_Target":
         """The batch as rows; remembered, because the same few buffers come again and again."""
         if len(self._targets) >= _REMEMBERED:
             self._targets.clear()
-        hr, lr = (t.numpy().reshape(-1).view(self._rows[k]) for t, k in ((batch.hr, HR), (batch.lr, LR)))
+        hr, lr = (t.numpy().reshape(-1).view(self._views[k].row) for t, k in ((batch.hr, HR), (batch.lr, LR)))
         return self._targets.setdefault(id(batch), _Target(batch, hr, lr, batch.orientation.numpy()))
-
-    def _sources(self, k: int, crops: Crops) -> tuple[list[int], list[tuple[int]]]:
-        """First byte and row stride of each crop."""
-        stride = self._strides[k][crops.image]
-        offset = self._starts[k][crops.image] + self._scales[k] * (crops.y * stride + 3 * crops.x)
-        return offset.tolist(), list(map(self._as_tuple.__getitem__, stride.tolist()))
-
-    def _gather(
-        self, k: int, maps: Iterable[memoryview], offsets: list[int], strides: list[tuple[int]], out: Rows
-    ) -> None:
-        sources = list(map(np.ndarray, repeat(self._shapes[k]), repeat(self._rows[k]), maps, offsets, strides))
-        np.concatenate(sources, out=out)
 
 
 class _Target(NamedTuple):

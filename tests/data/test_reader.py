@@ -151,7 +151,7 @@ def test_a_window_gives_the_same_crops_while_few_shards_are_open(folders):
     opened = []
 
     cut = []
-    for raw in reader.batches((reader.empty(2, pinned=False) for _ in range(60)), 0, 2, ahead=1):
+    for raw in reader.batches((reader.empty(2, pinned=False) for _ in range(60)), 0, 2):
         opened.append(len(shards.maps))
         cut.append(raw.hr)
 

@@ -58,10 +58,13 @@ def test_a_cut_download_is_repaired(ranges: bool, server: Server, shards: Path):
     remote = ShardSet((server.url,), "train")
 
     assert np.array_equal(remote.hr(9), ShardSet((str(shards),), "train").hr(9))
-    assert server.gets["train-000000.tar"] == 2
+    # Where something had arrived before the cut, going on from there is tried first; a server without ranges refuses.
+    assert server.gets["train-000000.tar"] in ({2} if ranges else {2, 3})
 
 
-def test_what_a_killed_download_left_is_continued(server: Server, cache: Path):
+@pytest.mark.parametrize("ranges", [True, False])
+def test_what_a_killed_download_left_is_continued(ranges: bool, server: Server, cache: Path):
+    server.ranges = ranges
     shard = Place(server.url).manifest.shards[0]
     partial = cache / "shards" / f".{shard.sha256[:32]}.tar.partial"
     partial.parent.mkdir(parents=True)
@@ -70,6 +73,7 @@ def test_what_a_killed_download_left_is_continued(server: Server, cache: Path):
     ShardSet((server.url,), "train")
 
     assert not partial.exists()
+    assert server.gets[shard.name] == (1 if ranges else 2)
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, cache: Path, shards: Path):
