@@ -75,7 +75,7 @@ class Tracker:
         uri = server.uri_of(folder)
         self._sender = Sender(folder, uri, config.experiment, self._outbox, self._journal)
         if not self._sender.keeper.now.run_id:
-            self._put("params", values=params)
+            self._put("params", values={name: str(value) for name, value in params.items()})
         with suppress(OSError):  # a full disk; the outbox says so
             (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         self._put("tags", values={"started": time.strftime("%Y-%m-%d %H:%M:%S")} | (tags or {}))
