@@ -3,7 +3,8 @@
     python benchmarks/degradation.py [--quick] [--crop 256] [--batch 12]
 
 Both do the same work with the parameters of the same crops: USM, two passes of blur, resize, noise and JPEG, and the
-last sinc. The OpenCV way runs on as many threads as torch. Ways are interleaved; medians over the rounds are shown, on one CPU thread by CPU seconds.
+last sinc. The OpenCV way runs on as many threads as torch. Ways are interleaved; medians over the rounds are shown,
+on one CPU thread by CPU seconds.
 """
 
 import argparse
