@@ -93,3 +93,6 @@ TINY = (
     "--discriminator.channels=4", "--discriminator.dense=8", "--log-every=2", "--validation.side=48", "--threads=1",
 )  # fmt: skip
 """Flags that make any preset take milliseconds a step."""
+
+PACE = frozenset({"time"} | {f"train/{n}" for n in ("crops_per_s", "data_wait", "memory_gib", "tflops", "of_peak")})
+"""Numbers of a run that depend on the machine, not on what is trained."""

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from srgan_dist.cli import main, train_main
-from tests.conftest import TINY
+from tests.conftest import PACE, TINY
 
-PACE = {"time", "train/crops_per_s", "train/data_wait"}
 SHORT = ("--pretrain.steps=4", "--adversarial.steps=4", "--validation.every=4", "--tracking.enabled=False")
 
 
@@ -27,9 +26,7 @@ def test_a_run_is_given_again_bit_for_bit_and_what_differs_is_said(
 
     def numbers(run: str) -> list[dict[str, float]]:
         lines = [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
-        return [
-            {k: v for k, v in n.items() if k not in ("time", "train/crops_per_s", "train/data_wait")} for n in lines
-        ]
+        return [{k: v for k, v in n.items() if k not in PACE} for n in lines]
 
     assert numbers("run") == numbers("run-again")
 

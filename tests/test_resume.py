@@ -14,8 +14,7 @@ from srgan_dist.data.reader import DataConfig
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.presets import preset
 from srgan_dist.trainer import train
-
-PACE = {"time", "train/crops_per_s", "train/data_wait"}
+from tests.conftest import PACE
 
 
 @pytest.fixture

@@ -16,13 +16,10 @@ from srgan_dist.consensus import Consensus
 from srgan_dist.runs import RunDir
 from srgan_dist.tracking.server import uri_of
 from srgan_dist.trainer import train
-from tests.conftest import TINY
+from tests.conftest import PACE, TINY
 from tests.tracking.conftest import Server
 
 pytestmark = pytest.mark.slow
-
-PACE = {"train/crops_per_s", "train/data_wait"}
-"""Numbers that are not the same when a step is computed again."""
 
 
 @pytest.fixture
