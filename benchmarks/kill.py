@@ -105,9 +105,16 @@ def _kill(process: "subprocess.Popen[bytes]", victims: str, rng: random.Random) 
         raise SystemExit(f"{victims} killed, and {len(alive)} of {len(workers)} workers live on")
 
 
+def common(whole: Path, killed: Path) -> list[str]:
+    """Checkpoints that both runs have; one that was asked to stop has another besides. The last is among them."""
+    found, others = ([f.name for f in sorted((r / "checkpoints").glob("step-*"))] for r in (whole, killed))
+    assert found[-1] == others[-1], "the killed run did not reach its end"
+    return [name for name in found if name in others]
+
+
 def differing(whole: Path, killed: Path) -> list[str]:
     """Which of the killed run's checkpoints are not, bit for bit, those of the undisturbed one."""
-    names = sorted(f.name for f in (killed / "checkpoints").glob("step-*"))
+    names = common(whole, killed)
     return [
         n for n in names if not _same(*(checkpoint.load(r / "checkpoints" / n)["players"] for r in (whole, killed)))
     ]
@@ -152,7 +159,7 @@ def main() -> int:
             print(f"kill {len(kills)}: {killed}", flush=True)
         finish(run(name), folder / "log")
         wrong = differing(folder / "whole", folder / name)
-        compared += len(list((folder / name / "checkpoints").glob("step-*")))
+        compared += len(common(folder / "whole", folder / name))
         failures += (len(kills) - before) if wrong else 0
         print(f"run {runs} at its end after {len(kills) - before} kills; checkpoints that differ: {wrong}", flush=True)
         shutil.rmtree(folder / name)
