@@ -1,107 +1,174 @@
-"""Kills a two-process training run with SIGKILL at random moments and resumes it, many times.
+"""Kills a training run of several processes with SIGKILL at random moments and resumes it, many times.
 
     python benchmarks/kill.py --kills 50
 
-Every kill hits launcher and workers at once, a quarter of them while a checkpoint is being written. The run that was
-killed so often must end with the weights of one that was never disturbed, bit for bit.
+Most kills hit launcher and workers at once, some the launcher or one worker alone (the others must then end by
+themselves); a quarter comes while a checkpoint is being written, some while the run is still starting. Whenever a
+killed run reaches its end, and after the last kill, its weights must be those of a run that was never disturbed, bit
+for bit, and so must every checkpoint that was written on the way.
 """
 
 import argparse
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from srgan_dist import checkpoint
+from srgan_dist.data.pack import PackOptions, pack
+from srgan_dist.data.sources import SampleSource
 
 ROOT = Path(__file__).parent.parent
+_PATIENCE = 90.0
+"""Seconds within which processes that were not hit must be gone too."""
 
 
-def command(shards: str, run: Path, steps: int, processes: int) -> list[str]:
+class Killed(NamedTuple):
+    """One kill."""
+
+    victims: str
+    moment: str
+    half_written: bool
+    """Whether it left a checkpoint half written."""
+
+
+def command(shards: Path, run: Path, steps: int, processes: int) -> list[str]:
     many = ["--multi_gpu", "--num_processes", str(processes)] if processes > 1 else []
     config = ["--config_file", str(ROOT / "accelerate_config.yaml")]
     flags = [
         f"--data.shards={shards}", f"--run-dir={run}", f"--pretrain.steps={steps}", f"--adversarial.steps={steps}",
         "--data.hr-crop=32", "--data.batch=2", "--generator.blocks=1", "--generator.channels=8", "--threads=1",
-        "--discriminator.channels=4", "--discriminator.dense=8", "--tracking.enabled=False", "--checkpoint.every=20",
-        "--validation.every=100000", "--log-every=10",
+        "--discriminator.channels=4", "--discriminator.dense=8", "--tracking.enabled=False", "--checkpoint.every=10",
+        "--checkpoint.keep=100000", "--validation.every=100000", "--log-every=10",
     ]  # fmt: skip
     launcher = [sys.executable, "-m", "accelerate.commands.launch", *config, *many]
     return [*launcher, str(ROOT / "train.py"), "quickstart", *flags]
 
 
-def start(arguments: list[str]) -> subprocess.Popen[bytes]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+def start(arguments: list[str], log: Path) -> "subprocess.Popen[bytes]":
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(arguments, cwd=tempfile.gettempdir(), env=env, start_new_session=True, **quiet)
+    with log.open("wb") as out:
+        return subprocess.Popen(arguments, cwd=log.parent, env=env, stdout=out, stderr=out)
 
 
-def kill_somewhere(process: subprocess.Popen[bytes], run: Path, rng: random.Random) -> str:
-    """Waits for training to go on, then for a random moment, or for a half-written checkpoint; then kills."""
-    metrics = run / "metrics.jsonl"
-    size = metrics.stat().st_size if metrics.exists() else 0
-    while process.poll() is None and (not metrics.exists() or metrics.stat().st_size <= size):
-        time.sleep(0.01)
-    while_saving = rng.random() < 0.25
-    deadline = time.monotonic() + (10 if while_saving else rng.uniform(0, 1.5))
-    caught = False
-    while time.monotonic() < deadline and process.poll() is None and not caught:
-        caught = while_saving and any((run / "checkpoints").glob(".tmp-*"))
-        time.sleep(0 if while_saving else 0.01)
+def finish(arguments: list[str], log: Path) -> None:
+    if start(arguments, log).wait():
+        raise SystemExit(f"a run that nobody disturbed failed:\n{log.read_text()[-3000:]}")
+
+
+def kill_somewhere(process: "subprocess.Popen[bytes]", run: Path, rng: random.Random) -> Killed | None:
+    """Waits for a random moment, then kills; nothing if the run ended before."""
+    moment = rng.choices(("starting", "training", "saving"), (1, 5, 3))[0]
+    if moment == "starting":
+        _wait(process, lambda: False, rng.uniform(0, 8))
+    else:
+        status, began = run / "status.json", time.time()
+        _wait(process, lambda: status.exists() and status.stat().st_mtime > began, 300)  # resumed
+        _wait(process, lambda: False, rng.uniform(0, 1.5))
+        if moment == "saving":
+            _wait(process, lambda: any((run / "checkpoints").glob(".tmp-*")), 30, pause=0)
     if process.poll() is not None:
-        return "finished"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return "while saving" if caught else "while training"
+        return None
+    victims = rng.choices(("all", "launcher", "one worker"), (8, 1, 1))[0]
+    _kill(process, victims, rng)
+    return Killed(victims, moment, any((run / "checkpoints").glob(".tmp-*")))
 
 
-def weights(run: Path) -> list[torch.Tensor]:
-    state = checkpoint.load_latest(run / "checkpoints")
-    assert state is not None
+def _wait(process: "subprocess.Popen[bytes]", until: Any, seconds: float, pause: float = 0.005) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None and not until():
+        time.sleep(pause)
 
-    def tensors(tree: object) -> list[torch.Tensor]:
-        values = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else []
-        return [tree] if isinstance(tree, torch.Tensor) else [t for v in values for t in tensors(v)]
 
-    return tensors(state["players"])
+def _kill(process: "subprocess.Popen[bytes]", victims: str, rng: random.Random) -> None:
+    """SIGKILL; workers have sessions of their own, so killing the launcher's group would miss them."""
+    launcher = psutil.Process(process.pid)
+    launcher.suspend()  # it starts nobody while its children are counted
+    workers = launcher.children(recursive=True)
+    one = victims == "one worker" and workers
+    for victim in [rng.choice(workers)] if one else [launcher, *(workers if victims != "launcher" else [])]:
+        victim.kill()
+    if one:
+        launcher.resume()
+    process.wait(_PATIENCE)
+    _, alive = psutil.wait_procs(workers, _PATIENCE)
+    if alive:
+        raise SystemExit(f"{victims} killed, and {len(alive)} of {len(workers)} workers live on")
+
+
+def common(whole: Path, killed: Path) -> list[str]:
+    """Checkpoints that both runs have; one that was asked to stop has another besides. The last is among them."""
+    found, others = ([f.name for f in sorted((r / "checkpoints").glob("step-*"))] for r in (whole, killed))
+    assert found[-1] == others[-1], "the killed run did not reach its end"
+    return [name for name in found if name in others]
+
+
+def differing(whole: Path, killed: Path) -> list[str]:
+    """Which of the killed run's checkpoints are not, bit for bit, those of the undisturbed one."""
+    names = common(whole, killed)
+    return [
+        n for n in names if not _same(*(checkpoint.load(r / "checkpoints" / n)["players"] for r in (whole, killed)))
+    ]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=4000, help="of each phase")
+    parser.add_argument("--steps", type=int, default=600, help="of each phase")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--shards", default=str(ROOT / "shards" / "sample-x2"), help="any shards at x2")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder, rng = Path(tempfile.mkdtemp(prefix="srgan-kill-")), random.Random(options.seed)
+    os.environ["SRGAN_CACHE"] = str(folder / "cache")
+    pack(SampleSource(), PackOptions(out=folder / "shards", scale=2))
 
     def run(name: str) -> list[str]:
-        return command(options.shards, folder / name, options.steps, options.processes)
+        return command(folder / "shards", folder / name, options.steps, options.processes)
 
     begun = time.monotonic()
-    assert start(run("whole")).wait() == 0, "the undisturbed run failed"
-    print(f"undisturbed run: {time.monotonic() - begun:.0f} s")
-    outcomes: list[str] = []
-    while len(outcomes) < options.kills:
-        outcome = kill_somewhere(start(run("killed")), folder / "killed", rng)
-        if outcome == "finished":
-            break
-        outcomes.append(outcome)
-        print(f"kill {len(outcomes)}: {outcome}", flush=True)
-    assert start(run("killed")).wait() == 0, "the last resume failed"
-    same = all(torch.equal(a, b) for a, b in zip(weights(folder / "whole"), weights(folder / "killed"), strict=True))
-    saving = outcomes.count("while saving")
-    print(f"{len(outcomes)} kills, {saving} of them while saving; every resume went on; same weights: {same}")
+    finish(run("whole"), folder / "log")
+    print(f"undisturbed run: {time.monotonic() - begun:.0f} s", flush=True)
+    kills: list[Killed] = []
+    failures, runs, compared = 0, 0, 0
+    while len(kills) < options.kills:
+        runs, name, before = runs + 1, f"killed-{runs}", len(kills)
+        while len(kills) < options.kills:
+            killed = kill_somewhere(start(run(name), folder / "log"), folder / name, rng)
+            if killed is None:
+                break
+            kills.append(killed)
+            print(f"kill {len(kills)}: {killed}", flush=True)
+        finish(run(name), folder / "log")
+        wrong = differing(folder / "whole", folder / name)
+        compared += len(common(folder / "whole", folder / name))
+        failures += (len(kills) - before) if wrong else 0
+        print(f"run {runs} at its end after {len(kills) - before} kills; checkpoints that differ: {wrong}", flush=True)
+        shutil.rmtree(folder / name)
+    moments, victims = Counter(k.moment for k in kills), Counter(k.victims for k in kills)
+    half = sum(k.half_written for k in kills)
+    print(f"{len(kills) - failures} of {len(kills)} kills end with the undisturbed run's weights, in {runs} run(s), ")
+    print(f"{compared} checkpoints compared; {dict(moments)}, {dict(victims)}; {half} left a half-written checkpoint")
     shutil.rmtree(folder)
-    return 0 if same and len(outcomes) == options.kills else 1
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_all_start_methods, get_context
@@ -142,8 +143,8 @@ def workers(count: int) -> Generator[Map[Any], None, None]:
     if count <= 1:
         yield lambda function, items: _Sized(map(function, items), len(items))
         return
-    with _context().Pool(count) as pool:
-        yield lambda function, items: _Sized(pool.imap(function, items), len(items))
+    with ProcessPoolExecutor(count, _context()) as pool:
+        yield lambda function, items: _Sized(pool.map(function, items), len(items))
 
 
 def _context() -> BaseContext:
