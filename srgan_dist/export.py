@@ -38,8 +38,19 @@ def save_generator(file: Path, network: nn.Module, config: GeneratorConfig, note
     weights = {name: t.detach().contiguous().cpu() for name, t in network.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(save(weights, metadata=header))  # save_file would make it readable to its owner only
+    partial.write_bytes(_ordered(save(weights, metadata=header)))  # save_file would make it readable to its owner only
     os.replace(partial, file)
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its notes in order, which the library writes in another one each time: the same network
+    is the same file."""
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, Any] = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def load_generator(source: Path) -> Generator:

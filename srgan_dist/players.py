@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from srgan_dist.adam import FusedAdam
 from srgan_dist.compilation import compile_in_place, mark_step
 from srgan_dist.config import TrainConfig
 from srgan_dist.data.reader import Pair
@@ -108,11 +109,11 @@ class Players:
             network = build()
         if synchronised(config.sync_batch_norm, accelerator):
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        net = accelerator.prepare_model(network.to(memory_format=torch.channels_last))
-        raw = accelerator.unwrap_model(net)
+        raw = network.to(memory_format=torch.channels_last)
+        net = accelerator.prepare_model(raw)  # DDP around it among several processes, else itself
         self._statistics.append(Statistics(raw))
         compile_in_place(raw, config.compile)
-        optimizer = torch.optim.Adam(raw.parameters(), betas=config.betas, fused=True)
+        optimizer = FusedAdam(raw.parameters(), config.betas)
         prepared = accelerator.prepare_optimizer(optimizer)
         return Player(
             net=net,

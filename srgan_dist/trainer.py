@@ -21,6 +21,7 @@ from srgan_dist.data.stream import Batches
 from srgan_dist.evaluate import judge_run
 from srgan_dist.evaluation import Evaluation
 from srgan_dist.export import save_generator
+from srgan_dist.flops import peak_tflops
 from srgan_dist.galleries import shard_gallery
 from srgan_dist.health import verdicts
 from srgan_dist.logbook import begin, check_tracking, log_results, open_tracker
@@ -181,7 +182,8 @@ class Trainer:
         return self.step % every == 0 or self.phase_over
 
     def _log_terms(self) -> dict[str, float]:
-        if self.first_process and not self.meter.flops_per_crop:
+        if self.first_process and not self.meter.flops_per_crop and peak_tflops(self.accelerator.device):
+            # Counting loads torch's compiler, which takes seconds: only where it says how well a GPU is used.
             self.meter.flops_per_crop = self.players.flops(self.config.data.batch) / self.config.data.batch
         terms = self.meter.read(self.crops_per_step)
         if self.config.data.on_bad == "skip":

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "srgan_dist"
 LAYERS = [
     {"models", "losses", "degradations", "resize", "metrics", "ema", "pictures", "schedules", "group"}
     | {"health", "statistics", "tiles", "memory", "png16", "choices", "counter", "spandrel_srresnet"}
-    | {"compilation", "launcher", "startup", "journal"},
+    | {"compilation", "launcher", "startup", "journal", "adam"},
     {"steps", "data", "inference", "tiled", "photo"},
     {"flags", "config", "presets", "preset_names"},
     {"checkpoint", "tracking", "export", "comparison", "runs", "progress", "environment", "served"}

@@ -10,6 +10,7 @@ import pytest
 import spandrel
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from srgan_dist.cli import main
 from srgan_dist.export import load_generator, save_generator
@@ -117,6 +118,17 @@ def test_onnx_runs_at_any_size_within_1e_4_with_batchnorm_folded(tmp_path, confi
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
     assert [d.dim_param for d in graph.input[0].type.tensor_type.shape.dim[2:]] == ["height", "width"]
     assert f"{file.stat().st_size:,} bytes" in lines[0]
+
+
+def test_the_same_network_is_the_same_file(tmp_path):
+    network = SRResNetConfig(blocks=1, channels=4).build(2)
+    files = [tmp_path / f"{n}.safetensors" for n in range(6)]
+    for file in files:
+        save_generator(file, network, SRResNetConfig(blocks=1, channels=4), {"label": "x", "scale": 2})
+
+    assert len({f.read_bytes() for f in files}) == 1
+    loaded = load_file(files[0])
+    assert all(torch.equal(loaded[name], t) for name, t in network.state_dict().items())
 
 
 def test_a_files_header_says_what_it_is(tmp_path):

@@ -37,7 +37,7 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
     assert {f.name for f in (run / "models").iterdir()} == {"srresnet.safetensors", "srgan.safetensors"}
     assert (run / "checkpoints" / "last").resolve().name == "step-00000008"
     assert "step 6/8" in ran.stderr  # a log file is readable without a terminal
-    assert {"train/pixel", "train/crops_per_s", "train/tflops", "train/memory_gib"} <= metrics(run)[0].keys()
+    assert {"train/pixel", "train/crops_per_s", "train/data_wait", "train/memory_gib"} <= metrics(run)[0].keys()
     assert "s from the command to the first step: launcher" in ran.stderr
     _check_mlflow(tmp_path, run)
 
@@ -103,3 +103,21 @@ def test_want_of_memory_names_batch_crop_and_the_flags_that_help(
         assert word in said
     assert "Traceback" not in said
     assert status(tmp_path / "runs" / "quickstart")["state"] == "failed"
+
+
+def test_where_the_devices_peak_is_known_its_use_is_logged_for_each_phase(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for module in ("trainer", "meter"):
+        monkeypatch.setattr(f"srgan_dist.{module}.peak_tflops", lambda _: 2.0)
+
+    assert train_main(["quickstart", "--data.shards", str(shards), *TINY, *STEPS, "--tracking.enabled=False"]) == 0
+
+    rows = [m for m in metrics(tmp_path / "runs" / "quickstart") if "train/tflops" in m]
+    work = [m["train/tflops"] / m["train/crops_per_s"] for m in rows]
+    assert len(rows) == 4
+    assert work[0] == pytest.approx(work[1])
+    assert work[2] == pytest.approx(work[3])
+    assert work[2] > 1.2 * work[1]  # two networks
+    assert all(m["train/of_peak"] == pytest.approx(m["train/tflops"] / 2) for m in rows)

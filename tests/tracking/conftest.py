@@ -97,3 +97,8 @@ def tiny(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train
         log_every=1,
         threads=1,
     )
+
+
+def times(caplog: pytest.LogCaptureFixture, phrase: str) -> int:
+    """How often the log has a phrase; where two handlers saw a record, it counts once."""
+    return len({id(record) for record in caplog.records if phrase in record.getMessage()})

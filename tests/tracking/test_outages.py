@@ -17,7 +17,7 @@ from srgan_dist.runs import RunDir
 from srgan_dist.tracking.server import uri_of
 from srgan_dist.trainer import train
 from tests.conftest import PACE, TINY
-from tests.tracking.conftest import Server
+from tests.tracking.conftest import Server, times
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> C
     monkeypatch.setattr("srgan_dist.trainer.start_logging", lambda _: None)  # it would turn the fixture's handler off
     logging.getLogger("srgan_dist").propagate = True
     caplog.set_level(logging.INFO, "srgan_dist")
-    return lambda phrase: sum(phrase in record.getMessage() for record in caplog.records)
+    return lambda phrase: times(caplog, phrase)
 
 
 @pytest.fixture

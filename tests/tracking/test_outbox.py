@@ -7,6 +7,7 @@ import pytest
 from srgan_dist.journal import Journal
 from srgan_dist.tracking.outbox import Outbox
 from srgan_dist.tracking.points import BATCH, PointFile, allowed
+from tests.tracking.conftest import times
 
 
 def test_what_was_put_is_there_for_the_next_process_in_order(tmp_path: Path):
@@ -32,7 +33,7 @@ def test_beyond_its_limit_the_oldest_pictures_go_and_nothing_else(tmp_path: Path
         box.put("image", {"step": step}, b"x" * 40)
 
     assert [i.content.get("step") for i in box.items()] == [None, 8, 9]
-    assert sum("the oldest are left out" in r.getMessage() for r in caplog.records) == 1
+    assert times(caplog, "the oldest are left out") == 1
 
 
 def test_a_full_disk_costs_one_warning_and_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -49,7 +50,7 @@ def test_a_full_disk_costs_one_warning_and_no_error(tmp_path: Path, caplog: pyte
     journal.append({"step": 5})
 
     assert file.read_text().splitlines() == [f'{{"step": {n}}}' for n in range(6)]
-    assert sum("No space left" in r.getMessage() for r in caplog.records) == 1
+    assert times(caplog, "No space left") == 1
 
 
 def test_each_step_of_a_number_is_read_once_and_half_a_line_waits(tmp_path: Path):
