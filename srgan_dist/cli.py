@@ -218,11 +218,11 @@ def _export(args: list[str]) -> int:
 
 
 def _mlflow(args: list[str]) -> int:
-    from srgan_dist.tracking import tracking_uri
+    from srgan_dist.tracking import shown, tracking_uri
 
     uri = tracking_uri()
     if uri.startswith("http"):
-        raise ValueError(f"the runs are on a server: open {uri} in a browser")
+        raise ValueError(f"the runs are on a server: open {shown(uri)} in a browser")
     # Without what runs jobs it takes two processes and half the memory.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -13,10 +13,9 @@ from typing import Any, cast
 
 import torch
 
-from srgan_dist.data.format import write_json, write_text
+from srgan_dist.data.format import write_json, write_whole
 
 FILE = "environment.json"
-PATCH = "uncommitted.patch"
 PACKAGES = (
     "srgan-dist", "torch", "torchvision", "accelerate", "numpy", "pillow", "webdataset", "safetensors", "mlflow",
 )  # fmt: skip
@@ -87,19 +86,28 @@ def git_state() -> dict[str, Any]:
 
 def _said(*command: str) -> str:
     """What a program prints; nothing if it fails, or is not there."""
-    quiet: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+    return _output(*command).decode(errors="replace").rstrip("\n")
+
+
+def _output(*command: str) -> bytes:
     try:
-        return subprocess.run(command, cwd=_SOURCE, **quiet).stdout.rstrip("\n")
+        return subprocess.run(command, cwd=_SOURCE, capture_output=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return b""
 
 
 def remember(folder: Path, session: Facts) -> None:
     """Adds the session to `environment.json`, and keeps the uncommitted changes beside it."""
-    write_json({"sessions": [*sessions(folder), session]}, folder / FILE, indent=2)
-    patch = _said("git", "diff", "HEAD") if session["git"].get("dirty") else ""
+    before = sessions(folder)
+    patch = _output("git", "diff", "--no-ext-diff", "--no-color", "--binary", "HEAD") if _dirty(session) else b""
     if 0 < len(patch) <= _PATCH_LIMIT:
-        write_text(patch + "\n", folder / PATCH)
+        session["patch"] = f"uncommitted-{len(before)}.patch"
+        write_whole(patch, folder / session["patch"])
+    write_json({"sessions": [*before, session]}, folder / FILE, indent=2)
+
+
+def _dirty(session: Facts) -> bool:
+    return bool(session["git"].get("dirty"))
 
 
 def sessions(folder: Path) -> list[Facts]:

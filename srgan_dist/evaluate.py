@@ -23,7 +23,7 @@ from srgan_dist.perceptual import Perceptual, PerceptualMetric
 from srgan_dist.published import published
 from srgan_dist.resize import KERNELS, Enlargement, Kernel, Pixels, enlarge
 from srgan_dist.tiled import Upscaler
-from srgan_dist.tracking import Tracker, UnreachableError, check_server, tracking_uri
+from srgan_dist.tracking import Tracker, UnreachableError, check_server, shown, tracking_uri
 
 log = logging.getLogger("srgan_dist")
 
@@ -144,7 +144,7 @@ def _check_mlflow() -> None:
     try:
         check_server(tracking_uri())
     except UnreachableError as error:
-        raise ValueError(f"--mlflow: no MLflow server at {tracking_uri()} ({error})") from None
+        raise ValueError(f"--mlflow: no MLflow server at {shown(tracking_uri())} ({error})") from None
 
 
 def _log_to_mlflow(options: EvaluateOptions, evaluation: Evaluation) -> None:

@@ -1,6 +1,7 @@
 """What a step costs, counted on networks without memory, and what devices can do."""
 
 import copy
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from srgan_dist.data.reader import Pair
 from srgan_dist.steps import Losses, Player, gan_step, pretrain_step
 
 _PEAK_TFLOPS = {
-    "H200": 989, "H100 NVL": 835, "H100 PCIe": 756, "H100": 989, "GH200": 989, "B200": 2250, "A100": 312, "A800": 312,
-    "A40": 150, "A30": 165, "A10G": 70, "A10": 125, "L40S": 362, "L40": 181, "L4": 121, "V100": 125, "T4": 65,
-    "RTX 4090": 165, "RTX 3090": 71,
+    "H200": 989, "H100 NVL": 835, "H100 PCIe": 756, "H100": 989, "GH200": 989, "GB200": 2450, "B200": 2250, "A100": 312,
+    "A800": 312, "A40": 150, "A30": 165, "A10G": 70, "A10": 125, "L40S": 362, "L40": 181, "L4": 121, "V100": 125,
+    "T4": 65, "RTX 4090": 165, "RTX 3090": 71,
 }  # fmt: skip
 """Dense, in bf16 (fp16 on the older ones) with sums in float32, as the maker's data sheets give it."""
 
@@ -113,6 +114,9 @@ def state_bytes(trained: Iterable[nn.Module], generator: nn.Module, features: nn
 
 def _player(network: nn.Module, dtype: torch.dtype) -> Player:
     copied = _copied(network, dtype).train()
+    for module in copied.modules():
+        if isinstance(module, nn.SyncBatchNorm):  # refuses all but CUDA tensors; it costs what a plain one does
+            module.__class__ = nn.BatchNorm2d  # pyright: ignore[reportAttributeAccessIssue]
     nothing = torch.optim.SGD(copied.parameters())
     return Player(net=copied, raw=copied, optimizer=nothing, apply=lambda: None)
 
@@ -138,4 +142,5 @@ def peak_tflops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
-    return next((float(peak) for known, peak in _PEAK_TFLOPS.items() if known in name), None)
+    found = (peak for known, peak in _PEAK_TFLOPS.items() if re.search(rf"\b{known}\b", name))  # an A4000 is no A40
+    return next((float(peak) for peak in found), None)

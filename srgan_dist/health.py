@@ -28,9 +28,12 @@ def gradient_shares(weighted: dict[str, Tensor], sr: Tensor) -> dict[str, Tensor
         `share_<term>`: norms of the terms' gradients over their sum, so that they add up to 1.
     """
     norms: dict[str, Tensor] = {}
+    factor = 1024  # shares do not depend on it; small gradients would vanish in float16 without it
     for name, term in weighted.items():
         gradient = (
-            torch.autograd.grad(term, sr, retain_graph=True, allow_unused=True)[0] if term.requires_grad else None
+            torch.autograd.grad(factor * term, sr, retain_graph=True, allow_unused=True)[0]
+            if term.requires_grad
+            else None
         )
         norms[name] = sr.new_zeros((), dtype=torch.float32) if gradient is None else gradient.float().norm()
     total = sum(norms.values(), start=torch.tensor(1e-20, device=sr.device))

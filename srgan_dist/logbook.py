@@ -45,7 +45,7 @@ def open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fee
     environment.remember(run.path, session)
     params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
     tracker = Tracker(tracking, run.path, params, environment.tags(session), datasets(feed))
-    for name in ("config.json", environment.FILE, environment.PATCH):
+    for name in ("config.json", environment.FILE, *([session["patch"]] if "patch" in session else [])):
         if (run.path / name).exists():
             tracker.artifact(run.path / name)
     return tracker

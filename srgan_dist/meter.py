@@ -27,7 +27,7 @@ class Meter:
         """For every set of terms that came: their sums, then how many steps counted, then how many there were."""
         self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
         self.flops_per_crop = 0.0
-        """Of the phase that the run is in; 0 where it is not known."""
+        """Of the phase that the run is in; 0 or NaN where it is not known."""
 
     def add(self, terms: Terms, skipped: Tensor, waited: float) -> None:
         """One step's terms, whether it was skipped (bool scalar), and the seconds that it waited for data."""
@@ -57,7 +57,7 @@ class Meter:
         """How much of the hardware is used: 10^12 operations a second of all processes, of the peak, and memory."""
         device = self._accelerator.device
         used = {"memory_gib": peak_memory(device) / 2**30}
-        if self.flops_per_crop:
+        if self.flops_per_crop > 0:  # not 0 or NaN
             used["tflops"] = self.flops_per_crop * pace / 1e12
             peak = peak_tflops(device)
             used |= {"of_peak": used["tflops"] / (peak * self._accelerator.num_processes)} if peak else {}

@@ -60,7 +60,7 @@ class Players:
         """One optimizer step of the phase that the run is in.
 
         Returns:
-            The terms, and a bool scalar on the device: whether the step was skipped, the same on every process.
+            The terms, and a bool scalar on the device: whether a network skipped the step, the same on every process.
         """
         self._set_learning_rate(learning_rate)
         for statistics in self._statistics:
@@ -72,12 +72,12 @@ class Players:
             terms = pretrain_step(self.generator, self._losses.pixel, parts, backward)
         else:
             terms = gan_step(self.generator, self.discriminator, self._losses, parts, backward, probe)
-        norms = torch.stack([terms[name] for name in terms if name.endswith("_norm")])
-        skipped = ~norms.isfinite().all()  # gradients were reduced over processes, so all of them see the same
-        for statistics in self._statistics:
+        # Gradients were reduced over processes, so all of them see the same.
+        bad = [~terms[f"{name}_norm"].isfinite() for name in ("generator", "discriminator")[: len(self._all())]]
+        for statistics, skipped in zip(self._statistics, bad, strict=True):
             statistics.restore(skipped)
         self.ema.update()
-        return terms, skipped
+        return terms, torch.stack(bad).any()
 
     def flops(self, crops: int) -> int:
         """Floating point operations of a step of the phase that the run is in, of so many crops."""

@@ -6,14 +6,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from srgan_dist.config import PhaseConfig, TrainConfig, dump
 from srgan_dist.memory import peak_memory
-from srgan_dist.trainer import Trainer, prepare
+from srgan_dist.processes import start
+from srgan_dist.trainer import memory_explained, prepare
 
 _STEPS = 3
 """The first step of a phase pays for allocation and tuning; the last one is what is measured."""
@@ -26,7 +27,7 @@ def rehearse(config: TrainConfig) -> str:
         ValueError: whatever would stop the real run: data, weights, processes.
         RuntimeError: a resumed run does not stand where it was saved.
     """
-    with _shared_folder() as folder:
+    with _shared_folder(config) as folder, memory_explained(config):
         short = _shortened(config, folder / "run")
         trainer = prepare(short)
         try:
@@ -37,18 +38,27 @@ def rehearse(config: TrainConfig) -> str:
             trainer.close(error)
             raise
         trainer.close()
+        done = _Done(trainer.step, trainer.crops_per_step, trainer.accelerator.device)
+        memory = peak_memory(done.device)
+        del trainer  # two sets of networks at once would need more than the run does
         again = prepare(short)
         again.resume()
         again.close()
-        if again.step != trainer.step:
-            raise RuntimeError(f"saved at step {trainer.step}, resumed at step {again.step}")
-        return _report(config, trainer, folder / "run")
+        if again.step != done.step:
+            raise RuntimeError(f"saved at step {done.step}, resumed at step {again.step}")
+        return _report(config, done, memory, folder / "run")
+
+
+class _Done(NamedTuple):
+    step: int
+    crops_per_step: int
+    device: torch.device
 
 
 @contextmanager
-def _shared_folder() -> Generator[Path]:
+def _shared_folder(config: TrainConfig) -> Generator[Path]:
     """A temporary folder that all processes of this machine agree on; the first one removes it."""
-    first = Accelerator(cpu=not torch.cuda.is_available())
+    first = start(config.mixed_precision, config.expect_world_size, config.threads)
     with tempfile.TemporaryDirectory(prefix="srgan-dry-run-") as own:
         names = [own]
         if first.num_processes > 1:
@@ -75,8 +85,8 @@ def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
     )
 
 
-def _report(config: TrainConfig, trainer: Trainer, run: Path) -> str:
-    crops = trainer.crops_per_step
+def _report(config: TrainConfig, done: _Done, peak: int, run: Path) -> str:
+    crops = done.crops_per_step
     lines = [dump(config), "", f"crops per step: {crops}"]
     total = 0.0
     phases = [p for p in (config.pretrain, config.adversarial) if p.steps]
@@ -84,10 +94,9 @@ def _report(config: TrainConfig, trainer: Trainer, run: Path) -> str:
         seconds = crops / pace
         total += seconds * phase.steps
         lines.append(f"{phase.label}: {phase.steps} steps of {seconds:.3g} s = {_hours(seconds * phase.steps)}")
-    device = trainer.accelerator.device
-    memory = f"{peak_memory(device) / 2**30:.1f} GiB{' on the GPU' if device.type == 'cuda' else ''}"
+    memory = f"{peak / 2**30:.1f} GiB{' on the GPU' if done.device.type == 'cuda' else ''}"
     lines += [f"in all about {_hours(total)}; peak memory {memory} per process"]
-    lines += [f"ran {trainer.step} steps, validated, saved, resumed at step {trainer.step}: ready"]
+    lines += [f"ran {done.step} steps, validated, saved, resumed at step {done.step}: ready"]
     return "\n".join(lines) + "\n"
 
 

@@ -45,8 +45,9 @@ def repro(options: ReproOptions) -> str:
     if git:
         lines.append(f"  git checkout {git['commit']}")
     if git.get("dirty"):
-        patch = options.source / environment.PATCH
-        lines.append(f"  git apply {patch}" if patch.exists() else "  and its uncommitted changes, which are lost")
+        patch = first.get("patch")
+        lost = "  and its uncommitted changes, which are lost"
+        lines.append(f"  git apply {options.source / patch}" if patch else lost)
     lines += [f"  {shlex.join(command(options))}", "", "What differs here:"]
     found = list(differences(config, first)) if sessions else ["not known: the run has no environment.json"]
     return "\n".join([*lines, *(f"  {d}" for d in found or ["nothing"])]) + "\n"

@@ -1,7 +1,10 @@
 """A training run from start to end: build, resume, train both phases, judge."""
 
 import logging
+import math
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +49,27 @@ def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | N
         ValueError: a configuration, data set or run directory that cannot be trained on, with the cure.
         StopRequested: stopped on request, with a checkpoint; the same call goes on.
     """
-    trainer = prepare(config, startup)
-    try:
-        trainer.resume()
-        for number, phase in enumerate(trainer.phases):
-            trainer.run(number, phase)
-        evaluation = trainer.judge()
-    except BaseException as error:
-        trainer.close(error)
-        if isinstance(error, torch.OutOfMemoryError):
-            raise ValueError(_too_large(config, error)) from error
-        raise
-    trainer.close()
+    with memory_explained(config):
+        trainer = prepare(config, startup)
+        try:
+            trainer.resume()
+            for number, phase in enumerate(trainer.phases):
+                trainer.run(number, phase)
+            evaluation = trainer.judge()
+        except BaseException as error:
+            trainer.close(error)
+            raise
+        trainer.close()
     return evaluation
+
+
+@contextmanager
+def memory_explained(config: TrainConfig) -> Generator[None]:
+    """Turns want of memory into a ValueError that says what would need less."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ValueError(_too_large(config, error)) from error
 
 
 def _too_large(config: TrainConfig, error: torch.OutOfMemoryError) -> str:
@@ -183,8 +194,7 @@ class Trainer:
 
     def _log_terms(self) -> dict[str, float]:
         if self.first_process and not self.meter.flops_per_crop and peak_tflops(self.accelerator.device):
-            # Counting loads torch's compiler, which takes seconds: only where it says how well a GPU is used.
-            self.meter.flops_per_crop = self.players.flops(self.config.data.batch) / self.config.data.batch
+            self.meter.flops_per_crop = self._flops_per_crop()
         terms = self.meter.read(self.crops_per_step)
         if self.config.data.on_bad == "skip":
             terms["replaced"] = self.feed.replaced(0, self.step * self.crops_per_step)
@@ -196,6 +206,14 @@ class Trainer:
         numbers = {f"train/{name}": value for name, value in terms.items()} | {"phase": self.phase + 1.0}
         self._record(numbers | {f"health/{name.replace(' ', '_')}": 1.0 for name in self.verdicts})
         return terms
+
+    def _flops_per_crop(self) -> float:
+        """Counting loads torch's compiler, which takes seconds: done only where it says how well a GPU is used."""
+        try:
+            return self.players.flops(self.config.data.batch) / self.config.data.batch
+        except Exception as error:  # another program's network may need its device; one process must not fail alone
+            log.warning("FLOP/s are not logged: the networks cannot be counted (%s)", error)
+            return math.nan
 
     def _validate(self) -> bool:
         """Looks at the held-out crops; whether they are the phase's best so far, which is kept."""
@@ -319,8 +337,10 @@ class Trainer:
             self.run_dir.status("preempted", self.step, str(error))
             self.tracker.close("KILLED")
         else:
-            self.run_dir.fail(self.step, f"process {self.accelerator.process_index}: {error!r}")
-            self.tracker.close("FAILED")
+            try:
+                self.run_dir.fail(self.step, f"process {self.accelerator.process_index}: {error!r}")
+            finally:
+                self.tracker.close("FAILED")
 
     def _say_hello(self) -> None:
         log.info("%s: %s", self.run_dir.path, self.feed.summary)

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torchvision.models import vgg19
 
-from srgan_dist.flops import Shadow, step_bytes, step_flops
+from srgan_dist.flops import Shadow, peak_tflops, step_bytes, step_flops
 from srgan_dist.losses import ContentLoss, VanillaGAN
 from srgan_dist.models import SRResNetConfig, UNetDiscriminatorConfig
 from srgan_dist.models.vgg import VGG19Features
@@ -55,6 +57,28 @@ def test_a_network_that_has_been_trained_can_be_counted_whatever_it_keeps():
     losses = Losses("mse", None, VanillaGAN(), config.loss.weights)
 
     assert step_flops(Shadow(SRResNetConfig(blocks=1, channels=4).build(2), judge, losses), 2, 32, 2) > 0
+
+
+def test_synchronised_batch_statistics_are_counted_as_plain_ones(tmp_path: Path):
+    config = preset("srgan-mse-x4")
+    network = SRResNetConfig(blocks=1, channels=4).build(2)
+    losses = Losses("mse", None, None, config.loss.weights)
+    plain = step_flops(Shadow(network, None, losses), 2, 32, 2)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        wrapped = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        assert step_flops(Shadow(wrapped, None, losses), 2, 32, 2) == plain
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"), [("NVIDIA H200", 989), ("NVIDIA H100 PCIe", 756), ("Tesla T4", 65), ("NVIDIA RTX A4000", None)]
+)
+def test_a_devices_peak_is_known_by_its_whole_name(name: str, peak: float | None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+
+    assert peak_tflops(torch.device("cuda")) == peak
 
 
 class Chain(torch.nn.Module):

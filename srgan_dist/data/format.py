@@ -131,7 +131,7 @@ def write_text(text: str, file: Path) -> None:
 
 def write_whole(content: bytes, file: Path) -> None:
     """Writes under a temporary name, syncs, renames: the file is whole or not there."""
-    partial = file.with_name(f".{file.name}.partial")
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")  # two processes may write the same file
     with partial.open("wb") as out:
         out.write(content)
         out.flush()

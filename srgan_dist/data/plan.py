@@ -144,12 +144,14 @@ class CropPlan:
 
     def _passes(self, numbers: NDArray[np.int64]) -> "dict[int, _Order]":
         """The orders of these passes, remembered: a small set goes through many passes in one call."""
-        missing = [int(n) for n in numbers if int(n) not in self._orders]
+        orders = self._orders
+        missing = [int(n) for n in numbers if int(n) not in orders]
         if missing:
-            if len(self._orders) + len(missing) > max(_KEPT, _KEPT_IMAGES // self._count):
-                self._orders = {n: o for n, o in self._orders.items() if n in numbers}
-            self._orders |= _orders(self._seed, missing, self._count, self._visits)
-        return self._orders
+            if len(orders) + len(missing) > max(_KEPT, _KEPT_IMAGES // self._count):
+                orders = {n: o for n, o in orders.items() if n in numbers}
+            orders = orders | _orders(self._seed, missing, self._count, self._visits)
+            self._orders = orders  # replaced, never changed: the reader's thread and the log's both come here
+        return orders
 
 
 class _Order(NamedTuple):

@@ -48,7 +48,7 @@ class Sender:
         self._delivery: Delivery | None = None
         self._system: system.SystemMetrics | None = None
         self._failures: Counter[int] = Counter()
-        self._alone = False
+        self._alone, self._without_system = False, not system.wanted()
         self.keeper = Keeper(folder, uri)
         self.away = ""
         """Why nothing can be sent, as far as is known."""
@@ -165,8 +165,14 @@ class Sender:
         return self._delivery
 
     def _start_system_metrics(self) -> None:
-        if self._system is None and self._alone and system.wanted() and not self._closing.is_set():
-            self._system = system.SystemMetrics(self._journal, system.next_sample(self._journal, self.keeper.now.sent))
+        if self._system or self._without_system or not self._alone or self._closing.is_set():
+            return
+        try:
+            first = system.next_sample(self._journal, self.keeper.now.sent)
+            self._system = system.SystemMetrics(self._journal, first) if system.wanted() else None
+        except Exception as error:  # a container without a network interface, say: all else is sent
+            log.warning("no system metrics: %s", error)
+            self._without_system = True
 
     def _moved(self) -> None:
         self.moved = time.monotonic()

@@ -53,7 +53,7 @@ def uri_of(folder: Path) -> str:
 
 def shown(uri: str) -> str:
     """The address without a password."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
+    return re.sub(r"(?<=://).*@(?=[^@]*$)", "***@", uri.partition("?")[0])
 
 
 def check_server(uri: str) -> None:

@@ -38,8 +38,9 @@ class SystemMetrics:
         while not self._stop.wait(self._seconds):
             line: dict[str, Any] = {"step": self._step, "time": round(time.time(), 3)}
             for monitor in self._monitors:
-                monitor.collect_metrics()
-                line |= {PREFIX + name: float(value) for name, value in monitor.aggregate_metrics().items()}
+                with suppress(Exception):  # what cannot be read now is missing in this sample
+                    monitor.collect_metrics()
+                    line |= {PREFIX + name: float(value) for name, value in monitor.aggregate_metrics().items()}
                 monitor.clear_metrics()
             self._journal.append(line)
             self._step += 1
