@@ -13,8 +13,9 @@ from accelerate.utils import broadcast_object_list
 
 from srgan_dist.config import PhaseConfig, TrainConfig, dump
 from srgan_dist.memory import peak_memory
+from srgan_dist.out_of_memory import memory_explained
 from srgan_dist.processes import start
-from srgan_dist.trainer import memory_explained, prepare
+from srgan_dist.trainer import prepare
 
 _STEPS = 3
 """The first step of a phase pays for allocation and tuning; the last one is what is measured."""

@@ -3,8 +3,6 @@
 import logging
 import math
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from srgan_dist.galleries import shard_gallery
 from srgan_dist.health import verdicts
 from srgan_dist.logbook import begin, check_tracking, log_results, open_tracker
 from srgan_dist.meter import Meter
+from srgan_dist.out_of_memory import memory_explained
 from srgan_dist.players import Players, load_vgg_early
 from srgan_dist.processes import Ranks, start
 from srgan_dist.progress import Progress, bar, start_logging
@@ -61,24 +60,6 @@ def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | N
             raise
         trainer.close()
     return evaluation
-
-
-@contextmanager
-def memory_explained(config: TrainConfig) -> Generator[None]:
-    """Turns want of memory into a ValueError that says what would need less."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ValueError(_too_large(config, error)) from error
-
-
-def _too_large(config: TrainConfig, error: torch.OutOfMemoryError) -> str:
-    data, narrower = config.data, hasattr(config.generator, "recompute")
-    return (
-        f"the device has too little memory for data.batch={data.batch} crops of data.hr_crop={data.hr_crop}. Halve "
-        "--data.batch and double --accumulate: a step is then made of the same crops. Or --mixed-precision bf16, "
-        f"{'--generator.recompute=True, ' if narrower else ''}a smaller --data.hr-crop. ({str(error).splitlines()[0]})"
-    )
 
 
 def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":

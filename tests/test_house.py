@@ -14,7 +14,7 @@ LAYERS = [
     | {"compilation", "launcher", "startup", "journal", "adam"},
     {"steps", "data", "inference", "tiled", "photo"},
     {"flags", "config", "presets", "preset_names"},
-    {"checkpoint", "tracking", "export", "comparison", "runs", "progress", "environment", "served"}
+    {"checkpoint", "tracking", "export", "comparison", "runs", "progress", "environment", "served", "out_of_memory"}
     | {"processes", "players", "meter", "validation", "consensus", "weights", "onnx_file", "modelcard", "flops"}
     | {"foreign", "galleries", "evaluation", "published", "perceptual", "curves", "report"},
     {"trainer", "rehearsal", "evaluate", "upscale", "compare", "release", "logbook", "repro"},
