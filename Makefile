@@ -20,7 +20,7 @@ mlflow: $(VENV)/sample ## open the MLflow UI on the runs of this folder
 	$(VENV)/bin/srgan mlflow
 
 test: $(VENV)/dev ## every test, without network or GPU
-	$(PY) -m pytest -n auto --dist worksteal
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/dev ## formatting, lint, types
 	$(VENV)/bin/ruff format --check .
