@@ -4,11 +4,12 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from srgan_dist.comparison import best_square
-from srgan_dist.config import Positional, flatten, read_config, to_dict
+from srgan_dist.config import Positional, flatten, read_run_config, to_dict
 from srgan_dist.curves import read_curves
 from srgan_dist.data.format import write_text
 from srgan_dist.evaluate import INTERPOLATIONS, Method, generator, interpolation, judge, matching_gallery, model_methods
@@ -25,6 +26,7 @@ log = logging.getLogger("srgan_dist")
 
 _STEP = 16
 _PICTURES, _SIDE = 4, 768
+PAGE = "comparison.html"
 _PRIVATE = ("run_dir", "tracking.")
 """Fields of a configuration that say nothing about the result."""
 
@@ -76,7 +78,8 @@ def compare(options: CompareOptions, group: Group, track: Track, device: str = "
         shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
         runs = dict(zip(names, options.runs, strict=True))
         about = model_rows(dict(zip(names, models, strict=True)), runs)
-        write_text(_report(gallery, evaluation, shown, runs, about).html(), options.out)
+        configs = {name: to_dict(c) for name, run in runs.items() if (c := read_run_config(run))}
+        write_text(_report(gallery, evaluation, shown, runs, configs, about).html(), options.out)
     return evaluation
 
 
@@ -89,7 +92,7 @@ def write_page(run: Path, files: tuple[Path, ...], gallery: Gallery, evaluation:
     drawn = [exhibit(gallery, i, methods, list(trained), _SIDE) for i in chosen]
     shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
     about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
-    write_text(_report(gallery, evaluation, shown, {run.name: run}, about).html(), run / "comparison.html")
+    write_text(_report(gallery, evaluation, shown, {run.name: run}, {run.name: {}}, about).html(), run / PAGE)
 
 
 def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
@@ -104,8 +107,8 @@ def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
 
 def _held_out(runs: tuple[Path, ...]) -> Path:
     for run in runs:
-        if (run / "config.json").is_file() and (shards := read_config(run / "config.json").data.shards):
-            return Path(shards[0])
+        if (config := read_run_config(run)) and config.data.shards:
+            return Path(config.data.shards[0])
     raise ValueError("--data is needed: none of these is a run directory that names its own held-out pictures")
 
 
@@ -150,26 +153,30 @@ def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[l
 
 
 def _report(
-    gallery: Gallery, evaluation: Evaluation, shown: list[Exhibit], runs: dict[str, Path], models: list[list[str]]
+    gallery: Gallery,
+    evaluation: Evaluation,
+    shown: list[Exhibit],
+    runs: dict[str, Path],
+    configs: dict[str, dict[str, Any]],
+    models: list[list[str]],
 ) -> Report:
-    with_config = {name: run for name, run in runs.items() if (run / "config.json").is_file()}
     lr = "LR as given" if gallery.degradation == "given" else f"LR by {gallery.degradation}"
     return Report(
         title=" · ".join(runs),
         subtitle=f"x{gallery.scale} on {gallery.data}, {gallery.count} pictures, {lr}; {len(shown)} of them shown",
         evaluation=evaluation,
         exhibits=shown,
-        curves={name: read_curves(run) for name, run in with_config.items()},
+        curves={name: read_curves(runs[name]) for name in configs},
         models=models,
-        differences=config_differences(with_config),
+        differences=config_differences(configs),
     )
 
 
-def config_differences(runs: dict[str, Path]) -> list[list[str]]:
+def config_differences(configs: dict[str, dict[str, Any]]) -> list[list[str]]:
     """The fields in which the runs' configurations differ, a row each, below a row of names; none for a single run."""
-    if len(runs) < 2:
+    if len(configs) < 2:
         return []
-    flat = [flatten(to_dict(read_config(run / "config.json"))) for run in runs.values()]
+    flat = [flatten(config) for config in configs.values()]
     fields = [f for f in dict.fromkeys(k for c in flat for k in c) if not f.startswith(_PRIVATE)]
     rows = [[field, *(str(c.get(field, "")) for c in flat)] for field in fields]
-    return [["field", *runs], *(row for row in rows if len(set(row[1:])) > 1)]
+    return [["field", *configs], *(row for row in rows if len(set(row[1:])) > 1)]

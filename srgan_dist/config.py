@@ -1,6 +1,7 @@
 """What a training run is made of, on the command line and in `config.json`. The only home of cattrs."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -212,7 +213,7 @@ def to_dict(config: object, kind: Any = None) -> dict[str, Any]:
     return _converter().unstructure(config, unstructure_as=kind)
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one, with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
@@ -232,6 +233,15 @@ def read_config(file: Path) -> TrainConfig:
         raise ValueError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"--config {file}: {error}") from error
+
+
+def read_run_config(run: Path) -> TrainConfig | None:
+    """The configuration of the run that a directory holds, missing fields with their defaults; None without a run.
+
+    Raises:
+        ValueError: see `read_config`.
+    """
+    return read_config(run / "config.json") if (run / "config.json").is_file() else None
 
 
 def from_dict(kind: type[T], content: Any) -> T:

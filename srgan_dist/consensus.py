@@ -7,6 +7,7 @@ stops or skips by itself leaves the others waiting in a collective).
 import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -16,7 +17,6 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from srgan_dist.launcher import find_launcher
-from srgan_dist.steps import Terms
 
 _SECONDS_BETWEEN = 1.0
 
@@ -42,7 +42,7 @@ class Skips:
         self._counts = torch.zeros(3, device=device)
         """In a row, in all, and the number of the last one that this process's own crops spoilt (from 1)."""
 
-    def add(self, terms: Terms, skipped: Tensor, step: int) -> None:
+    def add(self, terms: Mapping[str, Tensor], skipped: Tensor, step: int) -> None:
         """One step: this process's own terms, and whether all processes skipped it (bool scalar)."""
         own = [term for name, term in terms.items() if not name.endswith("_norm")]  # norms are of all processes
         mine = ~torch.stack([term.float() for term in own]).isfinite().all()

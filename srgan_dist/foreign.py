@@ -1,13 +1,15 @@
 """Any generator that there is a file of: ours, a run's checkpoint, a published one, or one that spandrel knows."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from srgan_dist import checkpoint
-from srgan_dist.config import read_config
-from srgan_dist.data.format import read_manifest
+from srgan_dist.config import from_dict
 from srgan_dist.export import Generator, load_generator
+from srgan_dist.models import GeneratorConfig
 from srgan_dist.models.layouts import describe, fit, identify, renamed
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.weights import read_notes, read_weights
@@ -46,13 +48,24 @@ def _from_directory(folder: Path) -> Generator:
 
 def _from_checkpoint(folder: Path) -> Generator:
     run = folder.parent.parent
-    config, state = read_config(run / "config.json"), checkpoint.load(folder)
-    network = config.generator.build(config.scale)
+    config, scale = _network_of(run / "config.json")
+    state = checkpoint.load(folder)
+    network = config.build(scale)
     network.load_state_dict(state["players"]["ema"]["network"])
-    shards = [Path(s) for s in config.data.shards]
-    made = read_manifest(shards[0]).degradation if shards and shards[0].is_dir() else UNKNOWN
-    label = f"{run.name} step {state['step']}"
-    return Generator(network.eval().requires_grad_(False), label, config.scale, made, config.generator)
+    made, label = state.get("degradation", UNKNOWN), f"{run.name} step {state['step']}"
+    return Generator(network.eval().requires_grad_(False), label, scale, made, config)
+
+
+def _network_of(file: Path) -> tuple[GeneratorConfig, int]:
+    """The generator and the scale that a run's `config.json` names."""
+    try:
+        content = json.loads(file.read_text())
+        config: Any = from_dict(GeneratorConfig, content["generator"])  # pyright: ignore[reportArgumentType]
+        return config, int(content["scale"])
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}; a checkpoint is opened beside its run's configuration") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: does not name a generator and its scale ({error})") from error
 
 
 def _from_elsewhere(file: Path) -> Generator:

@@ -3,17 +3,20 @@
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from srgan_dist.config import TrainConfig, flatten, read_config, to_dict
+from srgan_dist.config import flatten
 from srgan_dist.data.format import write_json, write_text
 from srgan_dist.journal import Journal
 
 Status = Literal["running", "preempted", "done", "failed"]
 
 log = logging.getLogger("srgan_dist")
+
+CONFIG = "config.json"
+"""The run's configuration, in its directory."""
 
 CHANGEABLE = frozenset(
     {
@@ -48,20 +51,25 @@ CHANGEABLE = frozenset(
 class RunDir:
     """`runs/<name>/` of one training run; only the first process writes.
 
+    Args:
+        config: the run's configuration as plain JSON values.
+        before: that of the run which the directory holds already, with every field that it lacks filled in.
+
     Raises:
         ValueError: the directory holds a run with another configuration.
     """
 
-    def __init__(self, config: TrainConfig, writes: bool) -> None:
-        self.path, self._writes = config.run_dir, writes
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], before: Mapping[str, Any] | None, writes: bool
+    ) -> None:
+        self.path, self._writes = path, writes
         self.checkpoints, self.models = self.path / "checkpoints", self.path / "models"
         self._metrics = Journal(self.path / "metrics.jsonl")
-        file = self.path / "config.json"
-        if file.exists():
-            _refuse_changes(read_config(file), config, self.path)
+        if before is not None:
+            _refuse_changes(before, config, self.path)
         if writes:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_json(to_dict(config), file, indent=2)
+            write_json(dict(config), self.path / CONFIG, indent=2)
 
     def model(self, label: str) -> Path:
         """Where a phase's exported generator stands."""
@@ -101,8 +109,8 @@ def _step_of(line: str) -> float:
         return float("inf")  # cut off in the middle of a write
 
 
-def _refuse_changes(old: TrainConfig, new: TrainConfig, path: Path) -> None:
-    before, now = flatten(to_dict(old)), flatten(to_dict(new))
+def _refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    before, now = flatten(old), flatten(new)
     changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k) and k not in CHANGEABLE]
     if changed:
         rows = "\n".join(f"  {k}: {before.get(k)} in the run, {now.get(k)} now" for k in changed)

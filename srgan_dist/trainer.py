@@ -13,7 +13,7 @@ from srgan_dist import checkpoint
 from srgan_dist.choices import tag
 from srgan_dist.compare import write_page
 from srgan_dist.compilation import prepare_compilation
-from srgan_dist.config import PhaseConfig, TrainConfig, check
+from srgan_dist.config import PhaseConfig, TrainConfig, check, read_run_config, to_dict
 from srgan_dist.consensus import Consensus, Skips, StopRequested
 from srgan_dist.data.cache import cache_folder
 from srgan_dist.data.feed import Feed, open_data
@@ -83,6 +83,16 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     return trainer
 
 
+def open_run_dir(config: TrainConfig, writes: bool) -> RunDir:
+    """The run's directory, new or to be resumed.
+
+    Raises:
+        ValueError: it holds a run with another configuration.
+    """
+    before = read_run_config(config.run_dir)
+    return RunDir(config.run_dir, to_dict(config), to_dict(before) if before else None, writes)
+
+
 class Trainer:
     """The loop, and what it calls: players, data, validation, checkpoints, tracking."""
 
@@ -94,7 +104,7 @@ class Trainer:
         """Until the first step is done."""
         self.phases = (config.pretrain, config.adversarial)
         self.first_process = accelerator.is_main_process
-        self.run_dir = RunDir(config, writes=self.first_process)
+        self.run_dir = open_run_dir(config, writes=self.first_process)
         self.consensus = Consensus(accelerator, config.run_dir, config.time_limit)
         self.players = Players(config, accelerator)
         self.validation = Validation(config.validation, held_out, accelerator) if held_out else None
@@ -253,6 +263,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         names = ("step", "phase", "phase_start", "phase_over", "best", "stale", "crops_per_step")
         own = {name: getattr(self, name) for name in names}
+        own["degradation"] = self.degradation
         return own | {"meter": self.meter.state_dict(), "players": self.players.state_dict()}
 
     def resume(self) -> None:

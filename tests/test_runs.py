@@ -6,7 +6,7 @@ import pytest
 
 from srgan_dist.config import TrainConfig
 from srgan_dist.presets import preset
-from srgan_dist.runs import RunDir
+from srgan_dist.trainer import open_run_dir
 
 
 def config(path: Path, **changes: object) -> TrainConfig:
@@ -14,37 +14,37 @@ def config(path: Path, **changes: object) -> TrainConfig:
 
 
 def test_the_same_configuration_opens_the_run_again(tmp_path: Path):
-    RunDir(config(tmp_path), writes=True)
+    open_run_dir(config(tmp_path), writes=True)
 
-    RunDir(config(tmp_path), writes=True)
+    open_run_dir(config(tmp_path), writes=True)
 
 
 def test_a_changed_field_is_refused_with_both_values(tmp_path: Path):
-    RunDir(config(tmp_path), writes=True)
+    open_run_dir(config(tmp_path), writes=True)
 
     with pytest.raises(ValueError, match="seed: 0 in the run, 1 now"):
-        RunDir(config(tmp_path, seed=1), writes=True)
+        open_run_dir(config(tmp_path, seed=1), writes=True)
 
 
 def test_what_does_not_change_the_training_may_change(tmp_path: Path):
-    RunDir(config(tmp_path), writes=True)
+    open_run_dir(config(tmp_path), writes=True)
 
-    RunDir(config(tmp_path, log_every=7), writes=True)
+    open_run_dir(config(tmp_path, log_every=7), writes=True)
 
     assert json.loads((tmp_path / "config.json").read_text())["log_every"] == 7
 
 
 def test_blocks_may_be_recomputed_from_a_resume_on(tmp_path: Path):
     plain = replace(preset("esrgan-x4"), run_dir=tmp_path)
-    RunDir(plain, writes=True)
+    open_run_dir(plain, writes=True)
 
-    RunDir(replace(plain, generator=replace(plain.generator, recompute=True)), writes=True)
+    open_run_dir(replace(plain, generator=replace(plain.generator, recompute=True)), writes=True)
 
     assert json.loads((tmp_path / "config.json").read_text())["generator"]["recompute"] is True
 
 
 def test_metrics_after_the_resumed_step_are_dropped(tmp_path: Path):
-    run = RunDir(config(tmp_path), writes=True)
+    run = open_run_dir(config(tmp_path), writes=True)
     for step in (10, 20, 30):
         run.append_metrics(step, {"loss": 1.0 / step})
     with (tmp_path / "metrics.jsonl").open("a") as out:
@@ -56,7 +56,7 @@ def test_metrics_after_the_resumed_step_are_dropped(tmp_path: Path):
 
 
 def test_other_processes_write_nothing(tmp_path: Path):
-    run = RunDir(config(tmp_path / "run"), writes=False)
+    run = open_run_dir(config(tmp_path / "run"), writes=False)
     run.status("running", 1)
     run.append_metrics(1, {"loss": 1.0})
 

@@ -4,7 +4,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,6 @@ from PIL import Image
 
 from srgan_dist.config import TrackingConfig
 from srgan_dist.journal import Journal
-from srgan_dist.metrics import Scores
 from srgan_dist.resize import Pixels
 from srgan_dist.tracking import server
 from srgan_dist.tracking.outbox import Outbox
@@ -108,12 +107,12 @@ class Tracker:
         """Logs a table that MLflow shows under the run's evaluations; the first one counts."""
         self._put("table", rows=rows)
 
-    def model(self, file: Path, label: str, scale: int, step: int, scores: Scores | None = None) -> None:
+    def model(self, file: Path, label: str, scale: int, step: int, scores: Mapping[str, float] | None = None) -> None:
         """Logs a generator of the run directory as an MLflow model, registered if the configuration says so."""
         name = str(file.relative_to(self._folder))
         register, time_ = self._config.register or "", now()
         self._put(
-            "model", file=name, label=label, scale=scale, step=step, time=time_, scores=scores or {}, register=register
+            "model", file=name, label=label, scale=scale, step=step, time=time_, scores=dict(scores or {}), register=register
         )
 
     def close(self, outcome: Outcome) -> bool:
