@@ -28,10 +28,11 @@ import webdataset
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from srgan_dist.data.pack import PackOptions, pack
-from srgan_dist.data.reader import CropReader, DataConfig
-from srgan_dist.data.shardset import ShardSet
-from srgan_dist.data.sources import FolderSource
+from srgan_dist.data.config import DataConfig
+from srgan_dist.data.loading.reader import CropReader
+from srgan_dist.data.packing.pack import PackOptions, pack
+from srgan_dist.data.packing.sources import FolderSource
+from srgan_dist.data.shards.shard_set import ShardSet
 
 SCALE, CROP, BATCH = 4, 96, 16
 CROP_BYTES = 3 * (CROP * CROP + (CROP // SCALE) ** 2)

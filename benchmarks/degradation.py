@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from srgan_dist.degradations import RealESRGANDegradation
-from srgan_dist.degradations.draws import Blur
-from srgan_dist.degradations.kernels import kernels
+from srgan_dist.data.degradations import RealESRGANDegradation
+from srgan_dist.data.degradations.draws import Blur
+from srgan_dist.data.degradations.kernels import kernels
 
 SCALE = 4
 MODES = {0: cv2.INTER_AREA, 1: cv2.INTER_LINEAR, 2: cv2.INTER_CUBIC}

@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import psutil
 import torch
 
-from srgan_dist import checkpoint
-from srgan_dist.data.pack import PackOptions, pack
-from srgan_dist.data.sources import SampleSource
+from srgan_dist.data.packing.pack import PackOptions, pack
+from srgan_dist.data.packing.sources import SampleSource
+from srgan_dist.runs import checkpoint
 
 ROOT = Path(__file__).parent.parent
 _PATIENCE = 90.0

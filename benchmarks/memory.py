@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from step import shadow
 
-from srgan_dist.flops import state_bytes, step_bytes
-from srgan_dist.presets import preset
+from srgan_dist.training.flops import state_bytes, step_bytes
+from srgan_dist.training.presets import preset
 
 CARDS = (8, 16, 24, 80)
 _DRIVER = 0.7e9

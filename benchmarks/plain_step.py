@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import rgb_to_grayscale
 
-from srgan_dist.config import TrainConfig
-from srgan_dist.losses import RelativisticGAN
 from srgan_dist.models.vgg import VGG19Features, load_vgg19
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.losses import RelativisticGAN
 
 Losses = dict[str, float]
 

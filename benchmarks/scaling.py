@@ -80,9 +80,9 @@ def launch(processes: int) -> float:
 def work(out: Path) -> None:
     import torch
 
-    from srgan_dist.data.reader import Pair
-    from srgan_dist.players import Players
-    from srgan_dist.processes import leave, start
+    from srgan_dist.data.batch import Pair
+    from srgan_dist.distributed.accelerator import leave, start
+    from srgan_dist.training.trainable import Players
 
     config = small()
     accelerator = start("no", threads=1)
@@ -104,7 +104,7 @@ def work(out: Path) -> None:
 
 def small() -> Any:
     from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
-    from srgan_dist.presets import preset
+    from srgan_dist.training.presets import preset
 
     config = preset("srgan-mse-x4")
     generator = SRResNetConfig(blocks=8, channels=32)

@@ -139,7 +139,7 @@ def work(arguments: argparse.Namespace) -> None:
     """One way: tells the parent that it is warm, then takes a turn whenever it is told to."""
     import torch
 
-    from srgan_dist.flops import peak_tflops
+    from srgan_dist.training.flops import peak_tflops
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = configuration(arguments)
@@ -167,7 +167,7 @@ def timed(step: Callable[[], object], count: int, cuda: bool) -> float:
 
 
 def used(device: Any) -> float:
-    from srgan_dist.memory import peak_memory
+    from srgan_dist.utils.memory import peak_memory
 
     return peak_memory(device) / 2**30
 
@@ -178,7 +178,7 @@ def say(content: dict[str, Any]) -> None:
 
 
 def configuration(arguments: argparse.Namespace) -> Any:
-    from srgan_dist.presets import preset
+    from srgan_dist.training.presets import preset
 
     config = preset(PRESETS[arguments.model])
     data = replace(config.data, batch=arguments.batch, hr_crop=arguments.crop or config.data.hr_crop)
@@ -212,13 +212,13 @@ def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
     """What the trainer does for each step: update, meter, skip count; losses are read back only when compared."""
     import torch
 
-    from srgan_dist.compilation import prepare_compilation
-    from srgan_dist.consensus import Skips
-    from srgan_dist.data.cache import cache_folder
-    from srgan_dist.data.reader import Pair
-    from srgan_dist.meter import Meter
-    from srgan_dist.players import Players
-    from srgan_dist.processes import start
+    from srgan_dist.data.batch import Pair
+    from srgan_dist.data.shards.cache import cache_folder
+    from srgan_dist.distributed.accelerator import start
+    from srgan_dist.distributed.coordination import Skips
+    from srgan_dist.training.compilation import prepare_compilation
+    from srgan_dist.training.meter import Meter
+    from srgan_dist.training.trainable import Players
 
     accelerator = start(config.mixed_precision)
     prepare_compilation(config.compile, cache_folder())
@@ -241,7 +241,7 @@ def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
 
 
 def flops(config: Any) -> int:
-    from srgan_dist.flops import step_flops
+    from srgan_dist.training.flops import step_flops
 
     return step_flops(shadow(config), config.data.batch, config.data.hr_crop, config.scale)
 
@@ -251,10 +251,10 @@ def shadow(config: Any) -> Any:
     import torch
     from torchvision.models import vgg19
 
-    from srgan_dist.flops import Shadow
-    from srgan_dist.losses import ContentLoss
     from srgan_dist.models.vgg import VGG19Features
-    from srgan_dist.steps import Losses
+    from srgan_dist.training.flops import Shadow
+    from srgan_dist.training.losses import ContentLoss
+    from srgan_dist.training.steps import Losses
 
     content = config.loss.content
     with torch.device("meta"):

@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from srgan_dist.data.stream import Batches
-from srgan_dist.presets import preset
-from srgan_dist.progress import Progress
-from srgan_dist.runs import RunDir
-from srgan_dist.tracking import Tracker
-from srgan_dist.trainer import Trainer, prepare
+from srgan_dist.data.loading.prefetch import Batches
+from srgan_dist.runs.run_dir import RunDir
+from srgan_dist.tracking.tracker import Tracker
+from srgan_dist.training.presets import preset
+from srgan_dist.training.trainer import Trainer, prepare
+from srgan_dist.utils.progress import Progress
 
 SPENT: dict[int, float] = {}
 """Seconds in logging calls, by the object they were made on."""

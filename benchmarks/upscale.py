@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from srgan_dist.export import save_generator
-from srgan_dist.inference import super_resolve
+from srgan_dist.inference.fusion import super_resolve
+from srgan_dist.inference.upscaler import Precision, Upscaler
 from srgan_dist.models import SRResNetConfig
-from srgan_dist.tiled import Precision, Upscaler
+from srgan_dist.models.files import save_generator
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from srgan_dist.cli import main
+from srgan_dist.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

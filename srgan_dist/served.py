@@ -1,37 +1,3 @@
-"""A generator as MLflow's own kind of model: what `mlflow.pyfunc.load_model` and `mlflow models serve` call.
+"""The name that MLflow models logged before the move into chapters carry; the module is `inference.pyfunc`."""
 
-MLflow finds this module by the name in the model's own description and hands it our safetensors file: no pickles.
-"""
-
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from srgan_dist.export import load_generator
-from srgan_dist.tiled import Upscaler
-
-
-class ServedGenerator:
-    """Enlarges batches of pictures, each as `srgan upscale` does it."""
-
-    def __init__(self, file: Path, device: str) -> None:
-        model = load_generator(file)
-        self._upscaler = Upscaler(model.network, model.scale, device)
-
-    def predict(self, model_input: NDArray[Any], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
-        """(B, h, w, 3) uint8 RGB, any size, as (B, scale*h, scale*w, 3) uint8.
-
-        Raises:
-            ValueError: another shape or type.
-        """
-        del params
-        if model_input.dtype != np.uint8 or model_input.ndim != 4 or model_input.shape[3] != 3:
-            raise ValueError(f"pictures are uint8 of shape (B, h, w, 3), not {model_input.dtype} {model_input.shape}")
-        return np.stack([self._upscaler(picture) for picture in model_input])
-
-
-def _load_pyfunc(path: str) -> ServedGenerator:  # pyright: ignore[reportUnusedFunction] (MLflow calls it)
-    return ServedGenerator(Path(path), "cuda" if torch.cuda.is_available() else "cpu")
+from srgan_dist.inference.pyfunc import _load_pyfunc as _load_pyfunc  # pyright: ignore[reportPrivateUsage]

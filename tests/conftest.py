@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from srgan_dist.data.pack import PackOptions, pack
-from srgan_dist.data.sources import FolderSource
-from srgan_dist.resize import Pixels
+from srgan_dist.data.packing.pack import PackOptions, pack
+from srgan_dist.data.packing.sources import FolderSource
+from srgan_dist.imaging.images import Pixels
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

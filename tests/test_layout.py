@@ -14,8 +14,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "srgan_dist"
 
 CHAPTERS = (
-    "utils", "imaging", "distributed", "runs", "models", "data", "tracking", "inference", "evaluation", "training", "cli",
-)  # fmt: skip
+    "utils",
+    "imaging",
+    "distributed",
+    "runs",
+    "models",
+    "data",
+    "tracking",
+    "inference",
+    "evaluation",
+    "training",
+    "cli",
+)
 """From the bottom: a chapter imports itself and those before it."""
 DATA_FLOORS = {"packing": {"shards"}, "loading": {"shards", "degradations"}, "shards": set(), "degradations": set()}
 """The folders of data/, and which of the others each may import."""
@@ -39,7 +49,7 @@ HOMES = {
     "tifffile": ("imaging/photo.py",),
     "filelock": ("data/shards/cache.py", "tracking/"),
     "accelerate": ("distributed/", "training/"),
-    "tqdm": ("utils/progress.py",),
+    "tqdm": ("utils/progress.py", "data/packing/div2k.py"),
 }
 """Third-party libraries that one file or chapter stands in front of."""
 
@@ -95,8 +105,10 @@ def test_a_chapter_imports_only_chapters_below_it():
         for file in sources()
         if chapter(name_of(file)) in CHAPTERS
         for module, line in imported(file)
-        if chapter(module) not in CHAPTERS
-        or CHAPTERS.index(chapter(module)) > CHAPTERS.index(chapter(name_of(file)))
+        if module != "srgan_dist"  # the version
+        and (
+            chapter(module) not in CHAPTERS or CHAPTERS.index(chapter(module)) > CHAPTERS.index(chapter(name_of(file)))
+        )
     ]
 
     assert not upward

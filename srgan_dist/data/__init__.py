@@ -1,1 +1,1 @@
-"""From pictures to shards, and from shards to batches on the device."""
+"""Pairs of HR and LR images: packing, shards, loading, degradations."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from srgan_dist.tracking.memory import Keeper
 from srgan_dist.tracking.outbox import Item
 from srgan_dist.tracking.points import Point, last_steps
 from srgan_dist.tracking.server import patience_for
+from srgan_dist.tracking.state import Keeper
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,7 +120,7 @@ class Delivery:
             self._client.log_table(self._run, {name: [row[name] for row in rows] for name in rows[0]}, TABLE)
 
     def _model(self, item: Item, _: bool) -> None:
-        from srgan_dist.tracking.models import log_model
+        from srgan_dist.tracking.model_logging import log_model
 
         log_model(self._client, self._keeper, self._folder, item.content)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srgan_dist.data.format import write_json
+from srgan_dist.utils.files import write_json
 
 log = logging.getLogger("srgan_dist")
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from srgan_dist.journal import Journal
-from srgan_dist.tracking import server, system
+from srgan_dist.tracking import server, system_metrics
 from srgan_dist.tracking.delivery import Delivery
-from srgan_dist.tracking.memory import Keeper
+from srgan_dist.tracking.mlflow_run import open_run
 from srgan_dist.tracking.outbox import Item, Outbox
 from srgan_dist.tracking.points import PointFile
-from srgan_dist.tracking.runs import open_run
+from srgan_dist.tracking.state import Keeper
+from srgan_dist.utils.jsonl import Journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,9 +46,9 @@ class Sender:
         self._lock = journal.file.with_name("lock")
         self._client: MlflowClient | None = None
         self._delivery: Delivery | None = None
-        self._system: system.SystemMetrics | None = None
+        self._system: system_metrics.SystemMetrics | None = None
         self._failures: Counter[int] = Counter()
-        self._alone, self._without_system = False, not system.wanted()
+        self._alone, self._without_system = False, not system_metrics.wanted()
         self.keeper = Keeper(folder, uri)
         self.away = ""
         """Why nothing can be sent, as far as is known."""
@@ -168,8 +168,8 @@ class Sender:
         if self._system or self._without_system or not self._alone or self._closing.is_set():
             return
         try:
-            first = system.next_sample(self._journal, self.keeper.now.sent)
-            self._system = system.SystemMetrics(self._journal, first) if system.wanted() else None
+            first = system_metrics.next_sample(self._journal, self.keeper.now.sent)
+            self._system = system_metrics.SystemMetrics(self._journal, first) if system_metrics.wanted() else None
         except Exception as error:  # a container without a network interface, say: all else is sent
             log.warning("no system metrics: %s", error)
             self._without_system = True

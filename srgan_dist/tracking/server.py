@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_dist.tracking.memory import read_memory
+from srgan_dist.tracking.state import read_memory
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

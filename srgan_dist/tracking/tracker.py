@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from srgan_dist.config import TrackingConfig
-from srgan_dist.journal import Journal
-from srgan_dist.resize import Pixels
+from srgan_dist.imaging.images import Pixels
 from srgan_dist.tracking import server
+from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.tracking.outbox import Outbox
 from srgan_dist.tracking.points import allowed
 from srgan_dist.tracking.sender import Sender
+from srgan_dist.utils.jsonl import Journal
 
 log = logging.getLogger("srgan_dist")
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
@@ -112,7 +112,14 @@ class Tracker:
         name = str(file.relative_to(self._folder))
         register, time_ = self._config.register or "", now()
         self._put(
-            "model", file=name, label=label, scale=scale, step=step, time=time_, scores=dict(scores or {}), register=register
+            "model",
+            file=name,
+            label=label,
+            scale=scale,
+            step=step,
+            time=time_,
+            scores=dict(scores or {}),
+            register=register,
         )
 
     def close(self, outcome: Outcome) -> bool:

@@ -16,7 +16,7 @@ import torch
 import yaml
 from nbclient import NotebookClient
 
-from srgan_dist import checkpoint
+from srgan_dist.runs import checkpoint
 from tests.conftest import ROOT, TINY, Launch, environment
 
 LAUNCH = ROOT / "launch"
@@ -54,7 +54,7 @@ def presets_shown() -> list[str]:
 
 
 def test_every_preset_that_is_shown_exists():
-    from srgan_dist.preset_names import SUMMARIES
+    from srgan_dist.training.preset_names import SUMMARIES
 
     assert presets_shown()
     assert set(presets_shown()) <= set(SUMMARIES)

@@ -1,8 +1,6 @@
 import pytest
 import torch
 
-from srgan_dist.choices import members, tag
-from srgan_dist.config import from_dict, to_dict
 from srgan_dist.models import (
     CompactConfig,
     DiscriminatorConfig,
@@ -13,6 +11,8 @@ from srgan_dist.models import (
     UNetDiscriminatorConfig,
     VGGDiscriminatorConfig,
 )
+from srgan_dist.utils.serialization import from_dict, to_dict
+from srgan_dist.utils.unions import members, tag
 
 SMALL = {
     SRResNetConfig: ({"blocks": 1, "channels": 8}, (2, 3, 4, 8)),

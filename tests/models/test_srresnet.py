@@ -2,9 +2,9 @@ import pytest
 import torch
 from PIL import Image
 
-from srgan_dist.inference import to_uint8
+from srgan_dist.imaging.resize import enlarge
+from srgan_dist.inference.fusion import to_uint8
 from srgan_dist.models import SRResNetConfig
-from srgan_dist.resize import enlarge
 from tests.conftest import picture
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from srgan_dist.config import TrainConfig
-from srgan_dist.data.reader import DataConfig
+from srgan_dist.data.config import DataConfig
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
-from srgan_dist.presets import preset
 from srgan_dist.tracking import sender
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.presets import preset
 
 
 class Server:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from srgan_dist.cli import main, train_main
-from srgan_dist.config import TrainConfig
-from srgan_dist.consensus import Consensus
-from srgan_dist.runs import RunDir
+from srgan_dist.cli.app import main
+from srgan_dist.cli.train import train_main
+from srgan_dist.distributed.coordination import Consensus
+from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import uri_of
-from srgan_dist.trainer import train
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.trainer import train
 from tests.conftest import PACE, TINY
 from tests.tracking.conftest import Server, times
 
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
     """How often the log has a phrase."""
-    monkeypatch.setattr("srgan_dist.trainer.start_logging", lambda _: None)  # it would turn the fixture's handler off
+    monkeypatch.setattr(
+        "srgan_dist.training.trainer.start_logging", lambda _: None
+    )  # it would turn the fixture's handler off
     logging.getLogger("srgan_dist").propagate = True
     caplog.set_level(logging.INFO, "srgan_dist")
     return lambda phrase: times(caplog, phrase)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from srgan_dist.journal import Journal
 from srgan_dist.tracking.outbox import Outbox
 from srgan_dist.tracking.points import BATCH, PointFile, allowed
+from srgan_dist.utils.jsonl import Journal
 from tests.tracking.conftest import times
 
 

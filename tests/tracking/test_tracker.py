@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from srgan_dist.config import TrackingConfig
-from srgan_dist.tracking import Tracker
+from srgan_dist.tracking.config import TrackingConfig
+from srgan_dist.tracking.tracker import Tracker
 
 
 @pytest.fixture

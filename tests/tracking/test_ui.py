@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from srgan_dist.config import TrainConfig
-from srgan_dist.trainer import train
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.trainer import train
 from tests.tracking.conftest import Server
 
 ARTEFACTS = Path(os.environ.get("TEST_ARTEFACTS", Path(__file__).parents[2] / "build" / "test-artefacts"))

@@ -1,0 +1,37 @@
+"""The entry point of `srgan COMMAND ...`: each command is the module of its name in this folder."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from srgan_dist import __version__
+from srgan_dist.cli.console import guarded, show_list, unknown
+
+COMMANDS = {
+    "pack": "pictures to WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
+    "shards": "verify, index, show or push packed shards: srgan shards verify DIR|URL",
+    "train": "the same as `accelerate launch train.py PRESET`, for one process",
+    "evaluate": "models and interpolation on held-out pictures, by the protocol of record",
+    "upscale": "enlarge pictures with a trained model: srgan upscale IN OUT --model RUN",
+    "compare": "one HTML page: numbers, sliders, crops, curves: srgan compare RUN RUN --out report.html",
+    "export": "a trained model as a file for other programs: srgan export RUN --out FILE",
+    "mlflow": "open MLflow's UI on the runs of this folder",
+    "track": "send what a run could not log while MLflow was away: srgan track sync RUN",
+    "repro": "what gives a run again, and what differs here: srgan repro RUN [--run]",
+}
+"""Every command, with its line in the help."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """`srgan COMMAND ...`; returns the exit code."""
+    args = list(sys.argv[1:] if args is None else args)
+    if not args or args[0] in ("-h", "--help"):
+        return show_list("usage: srgan COMMAND [flags]", "commands", COMMANDS, "srgan COMMAND --help shows its flags.")
+    if args[0] == "--version":
+        sys.stdout.write(f"srgan_dist {__version__}\n")
+        return 0
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        return unknown("command", name, COMMANDS)
+    command = importlib.import_module(f"srgan_dist.cli.{name}")
+    return guarded(lambda: command.main(rest))

@@ -1,0 +1,124 @@
+"""`srgan evaluate`: generators and interpolation on held-out images."""
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srgan_dist.cli.console import Processes, join_processes
+from srgan_dist.cli.parsing import parse
+from srgan_dist.evaluation.metric_names import PerceptualMetric
+from srgan_dist.imaging.resize import INTERPOLATIONS, Enlargement
+
+if TYPE_CHECKING:
+    from srgan_dist.evaluation.results import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What is judged, and on which pictures."""
+
+    data: Path
+    """A folder of HR pictures, one that holds HR_x4 and LR_x4 (or HR and LR) folders, packed shards, or the name of
+    a test set to download: set5, set14, bsd100, urban100."""
+
+    scale: int | None = None
+    """How many times larger; the models' scale, else 4, when not given."""
+
+    models: tuple[Path, ...] = ()
+    """Run directories, checkpoints, exported generators, or any .pth or .safetensors that spandrel knows."""
+
+    against: tuple[Enlargement, ...] = INTERPOLATIONS
+    """Interpolations to stand beside them."""
+
+    perceptual: tuple[PerceptualMetric, ...] = ()
+    """Also how real it looks: lpips, dists, niqe; needs the extra srgan-dist[perceptual]."""
+
+    published: bool = False
+    """Also print what the SRGAN and ESRGAN papers report for Set5, Set14 and BSD100 at x4."""
+
+    json: Path | None = None
+    """Also write the numbers here."""
+
+    csv: Path | None = None
+    """Also write the numbers here, a line per image and method."""
+
+    markdown: Path | None = None
+    """Also write the table here."""
+
+    mlflow: str | None = None
+    """Also log the means to MLflow, as a run of the experiment of this name."""
+
+
+def main(args: list[str]) -> int:
+    """`srgan evaluate --data DIR ...`; returns the exit code."""
+    options = parse(EvaluateOptions, args, "srgan evaluate")
+    processes = join_processes()
+    table = run(options, processes)
+    if processes.first:
+        sys.stdout.write(table + "\n")
+    return 0
+
+
+def run(options: EvaluateOptions, processes: Processes) -> str:
+    """Evaluates, writes what the options name, and returns the table as Markdown.
+
+    Raises:
+        ValueError: see `evaluation.evaluate.evaluate`; or MLflow is not there to take the numbers.
+    """
+    from srgan_dist.evaluation.evaluate import evaluate
+
+    if options.mlflow and processes.first:
+        _check_mlflow()
+    evaluation = evaluate(
+        options.data, options.models, scale=options.scale, against=options.against, perceptual=options.perceptual,
+        published=options.published, group=processes.group, track=processes.track, device=processes.device,
+    )  # fmt: skip
+    table = evaluation.table(options.published)
+    if processes.first:
+        _write(options, evaluation, table)
+    return table
+
+
+def _write(options: EvaluateOptions, evaluation: "Evaluation", table: str) -> None:
+    from srgan_dist.utils.files import write_json, write_text
+
+    if options.json:
+        write_json(evaluation.to_json(), options.json, indent=2)
+    if options.csv:
+        write_text(evaluation.to_csv(), options.csv)
+    if options.markdown:
+        write_text(table + "\n", options.markdown)
+    if options.mlflow:
+        _log_to_mlflow(options, evaluation)
+
+
+def _check_mlflow() -> None:
+    from srgan_dist.tracking.server import UnreachableError, check_server, shown, tracking_uri
+
+    try:
+        check_server(tracking_uri())
+    except UnreachableError as error:
+        raise ValueError(f"--mlflow: no MLflow server at {shown(tracking_uri())} ({error})") from None
+
+
+def _log_to_mlflow(options: EvaluateOptions, evaluation: "Evaluation") -> None:
+    from srgan_dist.tracking.config import TrackingConfig
+    from srgan_dist.tracking.tracker import Tracker
+    from srgan_dist.utils.files import write_json
+
+    assert options.mlflow
+    params = {"data": options.data, "scale": evaluation.scale, "models": [str(m) for m in options.models]}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, f"{options.data.name}-x{evaluation.scale}")  # names the MLflow run
+        folder.mkdir()
+        write_json(evaluation.to_json(), folder / "evaluation.json", indent=2)
+        tracker = Tracker(TrackingConfig(experiment=options.mlflow), folder, params | evaluation.protocols())
+        for method, means in evaluation.means().items():
+            name = "".join(c if c.isalnum() or c in "-. " else "_" for c in method)
+            tracker.metrics(0, {f"{name}/{column}": value for column, value in means.items()})
+        tracker.artifact(folder / "evaluation.json")
+        tracker.table([row.flat() for row in evaluation.rows])
+        if not tracker.close("FINISHED"):
+            raise ValueError(f"--mlflow {options.mlflow}: the server has not taken the numbers; repeat the command")

@@ -1,0 +1,136 @@
+"""`srgan repro RUN`: what gives that run again, and what is different here."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srgan_dist.cli.parsing import Positional, parse
+from srgan_dist.data.shards.location import Place
+from srgan_dist.runs import environment
+from srgan_dist.training.config import TrainConfig, read_config
+
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproOptions:
+    """Which run, and whether to run it."""
+
+    source: Positional[Path]
+    """The run directory."""
+
+    run: bool = False
+    """Train it again now, instead of printing how."""
+
+    out: Path | None = None
+    """Run directory of the repetition; RUN-again when not given."""
+
+
+def main(args: list[str]) -> int:
+    """`srgan repro RUN [--run]`; returns the exit code, with --run the training's."""
+    options = parse(ReproOptions, args, "srgan repro")
+    sys.stdout.write(repro(options))
+    sys.stdout.flush()
+    return repeat(options) if options.run else 0
+
+
+def repro(options: ReproOptions) -> str:
+    """The report, for people.
+
+    Raises:
+        ValueError: not a run directory.
+    """
+    config, sessions = _read(options.source)
+    first = sessions[0] if sessions else {}
+    lines = [*_origin(options.source, config, sessions), "", "Again:"]
+    git = first.get("git", {})
+    if git:
+        lines.append(f"  git checkout {git['commit']}")
+    if git.get("dirty"):
+        patch = first.get("patch")
+        lost = "  and its uncommitted changes, which are lost"
+        lines.append(f"  git apply {options.source / patch}" if patch else lost)
+    lines += [f"  {shlex.join(command(options))}", "", "What differs here:"]
+    found = list(differences(config, first)) if sessions else ["not known: the run has no environment.json"]
+    return "\n".join([*lines, *(f"  {d}" for d in found or ["nothing"])]) + "\n"
+
+
+def repeat(options: ReproOptions) -> int:
+    """Runs it; the exit code of the training."""
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    }
+    return subprocess.run(command(options), env=env, check=False).returncode
+
+
+def command(options: ReproOptions) -> list[str]:
+    """The words that train the run again, from its resolved configuration, in another directory."""
+    config, sessions = _read(options.source)
+    first = sessions[0] if sessions else {}
+    processes, precision = first.get("world_size", 1), first.get("precision", config.mixed_precision)
+    out = options.out or options.source.with_name(f"{options.source.name}-again")
+    many = ["--multi_gpu", f"--num_processes={processes}"] if processes > 1 else ["--num_processes=1"]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", *many, "--num_machines=1"]
+    launcher += ["--dynamo_backend=no", "--mixed_precision=no", "-m", "srgan_dist", "train"]
+    flags = ["--config", str(options.source / "config.json"), f"--run-dir={out}", f"--mixed-precision={precision}"]
+    return [*launcher, *flags, f"--expect-world-size={processes}"]
+
+
+def differences(config: TrainConfig, then: environment.Facts) -> Iterator[str]:
+    """What is not as it was, a line each: what may change the numbers, and what explains another speed."""
+    now = {"versions": environment.versions(), "git": environment.git_state()}
+    for name, version in now["versions"].items():
+        yield from _changed(name, then["versions"].get(name, "not noted"), version)
+    yield from _changed("git commit", then["git"].get("commit", "none"), now["git"].get("commit", "none"))
+    for when, state in (("in the run", then["git"]), ("here", now["git"])):
+        if state.get("dirty"):
+            yield f"git: uncommitted changes {when}"
+    for location in config.data.shards:
+        yield from _changed(f"data {location}", then["data"].get(location, "not noted"), _hash(location, config))
+    cuda = torch.cuda.is_available()
+    device = environment.device_facts(torch.device("cuda" if cuda else "cpu"))
+    for name in sorted(then["device"].keys() | device.keys()):
+        yield from _changed(f"device {name}", then["device"].get(name), device.get(name))
+    yield from _changed("host", then["host"], environment.platform.node())
+    there = torch.cuda.device_count() if cuda else os.cpu_count() or 1
+    if then["world_size"] > there:
+        kind = "GPUs" if cuda else "CPU cores"
+        yield f"processes: {then['world_size']} in the run, {there} {kind} here"
+
+
+def _changed(name: str, then: Any, now: Any) -> Iterator[str]:
+    if then != now:
+        yield f"{name}: {then} in the run, {now} here"
+
+
+def _hash(location: str, config: TrainConfig) -> str:
+    try:
+        return Place(location, config.data.cache).hash
+    except ValueError as error:
+        return f"not readable ({error})"
+
+
+def _origin(run: Path, config: TrainConfig, sessions: list[environment.Facts]) -> Iterator[str]:
+    yield f"{run}: x{config.scale}, seed {config.seed}, {config.steps} steps"
+    for number, s in enumerate(sessions):
+        device = s["device"]
+        yield f"  {'resumed' if number else 'started'} {s['started']} on {s['host']} in {s['folder']}:"
+        yield f"    {s['command']}"
+        yield f"    {s['world_size']} process(es), {device['type']} {device['name']}, precision {s['precision']}"
+        yield f"    commit {s['git'].get('commit', 'unknown')}{', with changes' if s['git'].get('dirty') else ''}"
+        yield f"    {', '.join(f'{name} {v}' for name, v in s['versions'].items())}"
+        for location, digest in s["data"].items():
+            yield f"    data {location}: manifest {digest}"
+
+
+def _read(run: Path) -> tuple[TrainConfig, list[environment.Facts]]:
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run}: not a run directory (no config.json)")
+    return read_config(run / "config.json"), environment.sessions(run)

@@ -1,0 +1,69 @@
+"""`srgan train PRESET`, which is `train.py PRESET`: parse, build, train."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from srgan_dist.cli.console import STOPPED, failed, guarded, show_list, unknown
+from srgan_dist.training.preset_names import SUMMARIES
+
+
+def main(args: list[str]) -> int:
+    """`srgan train PRESET ...`; returns the exit code."""
+    return train_main(args)
+
+
+def train_main(args: Sequence[str] | None = None) -> int:
+    """`train.py PRESET [flags]`; returns the exit code."""
+    args = list(sys.argv[1:] if args is None else args)
+    hint = (
+        "PRESET --help shows every flag with the preset's values; --dry-run tries a few steps and estimates the rest."
+    )
+    usage = "usage: accelerate launch train.py PRESET [--dry-run] [flags]   (or --config FILE instead of PRESET)"
+    if not args or args[0] in ("-h", "--help"):
+        return show_list(usage, "presets", SUMMARIES, hint)
+    if args[0] != "--config" and args[0] not in SUMMARIES:
+        return unknown("preset", args[0], SUMMARIES)
+    return guarded(lambda: _train(args))
+
+
+def _train(args: list[str]) -> int:
+    from srgan_dist.training.startup_timer import Startup
+
+    startup = Startup()
+    from srgan_dist.cli.parsing import parse
+    from srgan_dist.training.config import TrainConfig, read_config
+    from srgan_dist.training.presets import preset
+
+    if args[0] == "--config":
+        if len(args) < 2:
+            return unknown("preset", "--config without a file", SUMMARIES)
+        default, prog, rest = read_config(Path(args[1])), "train.py", args[2:]
+    else:
+        default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]
+    rehearsal = "--dry-run" in rest
+    rest = [word for word in rest if word != "--dry-run"]
+    config: TrainConfig = parse(TrainConfig, rest, f"{prog} [--dry-run]", default)
+    from srgan_dist.distributed.accelerator import leave
+    from srgan_dist.distributed.coordination import StopRequested
+    from srgan_dist.training.dry_run import rehearse
+    from srgan_dist.training.trainer import train
+
+    startup.mark("imports")
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        if rehearsal:
+            said = rehearse(config)
+            sys.stdout.write(said if first else "")
+            return leave(0)
+        evaluation = train(config, startup)
+    except StopRequested as request:
+        if first:
+            sys.stderr.write(f"stopped ({request}) with a checkpoint; the same command goes on\n")
+        return leave(STOPPED)
+    except BaseException as error:
+        return leave(failed(error))
+    if evaluation and first:
+        sys.stdout.write(f"\n{evaluation.table()}\n\nThe picture: {config.run_dir / 'comparison.png'}\n")
+    return leave(0)

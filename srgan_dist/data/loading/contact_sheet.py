@@ -1,0 +1,64 @@
+"""A contact sheet: do HR and LR show the same place?"""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from srgan_dist.data.loading.crop_plan import Crops
+from srgan_dist.data.loading.reader import CropReader
+from srgan_dist.data.shards.manifest import Split
+from srgan_dist.data.shards.shard_set import ShardSet
+from srgan_dist.imaging.images import Pixels
+from srgan_dist.imaging.resize import enlarge
+
+_CELL = 288
+_GAP, _TEXT, _HEAD = 8, 16, 26
+_RED = (230, 30, 30)
+
+
+def contact_sheet(location: str, split: Split, count: int, hr_crop: int, seed: int) -> Pixels:
+    """The first `count` crops of a run: where each is in its picture, HR, LR enlarged, and their difference.
+
+    Raises:
+        ValueError: no such shards, or a picture is smaller than the crop.
+    """
+    shards = ShardSet((location,), split)
+    crops = CropReader(shards, hr_crop, seed).plan(np.arange(count, dtype=np.uint64))
+    sheet = Image.new("RGB", (4 * (_CELL + _GAP) + _GAP, _HEAD + count * (_CELL + _TEXT + _GAP)), "white")
+    draw = ImageDraw.Draw(sheet)
+    columns = ("whole picture", f"HR {hr_crop}", f"LR {hr_crop // shards.scale}", "HR minus enlarged LR, times 4")
+    for c, title in enumerate(columns):
+        draw.text((_GAP + c * (_CELL + _GAP), 8), title, "black")
+    for row in range(count):
+        top = _HEAD + row * (_CELL + _TEXT + _GAP)
+        for c, cell in enumerate(_cells(shards, crops, row, hr_crop)):
+            sheet.paste(cell, (_GAP + c * (_CELL + _GAP), top))
+        draw.text((_GAP, top + _CELL + 2), _caption(shards, crops, row), "black")
+    return np.asarray(sheet)
+
+
+def _cells(shards: ShardSet, crops: Crops, row: int, hr_crop: int) -> list[Image.Image]:
+    image, y, x, s = int(crops.image[row]), int(crops.y[row]), int(crops.x[row]), shards.scale
+    c = hr_crop // s
+    hr = shards.hr(image)[y * s : (y + c) * s, x * s : (x + c) * s]
+    lr = np.ascontiguousarray(shards.lr(image)[y : y + c, x : x + c])
+    difference = (hr.astype(np.int16) - enlarge(lr, s, "bicubic")) * 4 + 128
+    side = (_CELL, _CELL)
+    shown = [Image.fromarray(p).resize(side, Image.Resampling.NEAREST) for p in (np.ascontiguousarray(hr), lr)]
+    last = Image.fromarray(difference.clip(0, 255).astype(np.uint8)).resize(side, Image.Resampling.NEAREST)
+    return [_whole(shards.hr(image), y * s, x * s, hr_crop), *shown, last]
+
+
+def _whole(hr: Pixels, y: int, x: int, side: int) -> Image.Image:
+    """The whole picture, small, with the crop framed."""
+    cell = Image.new("RGB", (_CELL, _CELL), "white")
+    zoom = _CELL / max(hr.shape[:2])
+    size = (max(1, round(hr.shape[1] * zoom)), max(1, round(hr.shape[0] * zoom)))
+    cell.paste(Image.fromarray(hr).resize(size, Image.Resampling.BILINEAR))
+    corners = [round(v * zoom) for v in (x, y, x + side, y + side)]
+    ImageDraw.Draw(cell).rectangle(corners, outline=_RED, width=2)
+    return cell
+
+
+def _caption(shards: ShardSet, crops: Crops, row: int) -> str:
+    s = shards.scale
+    return f"{shards.where(int(crops.image[row]))}   y {crops.y[row] * s}, x {crops.x[row] * s} (HR)"

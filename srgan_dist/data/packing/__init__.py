@@ -1,0 +1,1 @@
+"""From image folders and data sets to shards."""

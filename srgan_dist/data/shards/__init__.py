@@ -1,0 +1,1 @@
+"""Packed shards: their format, where they are, whether they are intact."""

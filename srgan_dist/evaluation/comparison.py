@@ -1,0 +1,165 @@
+"""Runs and models side by side: numbers, pictures, curves and configurations on one page."""
+
+import logging
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srgan_dist.distributed.group import Group, Track
+from srgan_dist.evaluation.curves import read_curves
+from srgan_dist.evaluation.evaluate import Method, generator, interpolation, judge, matching_gallery, model_methods
+from srgan_dist.evaluation.evaluation_set import Gallery
+from srgan_dist.evaluation.figure import best_square
+from srgan_dist.evaluation.metric_names import PerceptualMetric
+from srgan_dist.evaluation.perceptual import Perceptual
+from srgan_dist.evaluation.report import Exhibit, Report
+from srgan_dist.evaluation.results import Evaluation
+from srgan_dist.imaging.resize import INTERPOLATIONS, Enlargement
+from srgan_dist.models.files import Generator, load_generator
+from srgan_dist.utils.files import write_text
+from srgan_dist.utils.serialization import flatten
+
+log = logging.getLogger("srgan_dist")
+
+_STEP = 16
+_PICTURES, _SIDE = 4, 768
+PAGE = "comparison.html"
+_PRIVATE = ("run_dir", "tracking.")
+"""Fields of a configuration that say nothing about the result."""
+
+
+def compare(
+    runs: tuple[Path, ...],
+    data: Path,
+    out: Path,
+    configs: dict[Path, dict[str, Any]],
+    *,
+    against: tuple[Enlargement, ...],
+    perceptual: tuple[PerceptualMetric, ...],
+    images: int,
+    side: int,
+    group: Group,
+    track: Track,
+    device: str = "cpu",
+) -> Evaluation:
+    """Write the page to `out` and return its numbers; the evaluation is shared out over `group`.
+
+    Args:
+        configs: plain configurations of those of the `runs` that have one, with every field.
+        images: how many images to show, those in which the models differ most.
+        side: HR pixels of the square that is shown of larger images.
+
+    Raises:
+        ValueError: models of different scales, or nothing to evaluate them on.
+    """
+    models = [load_generator(run) for run in runs]
+    names = labels(runs, [m.label for m in models])
+    gallery = matching_gallery(data, models, None)
+    trained: dict[str, Method] = {name: generator(m, device) for name, m in zip(names, models, strict=True)}
+    methods: dict[str, Method] = {i: interpolation(i, gallery.scale) for i in against} | trained
+    metrics = Perceptual(perceptual, device) if perceptual else None
+    evaluation = judge(gallery, methods, group, track, metrics)
+    if group.rank == 0:
+        chosen = telling_images(evaluation, list(trained), images)
+        drawn = [exhibit(gallery, i, methods, list(trained), side) for i in track(chosen, "drawing")]
+        shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
+        sources = dict(zip(names, runs, strict=True))
+        about = model_rows(dict(zip(names, models, strict=True)), sources)
+        named = {name: configs[run] for name, run in sources.items() if run in configs}
+        write_text(_report(gallery, evaluation, shown, sources, named, about).html(), out)
+    return evaluation
+
+
+def write_page(run: Path, files: tuple[Path, ...], gallery: Gallery, evaluation: Evaluation, device: str) -> None:
+    """A finished run's own page, `comparison.html`, from numbers that are there already."""
+    models = [load_generator(f) for f in files]
+    trained = model_methods(models, files, device)
+    methods: dict[str, Method] = {i: interpolation(i, gallery.scale) for i in INTERPOLATIONS} | trained
+    chosen = telling_images(evaluation, list(trained), _PICTURES)
+    drawn = [exhibit(gallery, i, methods, list(trained), _SIDE) for i in chosen]
+    shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
+    about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
+    write_text(_report(gallery, evaluation, shown, {run.name: run}, {run.name: {}}, about).html(), run / PAGE)
+
+
+def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
+    """A name for each: the run's or file's, with the model's, and the whole path where that is not enough."""
+    names = [
+        f"{run.resolve().name} ({model})" if run.is_dir() and run.name not in model else model
+        for run, model in zip(runs, models, strict=True)
+    ]
+    times = Counter(names)
+    return [name if times[name] == 1 else f"{name} {run}" for name, run in zip(names, runs, strict=True)]
+
+
+def telling_images(evaluation: Evaluation, trained: list[str], count: int) -> list[int]:
+    """The numbers of the images in which the models' PSNR-Y differs most; one model is compared with bicubic."""
+    names = trained if len(trained) > 1 else [*trained, "bicubic"]
+    psnr: dict[str, list[float]] = {}
+    for row in evaluation.rows:
+        psnr.setdefault(row.image, [])
+        if row.method in names:
+            psnr[row.image].append(row.scores["psnr_y"])
+    spread = [max(values) - min(values) for values in psnr.values()]
+    return sorted(np.argsort(spread)[::-1][:count].tolist())
+
+
+def exhibit(gallery: Gallery, number: int, methods: dict[str, Method], trained: list[str], side: int) -> Exhibit:
+    """One picture by every method, or, where it is large, the square in which the models differ most."""
+    picture, s = gallery.read(number), gallery.scale
+    results = {name: method(picture.lr) for name, method in methods.items()}
+    lr = np.repeat(np.repeat(picture.lr, s, 0), s, 1)
+    whole = Exhibit(picture.name, lr, picture.hr, results, trained)
+    if max(picture.hr.shape[:2]) <= side:
+        return whole
+    square = best_square(whole.difference(), side, step=s * max(1, _STEP // s))
+    cut = {name: square.cut(image) for name, image in results.items()}
+    name = f"{picture.name}, {square.side}x{square.side} at x={square.x} y={square.y}"
+    return Exhibit(name, square.cut(lr), square.cut(picture.hr), cut, trained)
+
+
+def _psnr_of(evaluation: Evaluation, number: int) -> dict[str, float]:
+    image = list(dict.fromkeys(row.image for row in evaluation.rows))[number]
+    return {row.method: row.scores["psnr_y"] for row in evaluation.rows if row.image == image}
+
+
+def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[list[str]]:
+    """What each model is and where it comes from, a row each, below a heading."""
+    rows = [["model", "network", "parameters", "trained on LR by", "from"]]
+    for name, model in models.items():
+        parameters = sum(p.numel() for p in model.network.parameters())
+        rows.append([name, type(model.network).__name__, f"{parameters:,}", model.degradation, str(sources[name])])
+    return rows
+
+
+def _report(
+    gallery: Gallery,
+    evaluation: Evaluation,
+    shown: list[Exhibit],
+    runs: dict[str, Path],
+    configs: dict[str, dict[str, Any]],
+    models: list[list[str]],
+) -> Report:
+    lr = "LR as given" if gallery.degradation == "given" else f"LR by {gallery.degradation}"
+    return Report(
+        title=" · ".join(runs),
+        subtitle=f"x{gallery.scale} on {gallery.data}, {gallery.count} pictures, {lr}; {len(shown)} of them shown",
+        evaluation=evaluation,
+        exhibits=shown,
+        curves={name: read_curves(runs[name]) for name in configs},
+        models=models,
+        differences=config_differences(configs),
+    )
+
+
+def config_differences(configs: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The fields in which the runs' configurations differ, a row each, below a row of names; none for a single run."""
+    if len(configs) < 2:
+        return []
+    flat = [flatten(config) for config in configs.values()]
+    fields = [f for f in dict.fromkeys(k for c in flat for k in c) if not f.startswith(_PRIVATE)]
+    rows = [[field, *(str(c.get(field, "")) for c in flat)] for field in fields]
+    return [["field", *configs], *(row for row in rows if len(set(row[1:])) > 1)]

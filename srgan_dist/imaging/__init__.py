@@ -1,0 +1,1 @@
+"""Image files and arrays: RGB uint8 in and out, MATLAB's bicubic."""

@@ -1,0 +1,1 @@
+"""Generators on images of any size."""

@@ -1,0 +1,230 @@
+"""Generators as files, and back from wherever there is one: our runs, checkpoints and exported files, published ones.
+
+An exported file is safetensors with everything in its header that is needed to build the network again.
+"""
+
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from srgan_dist.models import GeneratorConfig, architecture, restore
+from srgan_dist.models.spandrel import ForeignNetwork
+from srgan_dist.models.state_dicts import describe, fit, identify, renamed, unwrapped
+from srgan_dist.runs import checkpoint
+from srgan_dist.utils.serialization import from_dict, to_dict
+
+HEADER = "srgan_dist"
+"""Where our own notes stand in a safetensors header."""
+UNKNOWN = "unknown"
+"""The degradation of a model that does not say what it was trained on."""
+
+
+class Generator(NamedTuple):
+    """A network that was read from a file, in eval mode on the CPU."""
+
+    network: nn.Module
+    label: str
+    scale: int
+    degradation: str
+    """The kernel that made the LR images it was trained on."""
+    config: GeneratorConfig | None = None
+    """None for architectures that only spandrel knows."""
+    notes: dict[str, Any] = {}  # noqa: RUF012
+    """All that the file's header says: metrics, data, licence."""
+
+
+def load_generator(source: Path) -> Generator:
+    """The generator in `source`, in eval mode on the CPU.
+
+    Args:
+        source: an exported file, a run directory (its final model, or its best checkpoint while it trains), a
+            checkpoint directory, or a `.pth`, `.pt`, `.ckpt` or `.safetensors` file of another program.
+
+    Raises:
+        ValueError: there is no such thing, or it is not a generator of three colours.
+    """
+    if source.is_dir():
+        return _from_directory(source)
+    if not source.is_file():
+        raise ValueError(f"{source}: there is no such model file or run directory")
+    return _load_file(source)
+
+
+def _load_file(file: Path) -> Generator:
+    notes = read_notes(file)
+    return _load_exported(file, notes) if notes is not None else _from_elsewhere(file)
+
+
+def _load_exported(file: Path, notes: dict[str, Any]) -> Generator:
+    config: Any = from_dict(GeneratorConfig, notes["generator"])  # pyright: ignore[reportArgumentType]
+    network = restore(config, notes["scale"], read_weights(file)).eval().requires_grad_(False)
+    return Generator(network, notes["label"], notes["scale"], notes["degradation"], config, notes)
+
+
+def _from_directory(folder: Path) -> Generator:
+    if (folder / "COMPLETE.json").is_file():
+        return _from_checkpoint(folder.resolve())
+    if any((folder / "models").glob("*.safetensors")):
+        return _load_file(final_model(folder))
+    for name in ("best", "last"):
+        if (folder / "checkpoints" / name).is_dir():
+            return _from_checkpoint((folder / "checkpoints" / name).resolve())
+    raise ValueError(f"{folder}: not a run directory or checkpoint, or nothing was saved in it yet")
+
+
+def _from_checkpoint(folder: Path) -> Generator:
+    run = folder.parent.parent
+    config, scale = _network_of(run / "config.json")
+    state = checkpoint.load(folder)
+    network = config.build(scale)
+    network.load_state_dict(state["players"]["ema"]["network"])
+    made, label = state.get("degradation", UNKNOWN), f"{run.name} step {state['step']}"
+    return Generator(network.eval().requires_grad_(False), label, scale, made, config)
+
+
+def _network_of(file: Path) -> tuple[GeneratorConfig, int]:
+    """The generator and the scale that a run's `config.json` names."""
+    try:
+        content = json.loads(file.read_text())
+        config: Any = from_dict(GeneratorConfig, content["generator"])  # pyright: ignore[reportArgumentType]
+        return config, int(content["scale"])
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}; a checkpoint is opened beside its run's configuration") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: does not name a generator and its scale ({error})") from error
+
+
+def _from_elsewhere(file: Path) -> Generator:
+    """Another program's file: a network of ours by its parameters' names and shapes, else with spandrel."""
+    state = renamed(read_weights(file))
+    found = identify(state)
+    if found is None:
+        return _from_spandrel(file, state)
+    network = found.config.build(found.scale)
+    fit(network, state, str(file))
+    return Generator(network.eval().requires_grad_(False), file.stem, found.scale, UNKNOWN, found.config)
+
+
+def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+    except ImportError:
+        raise ValueError(
+            f"{file}: holds {describe(state)}, not one of ours; to open it, install 'srgan-dist[spandrel]'"
+        ) from None
+    try:
+        model = ModelLoader().load_from_state_dict(dict(state))
+    except UnsupportedModelError:
+        raise ValueError(f"{file}: holds {describe(state)}, of no architecture that spandrel knows") from None
+    except (RuntimeError, KeyError) as error:  # nearly one: a tensor is missing or of another shape
+        raise ValueError(f"{file}: its weights do not fit the architecture they look like ({error})") from error
+    if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
+        raise ValueError(f"{file}: {model.architecture.name} does not turn one RGB picture into another")
+    network = ForeignNetwork(model, model.scale, str(file))
+    return Generator(network.eval().requires_grad_(False), file.stem, model.scale, UNKNOWN)
+
+
+def save_generator(file: Path, network: nn.Module, config: GeneratorConfig, notes: dict[str, Any]) -> None:
+    """Writes the weights (contiguous, without wrapper prefixes) with config and notes; whole or not at all.
+
+    Args:
+        notes: `label`, `scale` and `degradation` (see `Generator`), and what else people may want to know.
+    """
+    about = {"generator": to_dict(architecture(config), GeneratorConfig)} | notes
+    header = {HEADER: json.dumps(about), "format": "pt"}
+    weights = {name: t.detach().contiguous().cpu() for name, t in network.state_dict().items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_bytes(_ordered(save(weights, metadata=header)))  # save_file would make it readable to its owner only
+    os.replace(partial, file)
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its notes in order, which the library writes in another one each time: the same network
+    is the same file."""
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, Any] = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def load_weights(network: nn.Module, source: Path) -> None:
+    """Loads a generator's weights, wherever they are, under any of their published names.
+
+    Raises:
+        ValueError: nothing there, not a weights file, or another network's (see `layouts.fit`).
+    """
+    fit(network, read_weights(source), str(source))
+
+
+def read_weights(source: Path) -> dict[str, Tensor]:
+    """The parameters in a file, in a checkpoint directory (the moving average), or of a run's final model.
+
+    Raises:
+        ValueError: nothing there, or not a weights file.
+    """
+    if (source / checkpoint.COMPLETE).is_file():
+        return unwrapped(checkpoint.load(source)["players"]["ema"]["network"])
+    file = final_model(source) if source.is_dir() else source
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such model file or run directory")
+    return _read_safetensors(file) if file.suffix == ".safetensors" else unwrapped(_read_torch(file))
+
+
+def read_notes(file: Path) -> dict[str, Any] | None:
+    """What this program wrote into a safetensors header; None for other programs' files.
+
+    Raises:
+        ValueError: not a safetensors file.
+    """
+    if file.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(file, "pt") as content:
+            header = (content.metadata() or {}).get(HEADER)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a safetensors file ({error})") from None
+    return json.loads(header) if header else None
+
+
+def final_model(run: Path) -> Path:
+    """The latest model of a run directory.
+
+    Raises:
+        ValueError: there is none.
+    """
+    models = run / "models"
+    files = sorted(models.glob("*.safetensors"), key=lambda f: f.stat().st_mtime) if models.is_dir() else []
+    if not files:
+        raise ValueError(f"{run}: no finished model here (looked for models/*.safetensors)")
+    return files[-1]
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return unwrapped(load_file(file))
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a safetensors file ({error})") from None
+
+
+def _read_torch(file: Path) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about pickles, which are then refused anyway
+            content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for a file that is not one of its own
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it holds code, {code[1]}, which is not run" if code else "PyTorch cannot read it"
+        raise ValueError(f"{file}: not a file of weights ({reason})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: holds a {type(content).__name__}, not weights by name")
+    return content  # pyright: ignore[reportUnknownVariableType]

@@ -1,0 +1,125 @@
+"""A trained generator as an MLflow model, and in MLflow's registry."""
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srgan_dist.tracking.points import allowed
+from srgan_dist.tracking.server import patience_for
+from srgan_dist.tracking.state import Keeper
+from srgan_dist.utils.files import sha256_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+BEST = "best-psnr"
+"""The alias of the registered version with the highest PSNR-Y."""
+LOADER = "srgan_dist.inference.pyfunc"
+_EXAMPLE = (1, 16, 24, 3)
+
+
+def log_model(client: "MlflowClient", keeper: Keeper, folder: Path, content: dict[str, Any]) -> None:
+    """Logs the model once per file, links it with its run and its scores, and registers it if asked to.
+
+    Args:
+        content: `file` in the run directory, `label`, `scale`, `step`, `time`, `scores` (may be empty), `register` (a
+            name of the registry, or empty).
+    """
+    file, label = folder / content["file"], content["label"]
+    digest = sha256_of(file)
+    known = keeper.now.models.get(label, {})
+    if known.get("sha256") != digest:
+        known = {"sha256": digest, "model_id": _create(client, keeper.now.run_id, content, digest).model_id}
+        keeper.change(models=keeper.now.models | {label: known})
+    if "ready" not in known:
+        _upload(client, known["model_id"], file)
+        _link(client, keeper.now.run_id, known["model_id"], content)
+        known = known | {"ready": "yes"}
+        keeper.change(models=keeper.now.models | {label: known})
+    if content["register"] and "version" not in known:
+        known = known | {"version": _register(client, keeper.now.run_id, known["model_id"], content)}
+        keeper.change(models=keeper.now.models | {label: known})
+
+
+def save_model(file: Path, out: Path) -> None:
+    """Writes MLflow's description of the model around the safetensors file: any batch, height and width, uint8 RGB."""
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import save_model as save  # pyright: ignore[reportUnknownVariableType]
+    from mlflow.types import Schema, TensorSpec
+
+    def pictures() -> Schema:
+        return Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
+
+    rows = np.arange(_EXAMPLE[1])[:, None, None] * 10 + np.arange(_EXAMPLE[2])[None, :, None] * np.array([1, 3, 4])
+    save(
+        str(out),
+        loader_module=LOADER,
+        data_path=str(file),
+        signature=ModelSignature(pictures(), pictures()),
+        input_example=rows[None].astype(np.uint8),
+        pip_requirements=[f"srgan-dist=={version('srgan-dist')}"],  # named, so that nothing is run to find out
+    )
+
+
+def _create(client: "MlflowClient", run: str, content: dict[str, Any], digest: str) -> "LoggedModel":
+    tags = {"label": content["label"], "sha256": digest} | {k: str(v) for k, v in content["scores"].items()}
+    return client.create_logged_model(
+        client.get_run(run).info.experiment_id,
+        _name(content["label"]),
+        source_run_id=run,
+        tags=tags,
+        params={"scale": str(content["scale"])},
+        model_type="super-resolution",
+    )
+
+
+def _name(label: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_ " else "_" for c in label)
+
+
+def _upload(client: "MlflowClient", model: str, file: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch, "model")
+        save_model(file, out)
+        for part in sorted(f for f in out.rglob("*") if f.is_file()):
+            inside = part.parent.relative_to(out).as_posix()
+            with patience_for(part):
+                client.log_model_artifact(model, str(part), "" if inside == "." else inside)
+    client.finalize_logged_model(model, "READY")
+
+
+def _link(client: "MlflowClient", run: str, model: str, content: dict[str, Any]) -> None:
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    client.log_outputs(run, [LoggedModelOutput(model, content["step"])])
+    when = (content["time"], content["step"])
+    scores = {allowed(f"{content['label']}/{name}"): value for name, value in content["scores"].items()}
+    if scores:
+        client.log_batch(run, metrics=[Metric(name, value, *when, model_id=model) for name, value in scores.items()])
+
+
+def _register(client: "MlflowClient", run: str, model: str, content: dict[str, Any]) -> str:
+    """The version's number. `best-psnr` moves to it if its PSNR-Y is above that of the version it stands at."""
+    from mlflow.exceptions import MlflowException
+
+    name, source = content["register"], f"models:/{model}"
+    try:
+        client.create_registered_model(name, description="Super-resolution: uint8 RGB (B, h, w, 3), any size")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"name='{name}'")
+    mine = next((v for v in versions if v.source == source), None)
+    tags = {"label": content["label"]} | {k: str(v) for k, v in content["scores"].items()}
+    mine = mine or client.create_model_version(name, source, run_id=run, tags=tags, model_id=model)
+    holder = client.get_registered_model(name).aliases.get(BEST)
+    best = next((v for v in versions if str(v.version) == str(holder)), None)
+    ours = content["scores"].get("psnr_y")
+    if ours is not None and (best is None or ours > float(best.tags.get("psnr_y", "-inf"))):
+        client.set_registered_model_alias(name, BEST, str(mine.version))
+    client.set_registered_model_alias(name, _name(content["label"]).lower().replace(" ", "-"), str(mine.version))
+    return str(mine.version)

@@ -1,0 +1,1 @@
+"""A training run: configuration, presets, the step, the loop."""

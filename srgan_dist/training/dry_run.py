@@ -1,0 +1,114 @@
+"""`--dry-run`: a few real steps, an evaluation, a save and a resume, and what the whole run would take."""
+
+import json
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from accelerate.utils import broadcast_object_list
+
+from srgan_dist.distributed.accelerator import start
+from srgan_dist.training.config import PhaseConfig, TrainConfig, dump
+from srgan_dist.training.out_of_memory import memory_explained
+from srgan_dist.training.trainer import prepare
+from srgan_dist.utils.memory import peak_memory
+
+_STEPS = 3
+"""The first step of a phase pays for allocation and tuning; the last one is what is measured."""
+
+
+def rehearse(config: TrainConfig) -> str:
+    """Runs the short version of `config` in a temporary directory and says what the long one would take.
+
+    Raises:
+        ValueError: whatever would stop the real run: data, weights, processes.
+        RuntimeError: a resumed run does not stand where it was saved.
+    """
+    with _shared_folder(config) as folder, memory_explained(config):
+        short = _shortened(config, folder / "run")
+        trainer = prepare(short)
+        try:
+            trainer.resume()
+            for number, phase in enumerate(trainer.phases):
+                trainer.run(number, phase)
+        except BaseException as error:
+            trainer.close(error)
+            raise
+        trainer.close()
+        done = _Done(trainer.step, trainer.crops_per_step, trainer.accelerator.device)
+        memory = peak_memory(done.device)
+        del trainer  # two sets of networks at once would need more than the run does
+        again = prepare(short)
+        again.resume()
+        again.close()
+        if again.step != done.step:
+            raise RuntimeError(f"saved at step {done.step}, resumed at step {again.step}")
+        return _report(config, done, memory, folder / "run")
+
+
+class _Done(NamedTuple):
+    step: int
+    crops_per_step: int
+    device: torch.device
+
+
+@contextmanager
+def _shared_folder(config: TrainConfig) -> Generator[Path]:
+    """A temporary folder that all processes of this machine agree on; the first one removes it."""
+    first = start(config.mixed_precision, config.expect_world_size, config.threads)
+    with tempfile.TemporaryDirectory(prefix="srgan-dry-run-") as own:
+        names = [own]
+        if first.num_processes > 1:
+            broadcast_object_list(names)
+        yield Path(names[0])
+        first.wait_for_everyone()
+
+
+def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
+    def few(phase: PhaseConfig) -> PhaseConfig:
+        return replace(phase, steps=min(phase.steps, _STEPS))
+
+    return replace(
+        config,
+        run_dir=run,
+        log_every=1,
+        probe_every=2,
+        time_limit=None,
+        pretrain=few(config.pretrain),
+        adversarial=few(config.adversarial),
+        validation=replace(config.validation, every=_STEPS, images=min(config.validation.images, 2)),
+        checkpoint=replace(config.checkpoint, every=_STEPS),
+        tracking=replace(config.tracking, enabled=False),
+    )
+
+
+def _report(config: TrainConfig, done: _Done, peak: int, run: Path) -> str:
+    crops = done.crops_per_step
+    lines = [dump(config), "", f"crops per step: {crops}"]
+    total = 0.0
+    phases = [p for p in (config.pretrain, config.adversarial) if p.steps]
+    for phase, pace in zip(phases, _paces(run), strict=True):
+        seconds = crops / pace
+        total += seconds * phase.steps
+        lines.append(f"{phase.label}: {phase.steps} steps of {seconds:.3g} s = {_hours(seconds * phase.steps)}")
+    memory = f"{peak / 2**30:.1f} GiB{' on the GPU' if done.device.type == 'cuda' else ''}"
+    lines += [f"in all about {_hours(total)}; peak memory {memory} per process"]
+    lines += [f"ran {done.step} steps, validated, saved, resumed at step {done.step}: ready"]
+    return "\n".join(lines) + "\n"
+
+
+def _paces(run: Path) -> list[float]:
+    """Crops/s of the last step of each phase."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [r for r in rows if "train/crops_per_s" in r]
+    adversarial = ["train/discriminator" in r for r in rows]
+    last = [i for i in range(len(rows)) if i == len(rows) - 1 or adversarial[i] != adversarial[i + 1]]
+    return [rows[i]["train/crops_per_s"] for i in last]
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min"

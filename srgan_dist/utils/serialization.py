@@ -1,0 +1,87 @@
+"""Config dataclasses to and from plain JSON values. Only this module imports cattrs."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import cattrs
+
+from srgan_dist.utils import unions
+from srgan_dist.utils.unions import nearest
+
+T = TypeVar("T")
+
+
+def to_dict(config: object, kind: Any = None) -> dict[str, Any]:
+    """A config as plain JSON values, each choice between classes tagged with `type`.
+
+    Args:
+        kind: the union that `config` is a member of, where it is one, so that it is tagged itself.
+    """
+    return _converter().unstructure(config, unstructure_as=kind)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def from_dict(kind: type[T], content: Any) -> T:
+    """The inverse of `to_dict`.
+
+    Raises:
+        ValueError: see `read_config`.
+    """
+    try:
+        return _converter().structure(content, kind)
+    except* cattrs.ForbiddenExtraKeysError as group:
+        error = _first(group)
+        assert isinstance(error, cattrs.ForbiddenExtraKeysError)
+        key = min(error.extra_fields)
+        raise ValueError(f"unknown key {key!r}{nearest(key, [f.name for f in fields(error.cl)])}") from None
+    except* Exception as group:
+        raise ValueError(
+            f"not a {getattr(kind, '__name__', kind)}: {cattrs.transform_error(group, format_exception=_said)[0]}"
+        ) from None
+
+
+def _said(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, unions.UnknownChoiceError) else cattrs.v.format_exception(error, kind)
+
+
+def _first(group: BaseException) -> BaseException:
+    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_unstructure_hook(Path, str)
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    converter.register_structure_hook(float, lambda value, _: float(value))
+    converter.register_unstructure_hook_factory(_is_choice, lambda _: lambda value: _tagged(converter, value))
+    converter.register_structure_hook_func(_is_choice, lambda value, kind: _untagged(converter, value, kind))
+    return converter
+
+
+def _is_choice(kind: Any) -> bool:
+    return len(unions.members(kind)) > 1
+
+
+def _tagged(converter: cattrs.Converter, value: object) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {"type": unions.tag(type(value))} | converter.unstructure(value)
+
+
+def _untagged(converter: cattrs.Converter, value: Any, kind: Any) -> Any:
+    if value is None and type(None) in get_args(kind):
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"needs a table with type: one of {', '.join(map(unions.tag, unions.members(kind)))}")
+    content: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
+    chosen = unions.find(kind, content.pop("type", unions.tag(unions.members(kind)[0])), "type")
+    return converter.structure(content, chosen) if chosen else None

@@ -1,0 +1,95 @@
+import pytest
+
+from srgan_dist.cli.console import WRONG_USAGE
+from srgan_dist.cli.parsing import choose, parse
+from srgan_dist.data.degradations import RealESRGANDegradation
+from srgan_dist.models import RRDBNetConfig, SpandrelConfig, UNetDiscriminatorConfig
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.losses import RelativisticGAN
+from srgan_dist.training.presets import PRESETS
+from srgan_dist.utils.serialization import from_dict, to_dict
+
+
+def test_a_class_is_chosen_and_then_set_on_one_command_line():
+    args = ["--generator.type", "rrdbnet", "--generator.blocks", "3", "--discriminator.type=unet"]
+
+    config = parse(TrainConfig, args, "train.py", PRESETS["srgan-x4"])
+
+    assert config.generator == RRDBNetConfig(blocks=3)
+    assert config.discriminator == UNetDiscriminatorConfig()
+
+
+def test_choices_reach_nested_fields_and_fields_that_may_be_none():
+    args = [
+        "--loss.adversarial.type",
+        "relativistic",
+        "--degradation.type",
+        "realesrgan",
+        "--loss.content.type",
+        "none",
+    ]
+
+    config = parse(TrainConfig, args, "train.py", PRESETS["srgan-x4"])
+
+    assert config.loss.adversarial == RelativisticGAN()
+    assert config.degradation == RealESRGANDegradation()
+    assert config.loss.content is None
+
+
+def test_choosing_what_the_preset_has_keeps_the_presets_values():
+    config, rest = choose(PRESETS["quickstart"], ["--generator.type", "srresnet", "--seed", "1"])
+
+    assert config == PRESETS["quickstart"]
+    assert rest == ["--seed", "1"]
+
+
+@pytest.mark.parametrize("args", [["--generator.spandrel", "x.pth"], ["--generator.spandrel=x.pth"]])
+def test_a_class_with_one_required_field_takes_it_at_once(args):
+    config = parse(TrainConfig, args, "train.py", PRESETS["srgan-x4"])
+
+    assert isinstance(config.generator, SpandrelConfig)
+    assert str(config.generator.file) == "x.pth"
+
+
+def test_values_with_dots_are_no_choices():
+    args = ["--weights=a.type.pth", "--run-dir", "x.type", "--seed=1", "some.type"]
+
+    assert choose(PRESETS["srgan-x4"], args) == (PRESETS["srgan-x4"], args)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--generator.type", "rrdbent"], "did you mean rrdbnet"),
+        (["--generator.type", "spandrel"], "needs file"),
+        (["--generator.type"], "there is no ''"),
+    ],
+)
+def test_a_wrong_choice_exits_with_2_and_says_what_there_is(args, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(TrainConfig, args, "train.py", PRESETS["srgan-x4"])
+
+    assert stop.value.code == WRONG_USAGE
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_its_config_file(name):
+    saved = to_dict(PRESETS[name])
+
+    assert from_dict(TrainConfig, saved) == PRESETS[name]
+
+
+def test_an_unknown_type_in_a_config_file_is_an_error_with_the_nearest():
+    saved = to_dict(PRESETS["esrgan-x4"])
+    saved["generator"]["type"] = "rrdb"
+
+    with pytest.raises(ValueError, match="did you mean rrdbnet"):
+        from_dict(TrainConfig, saved)
+
+
+def test_a_config_file_without_type_means_the_unions_first_class():
+    saved = to_dict(PRESETS["srgan-x4"])
+    del saved["generator"]["type"]
+
+    assert from_dict(TrainConfig, saved) == PRESETS["srgan-x4"]

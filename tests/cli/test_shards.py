@@ -1,0 +1,132 @@
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srgan_dist.cli import app
+from srgan_dist.data.packing.hub import card
+from srgan_dist.data.shards.manifest import read_manifest
+from srgan_dist.data.shards.shard_set import ShardSet
+from srgan_dist.imaging import images
+from srgan_dist.imaging.resize import reduce
+from tests.conftest import ROOT, picture
+from tests.data.hub import Hub
+
+
+def foreign_tar(file: Path, samples: int = 3, extension: str = "png", leave_out: str = "") -> Path:
+    """As another program would write it: pax headers, folders in the names, a caption among the members."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as tar:
+        for n in range(samples):
+            hr = picture(64, 80, seed=n)
+            for part, image in (("hr", hr), ("lr", reduce(hr, 2))):
+                out = io.BytesIO()
+                np.save(out, image) if extension == "npy" else Image.fromarray(image).save(out, "PNG")
+                add(tar, f"some/dir/{n:05d}.{part}.{extension}", out.getvalue(), leave_out)
+            add(tar, f"some/dir/{n:05d}.txt", b"a caption", leave_out)
+    return file
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes, leave_out: str) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.uname = len(content), 1_700_000_000.25, "somebody"
+    if not leave_out or leave_out not in name:
+        tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("extension", ["png", "npy"])
+def test_foreign_tars_can_be_indexed_and_read(extension: str, tmp_path: Path, capsys):
+    foreign_tar(tmp_path / "a.tar", extension=extension)
+    foreign_tar(tmp_path / "val.tar", samples=1, extension=extension)
+
+    assert app.main(["shards", "index", str(tmp_path)]) == 0
+
+    assert "3 train, 1 valid pairs at x2" in capsys.readouterr().out
+    train = ShardSet((str(tmp_path),), "train")
+    assert train.keys[2] == "some/dir/00002"
+    assert np.array_equal(train.hr(2), picture(64, 80, seed=2))
+    assert app.main(["shards", "verify", str(tmp_path)]) == 0
+
+
+def test_a_foreign_sample_without_partner_is_named(tmp_path: Path, capsys):
+    foreign_tar(tmp_path / "a.tar", leave_out="00001.lr")
+
+    assert app.main(["shards", "index", str(tmp_path)]) == 1
+    assert "a.tar, sample some/dir/00001: no lr.*" in capsys.readouterr().err
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_foreign_tar_of_another_scale_is_refused(tmp_path: Path, capsys):
+    foreign_tar(tmp_path / "a.tar")
+
+    assert app.main(["shards", "index", str(tmp_path), "--scale", "4"]) == 1
+    assert "a.tar, sample some/dir/00000: hr 80x64 to lr 40x32" in capsys.readouterr().err
+
+
+def test_verify_says_what_is_there(shards: Path, capsys):
+    assert app.main(["shards", "verify", str(shards)]) == 0
+    assert "2 shards are whole, 10 train, 2 valid pairs at x2, raw, LR matlab-mirror" in capsys.readouterr().out
+
+
+def test_show_draws_crops_where_they_are(shards: Path, tmp_path: Path):
+    out = tmp_path / "sheet.png"
+
+    assert app.main(["shards", "show", str(shards), "--out", str(out), "--count", "3", "--hr-crop", "32"]) == 0
+
+    sheet = images.read(out)
+    hr, difference = sheet[40:300, 310:590].astype(int), sheet[40:300, 900:1180].astype(int)
+    assert hr.std() > 20
+    assert abs(difference.mean() - 128) < 20  # HR and LR show the same place
+    assert (sheet == (230, 30, 30)).all(axis=2).sum() > 300
+
+
+@pytest.mark.parametrize(("words", "line"), [(["vrify"], "did you mean verify?"), (["show", "nowhere"], "nowhere: no")])
+def test_wrong_usage_is_explained(words: list[str], line: str, capsys):
+    assert app.main(["shards", *words]) in (1, 2)
+    assert line in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_push_uploads_shards_and_card_once_and_needs_a_token(shards: Path, tmp_path: Path):
+    copied = tmp_path / "shards"
+    copied.mkdir()
+    for f in shards.iterdir():
+        (copied / f.name).write_bytes(f.read_bytes())
+    (copied / "notes.txt").write_text("not to be published")
+    command = [sys.executable, "-m", "srgan_dist", "shards", "push", str(copied), "--to", "hf://datasets/user/name"]
+
+    with Hub({}).running() as hub:
+        env = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+        env |= {"PYTHONPATH": str(ROOT), "HF_TOKEN": "hf_wrong"}
+        refused = subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path, check=False)
+        runs = [
+            subprocess.run(command, env=env | {"HF_TOKEN": "hf_test"}, capture_output=True, text=True, check=False)
+            for _ in range(2)
+        ]
+
+    assert refused.returncode == 1
+    assert "is HF_TOKEN set, with write access?" in refused.stderr
+    assert [r.returncode for r in runs] == [0, 0], runs[0].stderr
+    assert hub.created[-1].get("private") is True or hub.created[-1].get("visibility") == "private"
+    assert sorted(hub.files) == ["README.md", "manifest.json", "train-000000.tar", "valid-000000.tar"]
+    assert hub.files["train-000000.tar"] == (shards / "train-000000.tar").read_bytes()
+    assert len(hub.uploads) == 2  # the two tars, once
+
+
+def test_the_card_says_source_licence_kernel_and_counts(shards: Path):
+    text = card("user/name", read_manifest(shards), "cc-by-4.0")
+
+    for words in (
+        "license: cc-by-4.0",
+        "folder pictures",
+        "matlab-mirror",
+        "| train | 10 |",
+        "hf://datasets/user/name",
+    ):
+        assert words in text

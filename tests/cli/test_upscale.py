@@ -1,0 +1,196 @@
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srgan_dist.cli.app import main
+from srgan_dist.inference.fusion import super_resolve
+from srgan_dist.inference.image_files import find_jobs
+from srgan_dist.models import SRResNetConfig
+from srgan_dist.models.files import save_generator
+
+CONFIG = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    file = tmp_path / "model.safetensors"
+    notes = {"label": "tiny", "scale": 2, "degradation": "matlab-mirror"}
+    save_generator(file, CONFIG.build(2).eval(), CONFIG, notes)
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg", "c.webp"):
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+def run(*arguments: object) -> int:
+    return main(["upscale", *map(str, arguments)])
+
+
+def test_a_folder_becomes_a_folder(model: Path, folder: Path, tmp_path: Path):
+    code = run(folder, tmp_path / "out", "--model", model)
+
+    assert code == 0
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+    lr, sr = np.asarray(Image.open(folder / "a.png")), np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert np.abs(sr.astype(int) - super_resolve(CONFIG.build(2).eval(), lr)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.jpeg", "out.webp", "out.tif", "out.tiff"])
+def test_the_target_files_extension_decides(model: Path, folder: Path, tmp_path: Path, name: str):
+    code = run(folder / "a.png", tmp_path / name, "--model", model)
+
+    assert code == 0
+    assert Image.open(tmp_path / name).size == (60, 40)
+
+
+def test_every_bad_file_gets_a_line_and_the_rest_is_done(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    spoil(folder)
+
+    code = run(folder, tmp_path / "out", "--model", model)
+
+    said = capsys.readouterr().err
+    assert code == 1
+    for bad, reason in {
+        "bomb.png": "bomb", "cut.jpg": "truncated", "text.png": "not a picture", "film.mp4": "video",
+        "moving.gif": "2 frames",
+    }.items():  # fmt: skip
+        lines = [line for line in said.splitlines() if bad in line]
+        assert len(lines) == 1, said
+        assert reason in lines[0]
+    assert "CMYK" in next(line for line in said.splitlines() if "cmyk" in line)
+    done = sorted(f.name for f in (tmp_path / "out").iterdir())
+    assert done == ["a.png", "b.png", "c.png", "cmyk.png", "one.png"]
+    assert Image.open(tmp_path / "out" / "one.png").size == (2, 2)
+
+
+def spoil(folder: Path) -> None:
+    """One of each kind that users bring."""
+    picture = Image.open(folder / "a.png")
+    (folder / "text.png").write_text("hello")
+    (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:400])
+    (folder / "film.mp4").write_bytes(b"0")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / "folder.png").mkdir()
+    picture.resize((1, 1)).save(folder / "one.png")
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    picture.save(folder / "moving.gif", save_all=True, append_images=[picture.rotate(90)])
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"0")), (b"IEND", b"")]
+    chunks = b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts)
+    (folder / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+def test_a_target_that_cannot_be_written_is_one_line_per_picture(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("in the way")
+
+    code = run(folder, tmp_path / "file" / "out", "--model", model)
+
+    said = capsys.readouterr().err
+    assert code == 1
+    assert said.count("cannot be written") == 3
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission_is_said(model: Path, folder: Path, tmp_path: Path):
+    (tmp_path / "out").mkdir(mode=0o555)
+
+    assert run(folder, tmp_path / "out", "--model", model) == 1
+
+
+def test_what_is_done_is_skipped_unless_asked(model: Path, folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run(folder, out, "--model", model)
+    before = {f: f.stat().st_mtime_ns for f in out.iterdir()}
+    os.utime(folder / "b.jpg", ns=(2**62, 2**62))  # changed since
+
+    run(folder, out, "--model", model)
+    again = {f.name for f, time in before.items() if f.stat().st_mtime_ns != time}
+    run(folder, out, "--model", model, "--overwrite")
+
+    assert again == {"b.png"}
+    assert all(f.stat().st_mtime_ns != time for f, time in before.items())
+
+
+def test_alpha_grey_depth_and_direction_survive(model: Path, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    rgba = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "in" / "alpha.png")
+    Image.fromarray(rgba[:, :, 0]).save(tmp_path / "in" / "grey.png")
+    Image.fromarray(rgba[:, :, 0].astype(np.uint16) * 257).save(tmp_path / "in" / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(rgba[:, :, :3]).save(tmp_path / "in" / "turned.jpg", exif=exif)
+
+    run(tmp_path / "in", tmp_path / "out", "--model", model)
+
+    modes = {f.stem: (Image.open(f).mode, Image.open(f).size) for f in (tmp_path / "out").iterdir()}
+    assert modes == {
+        "alpha": ("RGBA", (60, 40)), "grey": ("L", (60, 40)), "deep": ("I;16", (60, 40)), "turned": ("RGB", (40, 60)),
+    }  # fmt: skip
+
+
+def test_names_that_would_collide_keep_their_extension(folder: Path, tmp_path: Path):
+    Image.open(folder / "a.png").save(folder / "a.bmp")
+    paths = (folder, tmp_path / "out")
+
+    targets = [j.target.name for j in find_jobs(paths, "png")]
+
+    assert targets == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
+
+
+def test_globs_and_lists_of_files_are_taken_each_picture_once(folder: Path, tmp_path: Path):
+    named = (folder / "*.p*g", folder / "b.jpg", folder / "a.png")
+    paths = (*named, tmp_path / "out")
+
+    assert [j.source.name for j in find_jobs(paths, "png")] == ["a.png", "b.jpg"]
+
+
+def test_results_never_land_among_their_sources(folder: Path):
+    paths = (folder, folder)
+    with pytest.raises(ValueError, match="choose another folder"):
+        find_jobs(paths, "png")
+    with pytest.raises(ValueError, match="choose another folder"):
+        find_jobs((folder / "a.png", folder / "a.png"), "png")
+
+
+def test_nothing_to_do_is_said(folder: Path, tmp_path: Path):
+    paths = (tmp_path / "missing", tmp_path / "out")
+    with pytest.raises(ValueError, match="no such file or folder"):
+        find_jobs(paths, "png")
+    with pytest.raises(ValueError, match="IN"):
+        find_jobs((folder,), "png")
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_folder(model: Path, folder: Path, tmp_path: Path):
+    (folder / "bad.png").write_text("hello")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+               "--mixed_precision", "no", "--main_process_port", "0", "-m", "srgan_dist", "upscale",
+               folder, out, "--model", model]  # fmt: skip
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+
+    done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=240)
+
+    assert done.returncode == 1  # one of them is bad
+    assert sorted(f.name for f in out.iterdir()) == ["a.png", "b.png", "c.png"]
+    assert "3 of 4 pictures" in done.stderr

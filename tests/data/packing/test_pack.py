@@ -1,0 +1,260 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+from srgan_dist.data.packing.div2k import Div2kSource
+from srgan_dist.data.packing.pack import PackOptions, pack
+from srgan_dist.data.packing.sources import FolderSource
+from srgan_dist.data.shards.manifest import HR, LR, read_manifest
+from srgan_dist.data.shards.shard_set import ShardSet
+from srgan_dist.imaging import images
+from srgan_dist.imaging.resize import reduce
+from tests.conftest import ROOT, picture, write_pictures
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+class Threads:
+    """Processes that share work, played by threads."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self._barrier, self._said = size, threading.Barrier(size), [[] for _ in range(size)]
+
+    def member(self, rank: int) -> SimpleNamespace:
+        def gather(mine: list) -> list:
+            self._said[rank] = mine
+            self._barrier.wait()
+            everything = [x for one in self._said for x in one]
+            self._barrier.wait()
+            return everything
+
+        return SimpleNamespace(rank=rank, size=self.size, gather=gather)
+
+
+def pairs(folder: Path, count: int = 4, scale: int = 2) -> Path:
+    write_pictures(folder / "HR", count, size=(96, 128))
+    (folder / "LR").mkdir()
+    for f in (folder / "HR").iterdir():
+        images.write(reduce(images.read(f), scale), folder / "LR" / f"{f.stem}x{scale}.png")
+    return folder
+
+
+def packed(root: Path, out: Path, **options) -> Path:
+    pack(FolderSource(root=root), PackOptions(out=out, scale=2, **options))
+    return out
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png", "webp"])
+def test_stock_webdataset_reads_the_shards(encoding, tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 5)
+    out = packed(root, tmp_path / "out", encoding=encoding)
+
+    samples = list(webdataset.WebDataset(str(out / "train-000000.tar"), shardshuffle=False).decode("rgb8"))
+
+    assert [s["__key__"] for s in samples] == [f"{n:03d}" for n in range(5)]
+    for n, sample in enumerate(samples):
+        extension = "npy" if encoding == "raw" else encoding
+        assert np.array_equal(sample[f"hr.{extension}"], picture(72, 88, seed=n))
+        assert np.array_equal(sample[f"lr.{extension}"], reduce(picture(72, 88, seed=n), 2))
+        assert sample["json"] == {"name": f"{n:03d}", "scale": 2, "degradation": "matlab-mirror"}
+
+
+def test_the_manifest_says_where_the_pixels_are(tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 3)
+    shard = read_manifest(packed(root, tmp_path / "out")).shards[0]
+    content = (tmp_path / "out" / shard.name).read_bytes()
+
+    for n, row in enumerate(shard.table.tolist()):
+        hr = picture(72, 88, seed=n)
+        assert content[row[HR] : row[HR] + row[HR + 1]].endswith(hr.tobytes())
+        assert content[row[LR] : row[LR] + row[LR + 1]].endswith(reduce(hr, 2).tobytes())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_packing_twice_gives_the_same_bytes(workers: int, tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 9)
+
+    packed(root, tmp_path / "a", shard_mb=1)
+    packed(root, tmp_path / "b", shard_mb=1, workers=workers)
+
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 24, size=(160, 200))
+    packed(root, tmp_path / "one", shard_mb=1)
+    options, group = PackOptions(out=tmp_path / "three", scale=2, shard_mb=1), Threads(3)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda rank: pack(FolderSource(root=root), options, group.member(rank)), range(3)))
+
+    assert len(list((tmp_path / "one").glob("*.tar"))) > 3
+    assert tree(tmp_path / "one") == tree(tmp_path / "three")
+
+
+@pytest.mark.slow
+def test_killed_packing_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 40, size=(400, 500))
+    packed(root, tmp_path / "whole", shard_mb=1)
+    command = [sys.executable, "-m", "srgan_dist", "pack", "folder", "--root", str(root), "--out"]
+    command += [str(tmp_path / "killed"), "--scale", "2", "--shard-mb", "1"]
+
+    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    while process.poll() is None and not list((tmp_path / "killed").glob("train-000002.tar")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = tmp_path / "killed" / "train-000000.tar"
+    written = first.stat().st_mtime_ns
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    packed(root, tmp_path / "killed", shard_mb=1)
+
+    assert tree(tmp_path / "whole") == tree(tmp_path / "killed")
+    assert first.stat().st_mtime_ns == written  # it went on, it did not begin again
+
+
+def test_a_packing_with_other_options_leaves_nothing_of_an_interrupted_one(tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 3)
+    (tmp_path / "out" / ".packing-0123").mkdir(parents=True)
+    (tmp_path / "out" / ".packing-0123" / "train-000000.tar.json").write_text("{}")
+
+    packed(root, tmp_path / "out")
+
+    assert sorted(tree(tmp_path / "out")) == ["manifest.json", "train-000000.tar"]
+
+
+def test_every_problem_is_in_one_report_and_nothing_is_written(tmp_path: Path):
+    root = pairs(tmp_path / "pairs", count=8)
+    hr, lr = root / "HR", root / "LR"
+    (hr / "001.png").write_bytes((hr / "001.png").read_bytes()[:-900])
+    images.write(images.read(lr / "002x2.png")[:-1], lr / "002x2.png")
+    (lr / "003x2.png").unlink()
+    (hr / "004.png").write_bytes((hr / "000.png").read_bytes())
+    (lr / "004x2.png").write_bytes((lr / "000x2.png").read_bytes())
+    images.write(np.roll(images.read(lr / "005x2.png"), 1, axis=1), lr / "005x2.png")
+    images.write(picture(20, 20), hr / "small.png")
+    images.write(picture(10, 10), lr / "small.png")
+    images.write(picture(20, 20), lr / "lonely.png")
+
+    with pytest.raises(ValueError, match="7 of 10 pictures are wrong, nothing was written") as caught:
+        packed(root, tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+    said = str(caught.value)
+    for words in (
+        "001.png: damaged", "002.png: hr 128x96 is not 2 x lr 64x47", "003.png: no LR partner",
+        "004.png: the same picture as", "005.png: LR is shifted by +", "small.png: 20x20, smaller than",
+        "lonely.png: no HR partner",
+    ):  # fmt: skip
+        assert words in said
+
+    packed(root, tmp_path / "out", skip_bad=True)
+    assert read_manifest(tmp_path / "out").shards[0].keys == ["000", "006", "007"]
+
+
+def test_a_pair_that_is_scaled_differently_is_found(tmp_path: Path):
+    root = tmp_path / "pairs"
+    hr = np.asarray(Image.fromarray(picture(128, 160)).resize((640, 512), Image.Resampling.BICUBIC))
+    zoomed = Image.fromarray(hr).resize((320, 256), Image.Resampling.BICUBIC, box=(20, 16, 620, 496))
+    images.write(hr, root / "HR" / "a.png")
+    images.write(np.asarray(zoomed), root / "LR" / "a.png")
+
+    with pytest.raises(ValueError, match=r"a\.png: LR is scaled differently"):
+        packed(root, tmp_path / "out")
+
+
+@pytest.mark.parametrize("spoil", ["noise", "jpeg", "pillow"])
+def test_honest_pairs_of_another_kernel_pass(spoil: str, tmp_path: Path):
+    root = pairs(tmp_path / "pairs")
+    for f in (root / "LR").iterdir():
+        lr, hr = images.read(f), images.read(root / "HR" / f.name.replace("x2", ""))
+        if spoil == "noise":
+            noise = np.random.default_rng(0).normal(0, 8, lr.shape)
+            images.write((lr + noise).clip(0, 255).astype(np.uint8), f)
+        elif spoil == "pillow":
+            images.write(reduce(hr, 2, "pillow"), f)
+        else:
+            Image.fromarray(lr).save(f.with_suffix(".jpg"), quality=60)
+            f.unlink()
+
+    assert read_manifest(packed(root, tmp_path / "out")).degradation == "given"
+
+
+def test_the_bicubic_of_given_pairs_is_recognised(tmp_path: Path):
+    assert read_manifest(packed(pairs(tmp_path / "pairs"), tmp_path / "out")).degradation == "matlab-mirror"
+
+
+@pytest.mark.parametrize(("scale", "nested"), [(2, True), (3, False), (4, False)])
+def test_both_nestings_of_div2k_are_packed(shared: Path, scale: int, nested: bool, tmp_path: Path):
+    root = shared / "div2k_mini"
+    assert (root / "DIV2K_train_LR_bicubic_X2").is_dir()
+
+    manifest = pack(Div2kSource(root=root), PackOptions(out=tmp_path / "out", scale=scale))
+
+    assert nested == (scale == 2)
+    assert (manifest.samples("train"), manifest.samples("valid")) == (4, 2)
+    assert manifest.degradation == "matlab-mirror"  # recognised: every value is MATLAB's
+    train = ShardSet((str(tmp_path / "out"),), "train")
+    assert train.keys == ["0001", "0002", "0003", "0004"]
+    assert np.array_equal(train.hr(0), images.read(root / "DIV2K_train_HR" / "0001.png"))
+    assert np.array_equal(train.lr(0), reduce(train.hr(0), scale))
+
+
+def test_tiles_overlap_so_that_every_crop_is_in_one(tmp_path: Path):
+    root = tmp_path / "hr"
+    images.write(picture(500, 710), root / "a.png")
+    out = packed(root, tmp_path / "out", encoding="png", tile=256)
+    tiles = ShardSet((str(out),), "train")
+
+    reachable = np.zeros((500 - 96 + 1, 710 - 96 + 1), bool)
+    for i, key in enumerate(tiles.keys):
+        y, x = (int(part[1:]) for part in key.split("_")[1:])
+        height, width = tiles.hr(i).shape[:2]
+        assert np.array_equal(tiles.hr(i), picture(500, 710)[y : y + height, x : x + width])
+        assert y % 2 == x % 2 == 0
+        assert max(height, width) <= 256
+        reachable[y : y + height - 96 + 1, x : x + width - 96 + 1] = True
+    assert reachable.all()
+    assert np.array_equal(tiles.lr(0), reduce(picture(500, 710), 2)[:128, :128])  # LR is made before cutting
+
+
+def test_splits_can_be_packed_one_after_the_other(tmp_path: Path):
+    write_pictures(tmp_path / "p" / "train", 4)
+    write_pictures(tmp_path / "p" / "val", 2, seed=50)
+    packed(tmp_path / "p", tmp_path / "both")
+
+    packed(tmp_path / "p", tmp_path / "apart", split="valid")
+    packed(tmp_path / "p", tmp_path / "apart", split="train")
+
+    assert tree(tmp_path / "both") == tree(tmp_path / "apart")
+
+
+def test_packing_again_leaves_no_shard_of_before(tmp_path: Path):
+    packed(write_pictures(tmp_path / "many", 24, size=(160, 200)), tmp_path / "out", shard_mb=1)
+
+    packed(write_pictures(tmp_path / "few", 3), tmp_path / "out", shard_mb=1)
+
+    named = {s["name"] for s in json.loads((tmp_path / "out" / "manifest.json").read_text())["shards"]}
+    assert {f.name for f in (tmp_path / "out").iterdir()} == named | {"manifest.json"}
+
+
+def test_a_folder_of_other_shards_is_not_overwritten(tmp_path: Path):
+    root = write_pictures(tmp_path / "hr", 3)
+    packed(root, tmp_path / "out")
+
+    with pytest.raises(ValueError, match=r"holds shards of scale=2.*pack into another folder"):
+        pack(FolderSource(root=root), PackOptions(out=tmp_path / "out", scale=4))

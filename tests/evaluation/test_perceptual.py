@@ -1,0 +1,56 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srgan_dist.cli.app import main
+from srgan_dist.evaluation.metrics import psnr
+from srgan_dist.evaluation.perceptual import Perceptual
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "a.png")
+    return tmp_path
+
+
+def test_without_pyiqa_one_line_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+
+    code = main(["evaluate", "--data", str(folder), "--perceptual", "lpips"])
+
+    assert code == 1
+    assert "lpips needs pyiqa: pip install 'srgan-dist[perceptual]'" in capsys.readouterr().err
+
+
+def test_without_weights_one_line_says_where_they_belong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Library:
+        @staticmethod
+        def create_metric(name: str, device: object) -> None:
+            raise OSError(f"no route to the weights of {name}, nor to {device}")
+
+    monkeypatch.setitem(sys.modules, "pyiqa", Library)
+
+    code = main(["evaluate", "--data", str(folder), "--perceptual", "niqe"])
+
+    said = capsys.readouterr().err
+    assert code == 1
+    assert "niqe: its weights are not on this machine" in said
+    assert "TORCH_HOME" in said
+
+
+@pytest.mark.slow
+def test_pyiqa_sees_the_pictures_as_they_are():
+    pytest.importorskip("pyiqa")
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 256, (2, 40, 48, 3), np.uint8)
+
+    found = Perceptual(("psnr",), "cpu")(a, b)  # pyright: ignore  # the one that needs no weights
+
+    assert found["psnr"] == pytest.approx(psnr(a.astype(float), b.astype(float)), abs=1e-3)

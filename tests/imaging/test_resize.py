@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan_dist.imaging import images
+from srgan_dist.imaging.resize import KERNELS, crop_to_multiple, reduce
+from tests.conftest import picture
+
+
+def pairs(shared: Path, name: str, scale: int) -> list[tuple[Path, Path]]:
+    if name != "div2k_mini":
+        hr = sorted((shared / name / f"HR_x{scale}").iterdir())
+        return [(f, shared / name / f"LR_x{scale}" / f.name) for f in hr]
+    lr = sorted((shared / name).rglob(f"*x{scale}.png"))
+    return [(next((shared / name).glob(f"*_HR/{f.stem.split('x')[0]}.png")), f) for f in lr]
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "kernel"),
+    [
+        *((name, s, "matlab-clamp") for name in ("set5", "set14") for s in (2, 4)),
+        *(("div2k_mini", s, "matlab-mirror") for s in (2, 3, 4)),
+    ],
+)
+def test_reduce_is_matlabs_in_every_value(shared: Path, name: str, scale: int, kernel):
+    found = pairs(shared, name, scale)
+    assert found
+
+    for hr, lr in found:
+        assert np.array_equal(reduce(images.read(hr), scale, kernel), images.read(lr)), hr
+
+
+def test_the_two_edge_rules_differ_only_near_the_edge():
+    hr = picture(64, 64)
+
+    mirror, clamp = reduce(hr, 4, "matlab-mirror"), reduce(hr, 4, "matlab-clamp")
+
+    assert not np.array_equal(mirror, clamp)
+    assert np.array_equal(mirror[2:-2, 2:-2], clamp[2:-2, 2:-2])
+
+
+@pytest.mark.parametrize("kernel", ["pillow", "torch"])
+def test_the_other_kernels_are_near_matlabs_but_not_the_same(kernel):
+    hr = picture(96, 128)
+
+    difference = np.abs(reduce(hr, 4, kernel).astype(int) - reduce(hr, 4).astype(int))
+
+    assert 0 < difference.max() <= 12
+    assert difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_flat_picture_stays_flat(kernel):
+    assert (reduce(np.full((24, 36, 3), 77, np.uint8), 3, kernel) == 77).all()
+
+
+def test_a_size_that_is_no_multiple_is_refused():
+    with pytest.raises(ValueError, match="not a multiple of scale=4"):
+        reduce(picture(30, 32), 4)
+
+
+def test_cropping_keeps_the_top_left():
+    hr = picture(31, 34)
+
+    assert np.array_equal(crop_to_multiple(hr, 4), hr[:28, :32])

@@ -1,0 +1,83 @@
+import errno
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from srgan_dist.runs import checkpoint
+
+
+def state(step: int) -> dict[str, object]:
+    return {"step": step, "weights": torch.full((100,), float(step))}
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
+
+
+def test_the_newest_comes_back(tmp_path: Path):
+    for step in (1, 2, 30):
+        checkpoint.save(tmp_path, step, state(step), keep=5, best=None)
+
+    loaded = checkpoint.load_latest(tmp_path)
+
+    assert loaded["step"] == 30
+    assert torch.equal(loaded["weights"], state(30)["weights"])
+
+
+def test_without_a_checkpoint_there_is_nothing(tmp_path: Path):
+    assert checkpoint.load_latest(tmp_path / "none") is None
+
+
+def test_the_latest_and_the_best_are_kept(tmp_path: Path):
+    for step in range(1, 7):
+        checkpoint.save(tmp_path, step, state(step), keep=2, best=min(step, 3))
+
+    assert names(tmp_path) == {"step-00000003", "step-00000005", "step-00000006", "last", "best"}
+    assert (tmp_path / "last").resolve().name == "step-00000006"
+    assert (tmp_path / "best").resolve().name == "step-00000003"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "flip"])
+def test_a_damaged_one_is_passed_over_with_a_warning(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    logging.getLogger("srgan_dist").propagate = True
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, state(step), keep=5, best=None)
+    file = tmp_path / "step-00000002" / "state.pt"
+    content = file.read_bytes()
+    if damage == "truncate":
+        file.write_bytes(content[:-10])
+    elif damage == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(content[:300] + bytes([content[300] ^ 255]) + content[301:])
+
+    loaded = checkpoint.load_latest(tmp_path)
+
+    assert loaded["step"] == 1
+    assert "step-00000002" in caplog.text
+
+
+def test_a_write_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    checkpoint.save(tmp_path, 1, state(1), keep=1, best=None)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(tmp_path, 2, state(2), keep=1, best=None)
+
+    assert names(tmp_path) == {"step-00000001", "last"}
+    assert checkpoint.load_latest(tmp_path)["step"] == 1
+
+
+def test_what_a_kill_left_behind_is_never_loaded_and_goes_with_the_next_save(tmp_path: Path):
+    checkpoint.save(tmp_path, 1, state(1), keep=3, best=None)
+    (tmp_path / ".tmp-step-00000002").mkdir()
+    (tmp_path / ".tmp-step-00000002" / "state.pt").write_bytes(b"half")
+
+    assert checkpoint.load_latest(tmp_path)["step"] == 1
+    checkpoint.save(tmp_path, 3, state(3), keep=3, best=None)
+    assert names(tmp_path) == {"step-00000001", "step-00000003", "last"}

@@ -1,0 +1,63 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.presets import preset
+from srgan_dist.training.run_state import open_run_dir
+
+
+def config(path: Path, **changes: object) -> TrainConfig:
+    return replace(preset("quickstart"), run_dir=path, **changes)
+
+
+def test_the_same_configuration_opens_the_run_again(tmp_path: Path):
+    open_run_dir(config(tmp_path), writes=True)
+
+    open_run_dir(config(tmp_path), writes=True)
+
+
+def test_a_changed_field_is_refused_with_both_values(tmp_path: Path):
+    open_run_dir(config(tmp_path), writes=True)
+
+    with pytest.raises(ValueError, match="seed: 0 in the run, 1 now"):
+        open_run_dir(config(tmp_path, seed=1), writes=True)
+
+
+def test_what_does_not_change_the_training_may_change(tmp_path: Path):
+    open_run_dir(config(tmp_path), writes=True)
+
+    open_run_dir(config(tmp_path, log_every=7), writes=True)
+
+    assert json.loads((tmp_path / "config.json").read_text())["log_every"] == 7
+
+
+def test_blocks_may_be_recomputed_from_a_resume_on(tmp_path: Path):
+    plain = replace(preset("esrgan-x4"), run_dir=tmp_path)
+    open_run_dir(plain, writes=True)
+
+    open_run_dir(replace(plain, generator=replace(plain.generator, recompute=True)), writes=True)
+
+    assert json.loads((tmp_path / "config.json").read_text())["generator"]["recompute"] is True
+
+
+def test_metrics_after_the_resumed_step_are_dropped(tmp_path: Path):
+    run = open_run_dir(config(tmp_path), writes=True)
+    for step in (10, 20, 30):
+        run.append_metrics(step, {"loss": 1.0 / step})
+    with (tmp_path / "metrics.jsonl").open("a") as out:
+        out.write('{"step": 4')  # a kill in the middle of a write
+
+    run.truncate_metrics(20)
+
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [10, 20]
+
+
+def test_other_processes_write_nothing(tmp_path: Path):
+    run = open_run_dir(config(tmp_path / "run"), writes=False)
+    run.status("running", 1)
+    run.append_metrics(1, {"loss": 1.0})
+
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,82 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch._dynamo.utils import counters
+
+from srgan_dist.data.batch import Pair
+from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.training.compilation import Compile, prepare_compilation
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.presets import preset
+from srgan_dist.training.trainable import Players
+
+pytestmark = pytest.mark.slow
+
+
+def configuration(compile: Compile) -> TrainConfig:
+    config = preset("quickstart")
+    return replace(
+        config, data=replace(config.data, hr_crop=32, batch=2), generator=SRResNetConfig(blocks=1, channels=4),
+        discriminator=VGGDiscriminatorConfig(channels=2, dense=4), compile=compile,
+    )  # fmt: skip
+
+
+def batch(seed: int) -> Pair:
+    rng = torch.Generator().manual_seed(seed)
+    images = (torch.rand(2, 3, side, side, generator=rng) for side in (16, 32))
+    return Pair(*(i.to(memory_format=torch.channels_last) for i in images))
+
+
+@pytest.fixture
+def quick_backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """torch.compile without its code generator: graphs and guards are what is looked at."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    prepare_compilation("default", tmp_path)
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compiled_so_far() -> int:
+    return counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.usefixtures("quick_backend")
+def test_nothing_is_compiled_again_after_the_first_steps_of_a_phase():
+    players = Players(configuration("default"), Accelerator(cpu=True))
+    counts = []
+    for phase in range(2):
+        for step in range(8):
+            players.update([batch(step)], 1e-3 / (step + 1), probe=phase == 1 and step % 2 == 1)
+            counts.append(compiled_so_far())
+        players.ema.module(torch.rand(1, 3, 20, 28))  # validation, at another size
+        if phase == 0:
+            players.start_adversarial()
+
+    assert counts[0] > 0
+    assert counts[7] == counts[1]  # pretraining
+    assert counts[8] > counts[7]
+    assert counts[15] == counts[9]  # adversarial
+
+
+@pytest.mark.usefixtures("quick_backend")
+def test_compiled_networks_train_like_the_others():
+    both = [Players(configuration(mode), Accelerator(cpu=True)) for mode in ("no", "default")]
+    for players in both:
+        players.start_adversarial()
+        for step in range(3):
+            players.update([batch(step)], 1e-3, probe=False)
+
+    states = [players.state_dict()["players"] for players in both]
+    for one, other in zip(*states, strict=True):
+        assert one["network"].keys() == other["network"].keys()  # no wrapper's prefix
+        for name, value in one["network"].items():
+            if "running" in name or "tracked" in name:  # compiled, the discriminator looks once more at the fakes
+                continue
+            torch.testing.assert_close(value, other["network"][name], rtol=1e-3, atol=1e-4)

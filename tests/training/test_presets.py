@@ -1,0 +1,44 @@
+from srgan_dist.training.config import check
+from srgan_dist.training.preset_names import SUMMARIES
+from srgan_dist.training.presets import PRESETS, preset
+
+
+def test_every_preset_has_its_line_and_every_line_its_preset():
+    assert list(SUMMARIES) == list(PRESETS)
+
+
+def test_every_preset_is_valid_and_has_its_own_directory():
+    for name in PRESETS:
+        check(preset(name))
+
+    assert len({preset(name).run_dir for name in PRESETS}) == len(PRESETS)
+
+
+def test_srgan_has_the_papers_numbers():
+    c = preset("srgan-x4")
+
+    assert (c.scale, c.data.hr_crop, c.data.batch) == (4, 96, 16)
+    assert (c.generator.blocks, c.generator.channels, c.generator.interpolated_skip) == (16, 64, False)
+    assert (c.pretrain.steps, c.adversarial.steps) == (1_000_000, 200_000)
+    assert (c.loss.pixel, c.loss.content.layers) == ("mse", (("relu5_4", 1.0),))
+    assert (c.loss.content.distance, c.loss.content.divisor) == ("mse", 12.75)
+    assert (c.loss.weights.pixel, c.loss.weights.content, c.loss.weights.adversarial) == (0.0, 1.0, 1e-3)
+    assert c.betas[0] == 0.9
+    assert c.pretrain.schedule.at(999_999, 1_000_000) == 1e-4
+    assert c.adversarial.schedule.at(99_999, 200_000) == 1e-4
+    assert c.adversarial.schedule.at(100_000, 200_000) == 1e-5
+
+
+def test_the_variants_differ_where_the_paper_says():
+    assert preset("srresnet-x4").adversarial.steps == 0
+    assert preset("srgan-vgg22-x4").loss.content.layers == (("relu2_2", 1.0),)
+    assert preset("srgan-mse-x4").loss.content is None
+    assert preset("srgan-mse-x4").loss.weights.pixel == 1.0
+
+
+def test_the_notebook_is_60_epochs_of_400_pairs_without_pretraining():
+    c = preset("notebook-x2")
+
+    assert c.adversarial.steps == 60 * 400 // c.data.batch
+    assert c.pretrain.steps == 0
+    assert (c.scale, c.data.hr_crop, c.data.batch) == (2, 96, 16)

@@ -1,0 +1,268 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srgan_dist.data.batch import Pair
+from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.training.losses import ContentConfig, ContentLoss, RelativisticGAN, VanillaGAN, Weights, pixel_loss
+from srgan_dist.training.steps import Losses, Player, gan_step, pretrain_step
+
+
+def player(network: nn.Module, learning_rate: float) -> Player:
+    optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate, fused=True)
+    return Player(net=network, raw=network, optimizer=optimizer, apply=optimizer.step)
+
+
+def players(g_learning_rate: float, d_learning_rate: float) -> tuple[Player, Player]:
+    torch.manual_seed(0)
+    generator = SRResNetConfig(blocks=1, channels=4).build(2)
+    discriminator = VGGDiscriminatorConfig(channels=2, dense=4).build(32)
+    return player(generator, g_learning_rate), player(discriminator, d_learning_rate)
+
+
+def batch() -> Pair:
+    rng = torch.Generator().manual_seed(1)
+    return Pair(torch.rand(2, 3, 16, 16, generator=rng), torch.rand(2, 3, 32, 32, generator=rng))
+
+
+class OneLayer(nn.Module):
+    """Stands in for VGG19: one feature map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [self.layer(images)]
+
+
+def losses(**weights: float) -> Losses:
+    torch.manual_seed(2)
+    return Losses("mse", ContentLoss(OneLayer(), ContentConfig()), VanillaGAN(), Weights(**weights))
+
+
+def flat(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_pretraining_moves_the_generator_downhill():
+    g, _ = players(0.1, 0.0)
+
+    first = pretrain_step(g, "mse", [batch()], torch.Tensor.backward)["pixel"]
+    for _ in range(20):
+        last = pretrain_step(g, "mse", [batch()], torch.Tensor.backward)["pixel"]
+
+    assert last < first
+
+
+def test_generator_update_leaves_the_discriminator_alone():
+    g, d = players(g_learning_rate=0.1, d_learning_rate=0.0)
+    before = flat(d.net)
+
+    gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
+
+    assert torch.equal(flat(d.net), before)
+    assert all(p.requires_grad for p in d.net.parameters())
+
+
+def test_discriminator_update_leaves_the_generator_alone():
+    g, d = players(g_learning_rate=0.0, d_learning_rate=0.1)
+    g_before, d_before = flat(g.net), flat(d.net)
+
+    gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
+
+    assert torch.equal(flat(g.net), g_before)
+    assert not torch.equal(flat(d.net), d_before)
+
+
+@pytest.mark.parametrize("term", ["pixel", "content", "adversarial"])
+def test_every_term_moves_the_generator_and_only_the_generator(term: str):
+    nothing = {"pixel": 0.0, "content": 0.0, "adversarial": 0.0}
+    g, d = players(g_learning_rate=0.1, d_learning_rate=0.0)
+    terms = losses(**(nothing | {term: 1.0}))
+    before, vgg, judge = flat(g.net), flat(terms.content), flat(d.net)
+
+    gan_step(g, d, terms, [batch()], torch.Tensor.backward)
+
+    assert not torch.equal(flat(g.net), before)
+    assert torch.equal(flat(terms.content), vgg)
+    assert torch.equal(flat(d.net), judge)
+
+
+def test_without_any_weight_the_generator_stays():
+    g, d = players(g_learning_rate=0.1, d_learning_rate=0.1)
+    before = flat(g.net)
+
+    gan_step(g, d, losses(pixel=0.0, content=0.0, adversarial=0.0), [batch()], torch.Tensor.backward)
+
+    assert torch.equal(flat(g.net), before)
+
+
+def test_the_discriminator_does_not_learn_from_the_generators_step():
+    g, d = players(g_learning_rate=0.1, d_learning_rate=0.1)
+    alone_g, alone_d = players(g_learning_rate=0.0, d_learning_rate=0.1)
+
+    gan_step(g, d, losses(adversarial=10.0), [batch()], torch.Tensor.backward)
+    gan_step(alone_g, alone_d, losses(pixel=0.0, content=0.0, adversarial=0.0), [batch()], torch.Tensor.backward)
+
+    assert torch.equal(flat(d.net), flat(alone_d.net))
+
+
+def test_terms_are_unweighted_and_detached():
+    g, d = players(0.0, 0.0)
+
+    terms = gan_step(g, d, losses(pixel=0.0), [batch()], torch.Tensor.backward)
+
+    assert terms["pixel"] > 0
+    assert not any(t.requires_grad for t in terms.values())
+    assert terms["pixel"] == pixel_loss("mse", g.net(batch().lr), batch().hr)
+
+
+def bare_players(d_learning_rate: float) -> tuple[Player, Player]:
+    """Without BatchNorm, in double precision: parts of a batch are then exactly a batch."""
+    torch.manual_seed(0)
+    generator = SRResNetConfig(blocks=1, channels=4, batch_norm=False).build(2).double()
+    discriminator = VGGDiscriminatorConfig(channels=2, dense=4, batch_norm=False).build(32).double()
+    return player(generator, 0.1), player(discriminator, d_learning_rate)
+
+
+def halves(whole: Pair) -> list[Pair]:
+    return [Pair(whole.lr[i : i + 1], whole.hr[i : i + 1]) for i in range(2)]
+
+
+def test_parts_of_a_batch_give_the_step_of_the_batch():
+    whole = Pair(batch().lr.double(), batch().hr.double())
+    content = ContentLoss(OneLayer().double(), ContentConfig())
+    terms = Losses("mse", content, VanillaGAN(), Weights(pixel=1.0, adversarial=0.1))
+    at_once, in_parts = bare_players(0.1), bare_players(0.1)
+
+    for _ in range(3):
+        gan_step(*at_once, terms, [whole], torch.Tensor.backward)
+        gan_step(*in_parts, terms, halves(whole), torch.Tensor.backward)
+
+    for one, other in zip(at_once, in_parts, strict=True):
+        torch.testing.assert_close(flat(one.net), flat(other.net), rtol=0, atol=1e-7)  # losses are float32
+
+
+def fused(network: nn.Module, max_norm: float = float("inf")) -> Player:
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1, fused=True)
+    return Player(net=network, raw=network, optimizer=optimizer, apply=optimizer.step, max_norm=max_norm)
+
+
+def test_a_step_without_a_finite_gradient_changes_no_weight():
+    g, d = (fused(p.net) for p in players(0, 0))
+    g_before, d_before = flat(g.net), flat(d.net)
+    bad = Pair(batch().lr, batch().hr * float("nan"))
+
+    terms = gan_step(g, d, losses(), [bad], torch.Tensor.backward)
+
+    assert not terms["generator_norm"].isfinite()
+    assert torch.equal(flat(g.net), g_before)
+    assert torch.equal(flat(d.net), d_before)
+
+
+def test_the_step_after_a_skipped_one_is_as_if_nothing_had_been():
+    g, untouched = (fused(players(0, 0)[0].net) for _ in range(2))
+    bad = Pair(batch().lr, batch().hr * float("nan"))
+
+    for parts in ([batch()], [bad], [batch()]):
+        pretrain_step(g, "mse", parts, torch.Tensor.backward)
+    for _ in range(2):
+        pretrain_step(untouched, "mse", [batch()], torch.Tensor.backward)
+
+    assert torch.equal(flat(g.net), flat(untouched.net))
+
+
+def test_gradients_are_scaled_down_to_the_limit():
+    free, limited = players(0.1, 0)[0], players(0.1, 0)[0]
+    before = flat(free.net)
+
+    norm = float(pretrain_step(free, "mse", [batch()], torch.Tensor.backward)["generator_norm"])
+    pretrain_step(replace(limited, max_norm=norm / 2), "mse", [batch()], torch.Tensor.backward)
+
+    torch.testing.assert_close((flat(limited.net) - before) * 2, flat(free.net) - before, rtol=1e-3, atol=1e-6)
+
+
+def test_the_probe_measures_and_changes_nothing():
+    plain, probed = players(0.1, 0.1), players(0.1, 0.1)
+
+    gan_step(*plain, losses(pixel=1.0), [batch()], torch.Tensor.backward)
+    terms = gan_step(*probed, losses(pixel=1.0), [batch()], torch.Tensor.backward, probe=True)
+
+    shares = [terms[f"share_{name}"] for name in ("pixel", "content", "adversarial")]
+    assert sum(shares) == pytest.approx(1)
+    assert all(s > 0 for s in shares)
+    assert torch.equal(flat(plain[0].net), flat(probed[0].net))
+
+
+def counted(network: nn.Module) -> list[Tensor]:
+    """What a network was given, in order."""
+    seen: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    return seen
+
+
+def test_the_discriminator_looks_at_every_image_once():
+    g, d = players(0.1, 0.1)
+    seen = counted(d.net)
+
+    gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
+
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("relativistic", [False, True])
+def test_sharing_the_discriminators_pass_changes_nothing(relativistic: bool):
+    gan = RelativisticGAN().build(lambda mean: mean) if relativistic else VanillaGAN()
+    shared, apart = players(0.1, 0.1), players(0.1, 0.1)
+    apart = apart[0], replace(apart[1], whole_backward=True)
+    terms = replace(losses(pixel=1.0, adversarial=0.1), adversarial=gan)
+
+    for _ in range(3):
+        one = gan_step(*shared, terms, [batch()], torch.Tensor.backward)
+        other = gan_step(*apart, terms, [batch()], torch.Tensor.backward)
+
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for a, b in zip(shared, apart, strict=True):
+        assert torch.equal(flat(a.net), flat(b.net))
+
+
+def published_step(g: nn.Module, d: nn.Module, content: nn.Module, pair: Pair, rate: float) -> list[Tensor]:
+    """SRGAN's step as the published training codes write it: one network after the other, everything apart."""
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits
+    d.requires_grad_(False)
+    sr = g(pair.lr)
+    logits = d(sr)
+    pixel, feature = nn.functional.mse_loss(sr, pair.hr), content(sr, pair.hr)
+    adversarial = cross_entropy(logits, torch.ones_like(logits))
+    (pixel + feature + 0.1 * adversarial).backward()
+    descend(g, rate)
+    d.requires_grad_(True)
+    real, fake = d(pair.hr), d(sr.detach())
+    cross_entropy(real, torch.ones_like(real)).backward()
+    cross_entropy(fake, torch.zeros_like(fake)).backward()
+    descend(d, rate)
+    return [pixel, feature, adversarial]
+
+
+def descend(network: nn.Module, rate: float) -> None:
+    with torch.no_grad():
+        for p in network.parameters():
+            p -= rate * p.grad
+            p.grad = None
+
+
+def test_the_step_is_the_published_one():
+    ours, theirs = players(0.1, 0.1), players(0.1, 0.1)
+    terms = losses(pixel=1.0, adversarial=0.1)
+
+    for _ in range(5):
+        got = gan_step(*ours, terms, [batch()], torch.Tensor.backward)
+        wanted = published_step(theirs[0].net, theirs[1].net, terms.content, batch(), 0.1)
+
+    values = torch.stack([got[name] for name in ("pixel", "content", "adversarial")])
+    torch.testing.assert_close(values, torch.stack(wanted).detach(), rtol=1e-4, atol=1e-6)  # float32, five steps
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(flat(a.net), flat(b.net), rtol=1e-3, atol=1e-5)
