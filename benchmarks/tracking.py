@@ -74,7 +74,7 @@ class Turn:
         )  # fmt: skip
         self.trainer: Trainer = prepare(config)
         self.trainer.resume()
-        self.trainer._enter(0)
+        self.trainer._start_phase(0)
         self.batches: Batches = self.trainer._batches()
         self.progress = Progress("", 0, 10**9, visible=False)
 
@@ -82,7 +82,7 @@ class Turn:
         began = time.perf_counter()
         for _ in range(self.steps):
             self.trainer._train_step(self.batches, self.trainer.phases[0])
-            self.trainer._look_around(self.progress)
+            self.trainer._after_step(self.progress)
         self.seconds.append(time.perf_counter() - began)
 
 
@@ -114,7 +114,7 @@ def report(turns: dict[str, Turn], steps: int) -> None:
     for name, turn in turns.items():
         each = statistics.median(turn.seconds) / steps * 1e3
         ratios = [a / b - 1 for a, b in zip(turn.seconds, off, strict=True)]
-        calls = SPENT.get(id(turn.trainer.run_dir), 0.0) + SPENT.get(id(turn.trainer.tracker), 0.0)
+        calls = SPENT.get(id(turn.trainer.run_dir), 0.0) + SPENT.get(id(turn.trainer.reporter.tracker), 0.0)
         print(f"| {name} | {each:.1f} | {statistics.median(ratios):+.2%} | {calls / sum(turn.seconds):.3%} |")
 
 

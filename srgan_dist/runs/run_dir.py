@@ -98,7 +98,10 @@ class RunDir:
                 write_text(kept, file)
 
     def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
-        """Appends one line to `metrics.jsonl`, the record of the run; later, if the disk is full."""
+        """Appends one line to `metrics.jsonl`, the record of the run; later, if the disk is full.
+
+        `tracking.sender.Sender` follows the file and sends its lines to MLflow.
+        """
         if self._writes:
             self._metrics.append({"step": step, "time": round(time.time(), 3)} | metrics)
 

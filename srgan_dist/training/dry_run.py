@@ -30,23 +30,15 @@ def rehearse(config: TrainConfig) -> str:
     """
     with _shared_folder(config) as folder, memory_explained(config):
         short = _shortened(config, folder / "run")
-        trainer = prepare(short)
-        try:
-            trainer.resume()
-            for number, phase in enumerate(trainer.phases):
-                trainer.run(number, phase)
-        except BaseException as error:
-            trainer.close(error)
-            raise
-        trainer.close()
-        done = _Done(trainer.step, trainer.crops_per_step, trainer.accelerator.device)
+        with prepare(short) as trainer:
+            trainer.run()
+        done = _Done(trainer.state.step, trainer.state.crops_per_step, trainer.accelerator.device)
         memory = peak_memory(done.device)
         del trainer  # two sets of networks at once would need more than the run does
-        again = prepare(short)
-        again.resume()
-        again.close()
-        if again.step != done.step:
-            raise RuntimeError(f"saved at step {done.step}, resumed at step {again.step}")
+        with prepare(short) as again:
+            again.resume()
+        if again.state.step != done.step:
+            raise RuntimeError(f"saved at step {done.step}, resumed at step {again.state.step}")
         return _report(config, done, memory, folder / "run")
 
 

@@ -1,22 +1,110 @@
-"""What a training run tells MLflow beyond its numbers: where it comes from, what it is judged by, what came out."""
+"""What a training run tells people and MLflow: where it comes from, how it goes, what came out."""
 
+import logging
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 
 from srgan_dist.data.loading.feed import Feed
 from srgan_dist.distributed.accelerator import launch_command
+from srgan_dist.distributed.coordination import StopRequested
+from srgan_dist.evaluation.metrics import Quality
 from srgan_dist.evaluation.results import Evaluation
+from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import enlarge
 from srgan_dist.runs import environment
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import UnreachableError, check_server, uri_of
 from srgan_dist.tracking.tracker import Dataset, Tracker
 from srgan_dist.training.config import PhaseConfig, TrainConfig
+from srgan_dist.training.gan_health import verdicts
+from srgan_dist.training.run_state import RunState
+from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.validation import Validation
 from srgan_dist.utils.serialization import flatten, to_dict
+
+log = logging.getLogger("srgan_dist")
+
+
+class Reporter:
+    """Writes how a run goes: to the log, to `metrics.jsonl`, which MLflow's thread follows, and images to MLflow."""
+
+    def __init__(
+        self, config: TrainConfig, accelerator: Accelerator, run_dir: RunDir, feed: Feed, crops_per_step: int
+    ) -> None:
+        self._config, self._accelerator, self._run_dir, self._feed = config, accelerator, run_dir, feed
+        self._warned: set[str] = set()
+        self.tracker = open_tracker(config, accelerator, run_dir, feed, crops_per_step)
+
+    def begin(self, state: RunState, validation: Validation | None) -> None:
+        """Say what is about to be trained, from which step; from here on lines of `metrics.jsonl` count as final."""
+        self._run_dir.truncate_metrics(state.step)
+        self._run_dir.status("running", state.step)
+        begin(self.tracker, validation)
+        log.info("%s: %s", self._run_dir.path, self._feed.summary)
+        a, crops, accumulate = self._accelerator, state.crops_per_step, self._config.accumulate
+        batch = crops // (a.num_processes * accumulate)
+        log.info(
+            "%s, precision %s; %d crops per step = %d process(es) x batch %d x accumulate %d",
+            a.device.type, a.mixed_precision, crops, a.num_processes, batch, accumulate,
+        )  # fmt: skip
+
+    def first_step(self, startup: Startup) -> None:
+        """Say where the time from the command to the first step went."""
+        if self._accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        startup.mark("first step")
+        log.info("%s", startup)
+
+    def window(self, state: RunState, means: dict[str, float]) -> dict[str, float]:
+        """Record the means since the last window, and warn of what is not healthy, once while it lasts.
+
+        Returns:
+            The means, and how many crops so far replace corrupt ones where those are skipped.
+        """
+        skips = self._config.data.on_bad == "skip"
+        replaced = {"replaced": self._feed.replaced(0, state.step * state.crops_per_step)} if skips else {}
+        terms = means | replaced
+        found = verdicts(terms)
+        for verdict in found:
+            if verdict.name not in self._warned:  # said when it begins, not at every line
+                log.warning("step %d  %s", state.step, verdict.message)
+        self._warned = {v.name for v in found}
+        numbers = {f"train/{name}": value for name, value in terms.items()} | {"phase": state.phase + 1.0}
+        health = {f"health/{name.replace(' ', '_')}": 1.0 for name in self._warned}
+        self._run_dir.append_metrics(state.step, numbers | health)
+        return terms
+
+    def validation(self, step: int, validation: Validation, quality: Quality, images: list[Pixels]) -> None:
+        """Record a validation: its quality beside bicubic's, and the images."""
+        bicubic = validation.bicubic
+        log.info("step %d  held out: %.2f dB, SSIM %.4f (bicubic %.2f dB)", step, *quality, bicubic.psnr_y)
+        numbers = {"psnr_y": quality.psnr_y, "ssim_y": quality.ssim_y, "bicubic": bicubic.psnr_y}
+        self._run_dir.append_metrics(step, {f"valid/{name}": value for name, value in numbers.items()})
+        for crop, image in zip(validation.crops, images, strict=True):
+            self.tracker.image(crop.name, image, step)
+
+    def results(self, state: RunState, evaluation: Evaluation | None) -> None:
+        """Log the final evaluation and every phase's generator to MLflow."""
+        phases = (self._config.pretrain, self._config.adversarial)
+        log_results(self.tracker, self._run_dir, phases, self._config.scale, state.step, evaluation)
+
+    def close(self, step: int, error: BaseException | None) -> None:
+        """Write how the run ended to `status.json` and MLflow."""
+        if error is None:
+            self._run_dir.status("done", step)
+            self.tracker.close("FINISHED")
+        elif isinstance(error, StopRequested):
+            self._run_dir.status("preempted", step, str(error))
+            self.tracker.close("KILLED")
+        else:
+            try:
+                self._run_dir.fail(step, f"process {self._accelerator.process_index}: {error!r}")
+            finally:
+                self.tracker.close("FAILED")
 
 
 def check_tracking(config: TrainConfig, accelerator: Accelerator) -> None:

@@ -1,5 +1,6 @@
 """The networks of a run, prepared for this process: built, wrapped, saved and restored together."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from srgan_dist.training.flops import Shadow, step_flops
 from srgan_dist.training.losses import ContentLoss, VanillaGAN
 from srgan_dist.training.optimizers import FusedAdam
 from srgan_dist.training.steps import Losses, Player, Terms, gan_step, pretrain_step
+
+log = logging.getLogger("srgan_dist")
 
 
 class Players:
@@ -86,6 +89,18 @@ class Players:
         judge = self.discriminator.raw if self.discriminator else None
         shadow = Shadow(self.generator.raw, judge, losses)
         return step_flops(shadow, crops, self._config.data.hr_crop, self._config.scale)
+
+    def flops_per_crop(self) -> float:
+        """Operations of a step per crop; NaN for networks that cannot be counted.
+
+        Counting loads torch's compiler, which takes seconds: done only where it says how well a GPU is used.
+        """
+        crops = self._config.data.batch
+        try:
+            return self.flops(crops) / crops
+        except Exception as error:  # another program's network may need its device; one process must not fail alone
+            log.warning("FLOP/s are not logged: the networks cannot be counted (%s)", error)
+            return math.nan
 
     def _degraded(self, batch: Pair) -> Pair:
         if self._degrade is None:

@@ -1,0 +1,45 @@
+"""What a run leaves: each phase's generator as a file, and all of them beside interpolation on the held-out images."""
+
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from srgan_dist.data.shards.shard_set import ShardSet
+from srgan_dist.distributed.accelerator import Ranks
+from srgan_dist.evaluation.comparison import write_page
+from srgan_dist.evaluation.evaluate import judge_run
+from srgan_dist.evaluation.evaluation_set import shard_gallery
+from srgan_dist.evaluation.results import Evaluation
+from srgan_dist.models.files import save_generator
+from srgan_dist.runs.run_dir import RunDir
+from srgan_dist.training.config import PhaseConfig, TrainConfig
+from srgan_dist.utils.progress import bar
+
+
+def export_phase(
+    config: TrainConfig, phase: PhaseConfig, run_dir: RunDir, network: nn.Module, about: dict[str, Any]
+) -> Path:
+    """Write a phase's generator with what is to be known of it; return the file."""
+    file = run_dir.model(phase.label)
+    save_generator(file, network, config.generator, {"label": phase.label, "scale": config.scale} | about)
+    return file
+
+
+def evaluate_run(
+    config: TrainConfig, run_dir: RunDir, held_out: ShardSet | None, accelerator: Accelerator
+) -> Evaluation | None:
+    """Evaluate the exported generators of all phases; the first process writes numbers, figure and page.
+
+    Returns:
+        The same on every process; None without held-out images.
+    """
+    if held_out is None:
+        return None
+    files = tuple(run_dir.model(p.label) for p in (config.pretrain, config.adversarial) if p.steps)
+    name, device = Path(config.data.shards[0]).name, str(accelerator.device)
+    evaluation = judge_run(files, held_out, name, Ranks(accelerator), bar, device, run_dir.path)
+    if accelerator.is_main_process:
+        write_page(run_dir.path, files, shard_gallery(held_out, name), evaluation, device)
+    return evaluation
