@@ -9,7 +9,7 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check uv && \
 	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY) -e "$(1)" || \
 	$(PY) -m pip install --quiet --disable-pip-version-check -e "$(1)"
 
-.PHONY: demo test check mlflow clean
+.PHONY: demo test test-fast test-lowest check mlflow clean
 
 demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with interpolation (minutes)
 	$(VENV)/bin/srgan pack sample --scale 2 --out shards/sample-x2
@@ -21,6 +21,15 @@ mlflow: $(VENV)/sample ## open the MLflow UI on the runs of this folder
 
 test: $(VENV)/dev ## every test, without network or GPU
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
+
+test-fast: $(VENV)/dev ## the tests that are not marked slow, in about a minute
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow"
+
+test-lowest: ## every test with the lowest versions that pyproject.toml allows, in an environment of its own
+	python3 -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)-lowest/bin/uv pip install --quiet --compile-bytecode --resolution lowest-direct --python $(VENV)-lowest/bin/python -e ".[dev]"
+	$(VENV)-lowest/bin/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/dev ## formatting, lint, types
 	$(VENV)/bin/ruff format --check .
@@ -38,4 +47,4 @@ $(VENV)/dev: pyproject.toml
 	@touch $@ $(VENV)/sample
 
 clean: ## remove what the other targets made, except runs and shards
-	rm -rf $(VENV) *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest *.egg-info build

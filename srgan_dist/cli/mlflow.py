@@ -2,10 +2,21 @@
 
 import os
 import sys
+from typing import NoReturn
+
+from srgan_dist.cli.console import show_list
 
 
 def main(args: list[str]) -> int:
-    """`srgan mlflow [flags of mlflow ui]`; becomes the server and does not return."""
+    """`srgan mlflow [flags of mlflow ui]`; returns the exit code of its help, else becomes the server."""
+    if args and args[0] in ("-h", "--help"):
+        flags = {"--port PORT": "5000 if not given", "--host ADDRESS": "this machine only if not given"}
+        hint = "All other flags of `mlflow ui` are passed on to it; `mlflow ui --help` lists them."
+        return show_list("usage: srgan mlflow [flags of mlflow ui]", "flags", flags, hint)
+    _become_server(args)
+
+
+def _become_server(args: list[str]) -> NoReturn:
     from srgan_dist.tracking.server import shown, tracking_uri
 
     uri = tracking_uri()

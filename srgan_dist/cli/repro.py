@@ -7,14 +7,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from srgan_dist.cli.parsing import Positional, parse
-from srgan_dist.data.shards.location import Place
-from srgan_dist.runs import environment
-from srgan_dist.training.config import TrainConfig, read_config
+
+if TYPE_CHECKING:
+    from srgan_dist.runs import environment
+    from srgan_dist.training.config import TrainConfig
 
 _ROOT = Path(__file__).parents[2]
 
@@ -83,8 +82,12 @@ def command(options: ReproOptions) -> list[str]:
     return [*launcher, *flags, f"--expect-world-size={processes}"]
 
 
-def differences(config: TrainConfig, then: environment.Facts) -> Iterator[str]:
+def differences(config: "TrainConfig", then: "environment.Facts") -> Iterator[str]:
     """What is not as it was, a line each: what may change the numbers, and what explains another speed."""
+    import torch
+
+    from srgan_dist.runs import environment
+
     now = {"versions": environment.versions(), "git": environment.git_state()}
     for name, version in now["versions"].items():
         yield from _changed(name, then["versions"].get(name, "not noted"), version)
@@ -110,14 +113,16 @@ def _changed(name: str, then: Any, now: Any) -> Iterator[str]:
         yield f"{name}: {then} in the run, {now} here"
 
 
-def _hash(location: str, config: TrainConfig) -> str:
+def _hash(location: str, config: "TrainConfig") -> str:
+    from srgan_dist.data.shards.location import Place
+
     try:
         return Place(location, config.data.cache).hash
     except ValueError as error:
         return f"not readable ({error})"
 
 
-def _origin(run: Path, config: TrainConfig, sessions: list[environment.Facts]) -> Iterator[str]:
+def _origin(run: Path, config: "TrainConfig", sessions: "list[environment.Facts]") -> Iterator[str]:
     yield f"{run}: x{config.scale}, seed {config.seed}, {config.steps} steps"
     for number, s in enumerate(sessions):
         device = s["device"]
@@ -130,7 +135,10 @@ def _origin(run: Path, config: TrainConfig, sessions: list[environment.Facts]) -
             yield f"    data {location}: manifest {digest}"
 
 
-def _read(run: Path) -> tuple[TrainConfig, list[environment.Facts]]:
+def _read(run: Path) -> "tuple[TrainConfig, list[environment.Facts]]":
+    from srgan_dist.runs import environment
+    from srgan_dist.training.config import read_config
+
     if not (run / "config.json").is_file():
         raise ValueError(f"{run}: not a run directory (no config.json)")
     return read_config(run / "config.json"), environment.sessions(run)
