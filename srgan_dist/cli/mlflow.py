@@ -13,7 +13,7 @@ def main(args: list[str]) -> int:
         flags = {"--port PORT": "5000 if not given", "--host ADDRESS": "this machine only if not given"}
         hint = "All other flags of `mlflow ui` are passed on to it; `mlflow ui --help` lists them."
         return show_list("usage: srgan mlflow [flags of mlflow ui]", "flags", flags, hint)
-    _become_server(args)
+    return _become_server(args)
 
 
 def _become_server(args: list[str]) -> NoReturn:
