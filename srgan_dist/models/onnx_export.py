@@ -46,7 +46,7 @@ def _write(file: Path, network: nn.Module) -> None:
         torch.onnx.export(
             network, (torch.rand(1, 3, *_SIZES[0]),), file,
             input_names=["lr"], output_names=["sr"], dynamic_shapes=({2: free, 3: free},),
-            opset_version=18, external_data=False, verbose=False,
+            opset_version=18, external_data=False, verbose=False, dynamo=True,
         )  # fmt: skip
     _name_sizes(file)
 

@@ -145,19 +145,22 @@ def test_orientations_are_the_eight_of_the_square():
     assert turned[4].flatten().tolist() == [0, 2, 1, 3]  # transposed
 
 
-def test_a_window_gives_the_same_crops_while_few_shards_are_open(folders):
+def test_a_window_gives_the_same_crops_while_only_its_own_shards_and_its_neighbors_are_open(folders):
     shards = ShardSet((folders["raw"],), "train", lazy=True)
-    count = len({s.name for s in shards.manifests[0].shards})
     reader = CropReader(shards, 32, seed=3, config=DataConfig(window=1))
-    opened = []
+    batches = [np.arange(first, first + 2, dtype=np.uint64) for first in range(0, 120, 2)]
 
-    cut = []
-    for raw in reader.batches((reader.empty(2, pinned=False) for _ in range(60)), 0, 2):
-        opened.append(len(shards.maps))
+    cut, before, allowed = [], set[int](), set[int]()
+    buffers = (reader.empty(2, pinned=False) for _ in batches)
+    for indices, raw in zip(batches, reader.batches(buffers, 0, 2), strict=True):
+        # A batch may lie across a border, and another process may be a batch behind; the next window is fetched ahead.
+        now, ahead = set(reader.plan.shards(indices)), set(reader.plan.following_shards(indices))
+        if now != before:
+            before, allowed = now, now | before | ahead
+        assert now <= set(shards.maps) <= allowed
         cut.append(raw.hr)
 
-    assert count >= 6
-    assert max(opened) <= 4  # this window, the one before, the next, and one more at a border
+    assert len(shards.manifests[0].shards) >= 6
     everything = CropReader(ShardSet((folders["raw"],), "train"), 32, seed=3, config=DataConfig(window=1))
     expected = everything.empty(120, pinned=False)
     everything.fill(expected, 0)
