@@ -241,9 +241,10 @@ class Hub(BaseHTTPRequestHandler):
         """Older clients ask for the repository's state first."""
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "2")
+        content = json.dumps({"id": "someone/model", "xetEnabled": False}).encode()
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(content)
 
     def log_message(self, *_):
         pass
