@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -321,5 +320,10 @@ def test_the_package_itself_loads_nothing():
     assert {m for m in loaded if m.startswith("srgan_dist")} == {"srgan_dist"}
 
 
-def test_the_modules_named_in_old_files_are_there():
-    assert all(find_spec(f"srgan_dist.{name}") for name in ("served", "spandrel_srresnet"))
+def test_the_names_in_old_files_lead_to_todays_functions():
+    from srgan_dist import served, spandrel_srresnet
+    from srgan_dist.inference import pyfunc
+    from srgan_dist.models import spandrel_plugin
+
+    assert served._load_pyfunc is pyfunc._load_pyfunc
+    assert spandrel_srresnet.register is spandrel_plugin.register
