@@ -254,7 +254,9 @@ def test_push_uploads_the_file_and_the_card_in_one_commit(tmp_path, monkeypatch)
     server = HTTPServer(("127.0.0.1", 0), Hub)
     server.calls = {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)  # read once, at import
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     out = tmp_path / "out.safetensors"
 
