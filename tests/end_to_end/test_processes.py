@@ -94,6 +94,13 @@ def training(run: Path) -> bool:
     return (run / "metrics.jsonl").exists() and "pixel" in (run / "metrics.jsonl").read_text()
 
 
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
+
+
 def workers(launcher: psutil.Process) -> list[psutil.Process]:
     return [p for p in launcher.children(recursive=True) if any(w.endswith("train.py") for w in p.cmdline())]
 
@@ -120,7 +127,7 @@ def test_a_request_to_stop_saves_and_leaves_nobody_behind(
             (run / "STOP").touch()
 
         wait_for(lambda: status(run)["state"] == "preempted", 30)
-        wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in found), 30)
+        wait_for(lambda: not any(map(alive, found)), 30)
         assert launcher.wait(30) != 0
     finally:
         for process in [*psutil.Process(launcher.pid).children(recursive=True)] if launcher.poll() is None else []:
