@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -69,6 +70,14 @@ def command(*args: str, processes: int = 1, flags: tuple[str, ...] = (), script:
     many = ("--multi_gpu", "--num_processes", str(processes)) if processes > 1 else ()
     config = ("--config_file", str(ROOT / "accelerate_config.yaml"))
     return [sys.executable, "-m", "accelerate.commands.launch", *config, *many, *flags, str(script), *args]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended but was not waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def environment() -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, alive
 
 WORKER = """
 import os, sys, time
@@ -32,7 +32,7 @@ def test_a_worker_ends_when_its_launcher_is_killed(elastic: bool, tmp_path: Path
     launcher.wait()
 
     time.sleep(3)
-    lives = worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
+    lives = alive(worker)
     assert lives is not elastic  # a plain process may outlive the shell that started it
     if lives:
         worker.kill()

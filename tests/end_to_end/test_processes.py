@@ -13,7 +13,7 @@ import torch
 
 from srgan_dist.cli.train import train_main
 from srgan_dist.runs import checkpoint
-from tests.conftest import ROOT, TINY, Launch, command, environment
+from tests.conftest import ROOT, TINY, Launch, alive, command, environment
 
 pytestmark = pytest.mark.slow
 
@@ -92,13 +92,6 @@ def wait_for(condition: object, seconds: float) -> None:
 
 def training(run: Path) -> bool:
     return (run / "metrics.jsonl").exists() and "pixel" in (run / "metrics.jsonl").read_text()
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # it ended between the two questions
-        return False
 
 
 def workers(launcher: psutil.Process) -> list[psutil.Process]:
