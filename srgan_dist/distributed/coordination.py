@@ -65,7 +65,7 @@ class Consensus:
         self._launcher = launcher.pid if launcher else None
         self._deadline = time.monotonic() + time_limit * 60 if time_limit else None
         self._signal, self._skipped = 0, 0
-        self._next, self._checked = 0, (0, time.monotonic())
+        self._next, self._interval, self._checked = 0, 1.0, (0, time.monotonic())
         self._handlers = {n: signal.signal(n, self._remember) for n in (signal.SIGTERM, signal.SIGINT)}
         if accelerator.is_main_process:
             self._stop_file.unlink(missing_ok=True)  # left over from the stop before
@@ -106,7 +106,14 @@ class Consensus:
         )
 
     def _steps_until_next(self, step: int) -> float:
+        """So many steps as take about a second, by the pace since the last decision.
+
+        At most twice as many as the last time: the pace is wrong after a resume, whose steps were not made here, and
+        after a pause.
+        """
         since, then = self._checked
         now = time.monotonic()
         self._checked = (step, now)
-        return _SECONDS_BETWEEN * (step - since) / max(1e-3, now - then)
+        pace = (step - since) / max(1e-3, now - then)
+        self._interval = max(1.0, min(_SECONDS_BETWEEN * pace, 2 * self._interval))
+        return self._interval

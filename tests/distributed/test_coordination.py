@@ -1,0 +1,66 @@
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from srgan_dist.cli.console import STOPPED
+from srgan_dist.cli.train import train_main
+from srgan_dist.distributed.coordination import Consensus, Skips
+from srgan_dist.runs import checkpoint
+from tests.conftest import ROOT, TINY, environment
+
+
+def test_the_first_decisions_after_a_resume_are_steps_apart_however_far_the_run_is(tmp_path: Path):
+    consensus = Consensus(Accelerator(cpu=True), tmp_path, None)
+    skips = Skips(torch.device("cpu"))
+    try:
+        intervals, step = [], 500_001
+        for _ in range(5):
+            consensus.decide(step, skips)
+            following = next(s for s in range(step + 1, step + 100_000) if consensus.due(s))
+            intervals.append(following - step)
+            step = following
+    finally:
+        consensus.close()
+
+    assert intervals[0] <= 2
+    assert all(later <= 2 * earlier + 1 for earlier, later in itertools.pairwise(intervals))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_run_resumed_at_step_500_000_obeys_a_stop_file_at_once(shards: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    flags = (
+        "quickstart", "--data.shards", str(shards), *TINY, f"--run-dir={run}", "--tracking.enabled=False",
+        "--pretrain.steps=1000000", "--log-every=100000", "--checkpoint.every=1000000", "--validation.every=1000000",
+    )  # fmt: skip
+    assert train_main([*flags, "--time-limit=0.001"]) == STOPPED
+    state = checkpoint.load_latest(run / "checkpoints")
+    assert state is not None
+    checkpoint.save(run / "checkpoints", 500_000, state | {"step": 500_000}, keep=1, best=None)
+
+    trained = subprocess.Popen([sys.executable, ROOT / "train.py", *flags], env=environment(), cwd=tmp_path)
+    try:  # a process of its own: a run that does not look again cannot be stopped from inside
+        wait_for(lambda: json.loads((run / "status.json").read_text())["state"] == "running")
+        time.sleep(1)
+        (run / "STOP").touch()
+        code = trained.wait(60)  # it looked again 99,936 steps later
+    finally:
+        trained.kill()
+
+    saved = checkpoint.load_latest(run / "checkpoints")
+    assert code == STOPPED
+    assert saved is not None
+    assert saved["step"] > 500_000
