@@ -186,7 +186,14 @@ def synchronised(wanted: bool | None, accelerator: Accelerator) -> bool:
     return several and cuda and wanted is not False
 
 
-def load_vgg_early(config: TrainConfig) -> None:
-    """Fails before any training where the adversarial phase would miss VGG19's weights hours later."""
-    if config.adversarial.steps and config.loss.content:
-        load_vgg19([layer for layer, _ in config.loss.content.layers], config.loss.content.weights)
+def load_vgg_early(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Fails before any training where the adversarial phase would miss VGG19's weights hours later.
+
+    One process of each machine fetches and reads them; the others wait for it.
+    """
+    content = config.loss.content
+    if not config.adversarial.steps or content is None:
+        return
+    with accelerator.local_main_process_first():
+        if accelerator.is_local_main_process:
+            load_vgg19([layer for layer, _ in content.layers], content.weights)

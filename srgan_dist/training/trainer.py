@@ -62,7 +62,7 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     startup.mark("joining")
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     startup.mark("data")
-    load_vgg_early(config)
+    load_vgg_early(config, accelerator)
     prepare_compilation(config.compile, cache_folder(config.data.cache))
     trainer = Trainer(config, accelerator, feed, held_out, startup)
     startup.mark("networks")

@@ -23,10 +23,11 @@ def to_device(raw: RawBatch, device: torch.device) -> Pair:
 
 def orient(images: Tensor, orientation: Tensor) -> Tensor:
     """Applies one of the eight orientations (see `plan.Crops`) to each of (B, H, H, 3)."""
-    bits = [((orientation >> b) & 1).bool().view(-1, 1, 1, 1) for b in range(3)]
-    images = torch.where(bits[0], images.flip(2), images)
-    images = torch.where(bits[1], images.flip(1), images)
-    return torch.where(bits[2], images.transpose(1, 2), images)
+    # `where` takes the memory layout of its first operand, so the one that is laid out as it should be comes first.
+    same = [((orientation >> b) & 1 == 0).view(-1, 1, 1, 1) for b in range(3)]
+    images = torch.where(same[0], images, images.flip(2))
+    images = torch.where(same[1], images, images.flip(1))
+    return torch.where(same[2], images, images.transpose(1, 2))
 
 
 def _floats(images: Tensor) -> Tensor:
@@ -61,6 +62,8 @@ class ThreadedBatches:
 
     def _read(self, fill: Fill) -> None:
         try:
+            if self._device.type == "cuda":
+                torch.cuda.set_device(self._device)  # a thread of its own would open a context on the first GPU
             for raw in fill(self._buffers()):
                 self._ready.put(raw)
             self._ready.put(None)
@@ -97,7 +100,7 @@ class ThreadedBatches:
 def _record(device: torch.device) -> torch.cuda.Event | None:
     if device.type != "cuda":
         return None
-    event = torch.cuda.Event()
+    event = torch.cuda.Event(blocking=True)  # the reader sleeps until the copy is done; else it takes a core
     event.record(torch.cuda.current_stream(device))
     return event
 
