@@ -306,6 +306,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(ran.stdout.split())
 
 
+@pytest.mark.slow
 def test_importing_the_training_configuration_leaves_the_data_stack_alone():
     own = {m for m in loaded_by("import srgan_dist.training.config") if m.startswith("srgan_dist.")}
 
@@ -314,6 +315,7 @@ def test_importing_the_training_configuration_leaves_the_data_stack_alone():
     assert {m for m in own if m.startswith("srgan_dist.tracking.")} <= {"srgan_dist.tracking.config"}
 
 
+@pytest.mark.slow
 def test_importing_presets_loads_neither_mlflow_nor_torchvision():
     assert not loaded_by("import srgan_dist, srgan_dist.training.presets") & {"mlflow", "torchvision"}
 

@@ -56,6 +56,7 @@ def test_an_old_run_resumes_to_the_weights_that_it_had(old: Path):
     assert steps.count(3) == 1
 
 
+@pytest.mark.slow
 def test_a_configuration_without_later_fields_resumes_and_compares_equal(old: Path):
     (old / "stopped").rename(old / "run")
     config = json.loads((old / "run" / "config.json").read_text())

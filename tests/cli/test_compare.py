@@ -65,6 +65,7 @@ def page(runs: list[Path], pictures: Path, place: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_outside(page: Path):
     text = page.read_text()
 

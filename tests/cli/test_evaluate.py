@@ -20,6 +20,7 @@ from tests.conftest import SHARED
 PUBLISHED_SIZES = pytest.mark.skipif(not SHARED.is_dir(), reason="no Set5 and Set14 here")
 
 
+@pytest.mark.slow
 @PUBLISHED_SIZES
 @pytest.mark.parametrize(("data", "scale", "psnr_y"), [("set5", 4, 28.43), ("set5", 2, 33.67)])
 def test_bicubic_reaches_the_numbers_of_record_on_set5(data: str, scale: int, psnr_y: float):

@@ -32,6 +32,7 @@ def model(folder, config, scale, seed=0, name="model"):
     return folder / f"{name}.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "scale"),
     [(RRDB, scale) for scale in (1, 2, 4, 8)]
@@ -95,6 +96,7 @@ def test_srresnet_opens_in_spandrel_once_our_architecture_is_imported(tmp_path):
         assert any("does not know SRResNet" in line and "--format onnx" in line for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CAN_EXPORT, reason="the exporter of torch 2.8 is refused")
 @pytest.mark.parametrize(
     ("config", "scale"),

@@ -116,6 +116,7 @@ def test_a_folder_without_write_permission_is_said(model: Path, folder: Path, tm
     assert run(folder, tmp_path / "out", "--model", model) == 1
 
 
+@pytest.mark.slow
 def test_what_is_done_is_skipped_unless_asked(model: Path, folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     run(folder, out, "--model", model)

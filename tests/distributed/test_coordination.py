@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from accelerate import Accelerator
 
@@ -40,6 +41,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_run_resumed_at_step_500_000_obeys_a_stop_file_at_once(shards: Path, tmp_path: Path):
     run = tmp_path / "run"
     flags = (

@@ -19,6 +19,7 @@ time.sleep(60)
 LAUNCHER = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(60)"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there, no process is adopted")
 @pytest.mark.parametrize("elastic", [True, False])
 def test_a_worker_ends_when_its_launcher_is_killed(elastic: bool, tmp_path: Path):

@@ -84,6 +84,7 @@ def interrupted(config: TrainConfig, stops: list[int], at: tuple[int, ...]) -> P
     return config.run_dir
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [(2, 7), (5, 10), (9, 11), (13, 17)])
 def test_interrupted_twice_equals_undisturbed_bit_for_bit(tiny: TrainConfig, stops: list[int], at: tuple[int, ...]):
     train(tiny)
@@ -98,6 +99,7 @@ def test_interrupted_twice_equals_undisturbed_bit_for_bit(tiny: TrainConfig, sto
     assert (whole / "evaluation.json").read_text() == (broken / "evaluation.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_kill_costs_the_steps_since_the_checkpoint_and_nothing_else(
     tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ):
@@ -123,6 +125,7 @@ def test_a_kill_costs_the_steps_since_the_checkpoint_and_nothing_else(
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(tiny: TrainConfig):
     train(tiny)
     before = (tiny.run_dir / "metrics.jsonl").read_text()
@@ -151,6 +154,7 @@ def test_the_second_phase_starts_from_what_the_first_one_is_judged_by(tiny: Trai
     assert all(torch.equal(weights[k], v) for k, v in average.items() if "running" not in k and "num_batches" not in k)
 
 
+@pytest.mark.slow
 def test_patience_ends_a_phase_early_and_the_next_one_follows(tiny: TrainConfig):
     frozen = replace(tiny.pretrain.schedule, learning_rate=0.0)  # nothing ever gets better than the first validation
     impatient = replace(
@@ -180,6 +184,7 @@ def test_skipped_steps_stop_the_run_and_name_the_pictures(
     assert "in a row" in status["reason"]
 
 
+@pytest.mark.slow
 def test_a_few_skipped_steps_are_counted_and_survived(tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch):
     from srgan_dist.training import steps
 

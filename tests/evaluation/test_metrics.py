@@ -24,6 +24,7 @@ def test_ssim_is_scikit_images_on_the_valid_region(pair: tuple[np.ndarray, np.nd
     assert ssim(a, b) == pytest.approx(full[5:-5, 5:-5].mean(), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_psnr_is_scikit_images(pair: tuple[np.ndarray, np.ndarray]):
     a, b = luma(pair[0]), luma(pair[1])
 

@@ -155,6 +155,7 @@ def test_bf16_stays_near(network: nn.Module, noise: np.ndarray):
     assert 0 < difference.mean() < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "scale"),
     [

@@ -5,6 +5,7 @@ from torch import nn
 from srgan_dist.models import CompactConfig, RRDBNetConfig, SRResNetConfig
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolated_skip", [False, True])
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_stated_receptive_field_is_how_far_the_gradient_reaches(scale: int, interpolated_skip: bool):
@@ -43,6 +44,7 @@ def test_compact_states_how_far_the_gradient_reaches(scale: int):
     assert _reach(network, scale) == network.receptive_field
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "unshuffle"), [(1, False), (2, False), (4, False), (8, False), (2, True), (1, True)])
 def test_rrdbnet_states_at_least_how_far_the_gradient_reaches(scale: int, unshuffle: bool):
     config = RRDBNetConfig(blocks=1, channels=4, growth_channels=4, unshuffle=unshuffle)

@@ -15,6 +15,7 @@ def vgg() -> nn.Sequential:
     return vgg19().features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "convolutions", "poolings", "channels"), [("relu2_2", 4, 1, 128), ("relu5_4", 16, 4, 512)]
 )

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -39,6 +40,7 @@ def test_decay_zero_is_a_copy():
     assert all(torch.equal(t, copied[name]) for name, t in network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_batchnorm_generators_average_evaluates_close_to_the_raw_network():
     torch.manual_seed(0)
     network = SRResNetConfig(blocks=2, channels=8).build(2).train()

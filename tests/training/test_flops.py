@@ -22,17 +22,20 @@ def shadow(name: str, adversarial: bool = True) -> Shadow:
     return Shadow(generator, judge if adversarial else None, losses)
 
 
+@pytest.mark.slow
 def test_a_step_of_srgan_costs_what_its_layers_cost():
     # 0.692 TFLOP with the fake judged once for each network; its second pass, 4 % of that, is saved.
     assert step_flops(shadow("srgan-x4"), 16, 96, 4) / 1e12 == pytest.approx(0.692 * 0.96, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_pretraining_step_costs_the_generators_three_passes():
     count = step_flops(shadow("srgan-x4", adversarial=False), 16, 96, 4)
 
     assert count / 1e12 == pytest.approx(0.692 * 0.18, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_cost_is_that_of_the_crops():
     one = shadow("srgan-x4")
 

@@ -65,6 +65,7 @@ def test_its_state_is_saved_and_restored_as_torchs_own():
         )
 
 
+@pytest.mark.slow
 def test_a_step_does_not_load_the_compiler():
     code = (
         "import sys, torch; from srgan_dist.training.optimizers import FusedAdam; "

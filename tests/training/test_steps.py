@@ -185,6 +185,7 @@ def test_gradients_are_scaled_down_to_the_limit():
     torch.testing.assert_close((flat(limited.net) - before) * 2, flat(free.net) - before, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_probe_measures_and_changes_nothing():
     plain, probed = players(0.1, 0.1), players(0.1, 0.1)
 

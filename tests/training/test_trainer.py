@@ -105,6 +105,7 @@ def test_want_of_memory_names_batch_crop_and_the_flags_that_help(
     assert status(tmp_path / "runs" / "quickstart")["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_where_the_devices_peak_is_known_its_use_is_logged_for_each_phase(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -49,6 +49,7 @@ def crops(folder: str, world: int, count: int, start: int = 0, config: DataConfi
     return torch.stack([out[i] for i in sorted(out)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_the_first_thousand_crops_are_the_same_for_any_number_of_processes_and_any_start(folders, encoding: str):
     config = DataConfig(rounds=3, held=16)

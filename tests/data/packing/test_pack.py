@@ -198,6 +198,7 @@ def test_the_bicubic_of_given_pairs_is_recognised(tmp_path: Path):
     assert read_manifest(packed(pairs(tmp_path / "pairs"), tmp_path / "out")).degradation == "matlab-mirror"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "nested"), [(2, True), (3, False), (4, False)])
 def test_both_nestings_of_div2k_are_packed(shared: Path, scale: int, nested: bool, tmp_path: Path):
     root = shared / "div2k_mini"

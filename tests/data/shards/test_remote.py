@@ -51,6 +51,7 @@ def test_a_changed_manifest_is_seen(server: Server):
     assert Place(server.url).manifest.source == "another one"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_cut_download_is_repaired(ranges: bool, server: Server, shards: Path):
     server.cut, server.ranges = {"train-000000.tar": 1}, ranges
