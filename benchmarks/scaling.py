@@ -81,7 +81,8 @@ def work(out: Path) -> None:
     import torch
 
     from srgan_dist.data.batch import Pair
-    from srgan_dist.distributed.accelerator import leave, start
+    from srgan_dist.distributed.accelerator import start
+    from srgan_dist.distributed.launcher import exit_process
     from srgan_dist.training.trainable import Players
 
     config = small()
@@ -99,7 +100,7 @@ def work(out: Path) -> None:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         out.write_text(json.dumps((time.perf_counter() - began) / STEPS))
-    leave(0)
+    exit_process(0)
 
 
 def small() -> Any:

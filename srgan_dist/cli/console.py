@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from srgan_dist.distributed.group import Group, Track
-from srgan_dist.distributed.launcher import end_with_launcher
+from srgan_dist.distributed.launcher import end_with_launcher, exit_process
 from srgan_dist.distributed.precision import MixedPrecision, Precision
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
@@ -43,12 +43,15 @@ def join_processes(precision: MixedPrecision = "no") -> Processes:
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """The command's exit code; where it fails, 1, with one line for the user's errors."""
+    """The command's exit code; where it fails, 1, with one line for the user's errors.
+
+    Among several processes this one ends here.
+    """
     end_with_launcher()
     try:
-        return run()
+        return exit_process(run())
     except Exception as error:
-        return failed(error)
+        return exit_process(failed(error))
 
 
 def failed(error: BaseException) -> int:

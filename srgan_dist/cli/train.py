@@ -45,7 +45,6 @@ def _train(args: list[str]) -> int:
     rehearsal = "--dry-run" in rest
     rest = [word for word in rest if word != "--dry-run"]
     config: TrainConfig = parse(TrainConfig, rest, f"{prog} [--dry-run]", default)
-    from srgan_dist.distributed.accelerator import leave
     from srgan_dist.distributed.coordination import StopRequested
     from srgan_dist.training.dry_run import rehearse
     from srgan_dist.training.trainer import train
@@ -56,14 +55,14 @@ def _train(args: list[str]) -> int:
         if rehearsal:
             said = rehearse(config)
             sys.stdout.write(said if first else "")
-            return leave(0)
+            return 0
         evaluation = train(config, startup)
     except StopRequested as request:
         if first:
             sys.stderr.write(f"stopped ({request}) with a checkpoint; the same command goes on\n")
-        return leave(STOPPED)
+        return STOPPED
     except BaseException as error:
-        return leave(failed(error))
+        return failed(error)
     if evaluation and first:
         sys.stdout.write(f"\n{evaluation.table()}\n\nThe picture: {config.run_dir / 'comparison.png'}\n")
-    return leave(0)
+    return 0

@@ -89,19 +89,6 @@ def launch_command() -> list[str]:
     return launcher.cmdline() if launcher else [sys.executable, *sys.orig_argv[1:]]
 
 
-def leave(code: int) -> int:
-    """The exit code; among several processes it ends this one at once.
-
-    Tearing down gloo at interpreter exit sometimes aborts a process that has finished, and a process that
-    failed must not wait for others on its way out.
-    """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
-
-
 class Ranks:
     """The launched processes as a `group.Group`."""
 
