@@ -13,7 +13,7 @@ from srgan_dist.models.files import save_generator
 from tests.conftest import ROOT, picture, write_pictures
 
 
-def test_the_version_is_the_installed_one():
+def test_the_version_stands_in_one_place():
     assert re.fullmatch(r"\d+\.\d+\.\d+", srgan_dist.__version__)
     assert 'attr = "srgan_dist.__version__"' in (ROOT / "pyproject.toml").read_text()
 

@@ -1,4 +1,4 @@
-"""LPIPS, DISTS and NIQE, through pyiqa: its only home, and an optional extra."""
+"""LPIPS, DISTS and NIQE, through pyiqa, an optional extra. Only this module imports it."""
 
 import importlib
 from typing import Any

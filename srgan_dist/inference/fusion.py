@@ -15,7 +15,7 @@ from srgan_dist.models.srresnet import SRResNet
 def super_resolve(generator: nn.Module, lr: Pixels) -> Pixels:
     """(h, w, 3) uint8 RGB at the generator's scale, (scale*h, scale*w, 3) uint8, clamped and rounded.
 
-    The whole picture at once, by the network as it is; `tiled.Upscaler` takes any size. The generator must be
+    The whole picture at once, by the network as it is; `upscaler.Upscaler` takes any size. The generator must be
     in eval mode (SRGAN Sec. 3.2: BatchNorm off the batch at test time); it runs on its own device.
     """
     device = next(generator.parameters()).device

@@ -1,4 +1,4 @@
-"""`srgan export`: a trained generator as a file that the world opens, checked before anybody relies on it."""
+"""Generators as files for other programs, checked before anybody relies on them."""
 
 import importlib.util
 import json
@@ -16,7 +16,6 @@ from srgan_dist.models.spandrel_plugin import register
 from srgan_dist.utils.serialization import to_dict
 
 _SPANDREL_GROWTH = 32
-
 
 Format = Literal["safetensors", "onnx"]
 

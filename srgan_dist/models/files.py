@@ -19,6 +19,7 @@ from srgan_dist.models import GeneratorConfig, architecture, restore
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.models.state_dicts import describe, fit, identify, renamed, unwrapped
 from srgan_dist.runs import checkpoint
+from srgan_dist.runs.run_dir import CONFIG
 from srgan_dist.utils.serialization import from_dict, to_dict
 
 HEADER = "srgan_dist"
@@ -70,7 +71,7 @@ def _load_exported(file: Path, notes: dict[str, Any]) -> Generator:
 
 
 def _from_directory(folder: Path) -> Generator:
-    if (folder / "COMPLETE.json").is_file():
+    if (folder / checkpoint.COMPLETE).is_file():
         return _from_checkpoint(folder.resolve())
     if any((folder / "models").glob("*.safetensors")):
         return _load_file(final_model(folder))
@@ -82,7 +83,7 @@ def _from_directory(folder: Path) -> Generator:
 
 def _from_checkpoint(folder: Path) -> Generator:
     run = folder.parent.parent
-    config, scale = _network_of(run / "config.json")
+    config, scale = _network_of(run / CONFIG)
     state = checkpoint.load(folder)
     network = config.build(scale)
     network.load_state_dict(state["players"]["ema"]["network"])
@@ -162,7 +163,7 @@ def load_weights(network: nn.Module, source: Path) -> None:
     """Loads a generator's weights, wherever they are, under any of their published names.
 
     Raises:
-        ValueError: nothing there, not a weights file, or another network's (see `layouts.fit`).
+        ValueError: nothing there, not a weights file, or another network's (see `state_dicts.fit`).
     """
     fit(network, read_weights(source), str(source))
 

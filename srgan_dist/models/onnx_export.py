@@ -1,4 +1,4 @@
-"""ONNX files, and what runs them. The only home of onnx and onnxruntime."""
+"""ONNX files, and what runs them. Only this module imports onnx and onnxruntime."""
 
 import importlib.util
 import os

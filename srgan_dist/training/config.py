@@ -10,6 +10,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.runs.run_dir import CONFIG
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.training.compilation import Compile
 from srgan_dist.training.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
@@ -199,7 +200,7 @@ def read_run_config(run: Path) -> TrainConfig | None:
     Raises:
         ValueError: see `read_config`.
     """
-    return read_config(run / "config.json") if (run / "config.json").is_file() else None
+    return read_config(run / CONFIG) if (run / CONFIG).is_file() else None
 
 
 def dump(config: TrainConfig) -> str:

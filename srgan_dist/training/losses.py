@@ -13,7 +13,7 @@ from srgan_dist.models.vgg import VGGLayer
 
 PixelKind = Literal["l1", "mse"]
 Average = Callable[[Tensor], Tensor]
-"""Averages a tensor over the processes, gradients too (`processes.average`)."""
+"""Averages a tensor over the processes, gradients too (`distributed.accelerator.average`)."""
 
 
 def pixel_loss(kind: PixelKind, sr: Tensor, hr: Tensor) -> Tensor:

@@ -37,13 +37,14 @@ class Reporter:
     ) -> None:
         self._config, self._accelerator, self._run_dir, self._feed = config, accelerator, run_dir, feed
         self._warned: set[str] = set()
-        self.tracker = open_tracker(config, accelerator, run_dir, feed, crops_per_step)
+        self.tracker = _open_tracker(config, accelerator, run_dir, feed, crops_per_step)
 
     def begin(self, state: RunState, validation: Validation | None) -> None:
         """Say what is about to be trained, from which step; from here on lines of `metrics.jsonl` count as final."""
         self._run_dir.truncate_metrics(state.step)
         self._run_dir.status("running", state.step)
-        begin(self.tracker, validation)
+        _log_held_out_crops(self.tracker, validation)
+        self.tracker.start()
         log.info("%s: %s", self._run_dir.path, self._feed.summary)
         a, crops, accumulate = self._accelerator, state.crops_per_step, self._config.accumulate
         batch = crops // (a.num_processes * accumulate)
@@ -90,7 +91,7 @@ class Reporter:
     def results(self, state: RunState, evaluation: Evaluation | None) -> None:
         """Log the final evaluation and every phase's generator to MLflow."""
         phases = (self._config.pretrain, self._config.adversarial)
-        log_results(self.tracker, self._run_dir, phases, self._config.scale, state.step, evaluation)
+        _log_results(self.tracker, self._run_dir, phases, self._config.scale, state.step, evaluation)
 
     def close(self, step: int, error: BaseException | None) -> None:
         """Write how the run ended to `status.json` and MLflow."""
@@ -118,7 +119,7 @@ def check_tracking(config: TrainConfig, accelerator: Accelerator) -> None:
             check_server(uri_of(config.run_dir))
 
 
-def open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, feed: Feed, crops: int) -> Tracker:
+def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, feed: Feed, crops: int) -> Tracker:
     """The first process's tracker, with the run's description; the others' does nothing.
 
     Args:
@@ -134,14 +135,14 @@ def open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fee
     session["data"] = {place.location: place.hash for place in feed.places}
     environment.remember(run.path, session)
     params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
-    tracker = Tracker(tracking, run.path, params, environment.tags(session), datasets(feed))
+    tracker = Tracker(tracking, run.path, params, environment.tags(session), _datasets(feed))
     for name in ("config.json", environment.FILE, *([session["patch"]] if "patch" in session else [])):
         if (run.path / name).exists():
             tracker.artifact(run.path / name)
     return tracker
 
 
-def datasets(feed: Feed) -> list[Dataset]:
+def _datasets(feed: Feed) -> list[Dataset]:
     """The shards that the run is trained on, by the hash of their manifests."""
     found: list[Dataset] = []
     for place in feed.places:
@@ -152,16 +153,15 @@ def datasets(feed: Feed) -> list[Dataset]:
     return found
 
 
-def begin(tracker: Tracker, validation: Validation | None) -> None:
-    """Logs what the held-out crops are compared with, once, and lets the sending begin."""
+def _log_held_out_crops(tracker: Tracker, validation: Validation | None) -> None:
+    """Logs what the held-out crops are compared with, once."""
     for crop in validation.crops if validation else []:
         tracker.image(f"{crop.name} HR", crop.hr, 0)
         scale = crop.hr.shape[0] // crop.lr.shape[0]
         tracker.image(f"{crop.name} bicubic", enlarge(crop.lr, scale, "bicubic"), 0)
-    tracker.start()
 
 
-def log_results(
+def _log_results(
     tracker: Tracker, run: RunDir, phases: tuple[PhaseConfig, ...], scale: int, step: int, evaluation: Evaluation | None
 ) -> None:
     """Logs the final evaluation and, with its scores, every phase's generator as a model that can be served."""

@@ -12,7 +12,7 @@ from srgan_dist.data.rng import Indices, hashed, unit
 Floats = NDArray[np.float64]
 Range = tuple[float, float]
 
-_FIRST_STREAM = 256  # far from those of `data.plan`
+_FIRST_STREAM = 256  # far from those of `data.loading.crop_plan`
 ISO, ANISO, GENERAL_ISO, GENERAL_ANISO, PLATEAU_ISO, PLATEAU_ANISO, SINC, NONE = range(8)
 AREA, BILINEAR, BICUBIC = range(3)
 

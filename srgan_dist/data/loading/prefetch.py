@@ -22,7 +22,7 @@ def to_device(raw: RawBatch, device: torch.device) -> Pair:
 
 
 def orient(images: Tensor, orientation: Tensor) -> Tensor:
-    """Applies one of the eight orientations (see `plan.Crops`) to each of (B, H, H, 3)."""
+    """Applies one of the eight orientations (see `crop_plan.Crops`) to each of (B, H, H, 3)."""
     # `where` takes the memory layout of its first operand, so the one that is laid out as it should be comes first.
     same = [((orientation >> b) & 1 == 0).view(-1, 1, 1, 1) for b in range(3)]
     images = torch.where(same[0], images, images.flip(2))

@@ -57,7 +57,7 @@ class ShardSet:
         self.shard = np.repeat(np.arange(len(self._found)), [len(s.keys) for _, s in self._found])
         """(N,) which shard each image is in."""
         self.table = np.concatenate([s.table for _, s in self._found])
-        """(N, 11) as `format.Shard.table`."""
+        """(N, 11) as `manifest.Shard.table`."""
         self._firsts = np.cumsum([0, *(len(s.keys) for _, s in self._found)])
         self.bad = np.zeros(len(self.keys), np.bool_)
         """(N,) which images are damaged, as far as their shards were opened."""
