@@ -67,7 +67,8 @@ def shared() -> Path:
 
 def command(*args: str, processes: int = 1, flags: tuple[str, ...] = (), script: Path = ROOT / "train.py") -> list[str]:
     """`accelerate launch train.py ...`, as the README has it."""
-    many = ("--multi_gpu", "--num_processes", str(processes)) if processes > 1 else ()
+    # Port 0: any free one. By default launches that begin together take the same port, and one of them fails.
+    many = ("--multi_gpu", "--num_processes", str(processes), "--main_process_port", "0") if processes > 1 else ()
     config = ("--config_file", str(ROOT / "accelerate_config.yaml"))
     return [sys.executable, "-m", "accelerate.commands.launch", *config, *many, *flags, str(script), *args]
 

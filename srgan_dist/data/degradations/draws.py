@@ -76,7 +76,7 @@ class Blur(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One pass for each crop; arrays of shape (B,), before (numpy) and after they are on the device."""
+    """One pass for each crop; arrays of shape (B,)."""
 
     blur: Blur
     factor: Any
@@ -90,7 +90,7 @@ class Stage(NamedTuple):
     """1 where all channels get the same noise."""
     key1: Any
     key2: Any
-    """Where the noise's own hash starts, 32 bits each."""
+    """Where the noise's own hash starts, int32 each."""
     quality: Any
     """JPEG's, 1 to 100."""
 
@@ -182,6 +182,6 @@ def draw_stage(
     sigma, scale = dice.uniform(*config.gaussian_sigma), dice.uniform(*config.poisson_scale)
     strength = np.where(is_gaussian, sigma / 255, scale)
     key = dice.bits()
-    keys = (key >> np.uint64(32)).astype(np.float64), (key & np.uint64(0xFFFFFFFF)).astype(np.float64)
+    keys = (part.astype(np.uint32).view(np.int32) for part in (key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)))
     quality = np.floor(dice.uniform(jpeg[0], jpeg[1] + 1))
     return Stage(kernels, factor, mode, is_gaussian, strength, dice.chance(grey), *keys, quality)

@@ -1,9 +1,13 @@
 """JPEG there and back on the device, a whole batch with a quality each, in libjpeg's own whole numbers.
 
 Baseline JPEG as Pillow writes and reads it by default: chroma at half size (4:2:0), the standard tables scaled by the
-quality, the accurate integer cosine transform (jfdctint.c, jidctint.c), "fancy" enlargement of chroma. Every value that
-libjpeg computes is a whole number here too, held in floats wide enough to be exact.
+quality, the accurate integer cosine transform (jfdctint.c, jidctint.c), "fancy" upsampling of chroma. Every value that
+libjpeg computes is a whole number here too, held in floats wide enough to be exact: products with constant matrices,
+which are few launches on a GPU, therefore give the same bits in any order.
 """
+
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,103 +21,143 @@ _CHROMA = """
 99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99
 """
 
-
 _EVEN = (8192, 8192, 8192, 8192), (10703, 4433, -4433, -10703), (8192, -8192, -8192, 8192), (4433, -10704, 10704, -4433)
 _ODD = (11363, 9633, 6437, 2260), (9633, -2259, -11362, -6436), (6437, -11362, 2261, 9633), (2260, -6436, 9633, -11363)
 """Left halves of the cosine matrix's rows 0, 2, 4, 6 and 1, 3, 5, 7 in libjpeg's 13 bit constants; the right halves
 mirror them, the odd ones with the sign turned."""
 
+_TO_YCC = (19595, 38470, 7471), (-11059, -21709, 32768), (32768, -27439, -5329)
+_TO_YCC_OFFSET = (32768, (128 << 16) + 32767, (128 << 16) + 32767)
+_TO_RGB = (0, 91881), (-22554, -46802), (116130, 0)
+"""What Cb and Cr, less 128, add to Y. All four in 16 bit constants (jccolor.c, jdcolor.c)."""
 
-def jpeg(images: Tensor, size: Tensor, quality: Tensor) -> Tensor:
+
+def jpeg(images: Tensor, size: Tensor, tables: Tensor) -> Tensor:
     """(B, 3, S, S) in [0, 1] as they come back from JPEG files, S a multiple of 16.
 
     Args:
         size: (B,), how many rows and columns count; the rest must repeat the edge, as an encoder would fill it.
-        quality: (B,), whole numbers from 1 to 100.
+        tables: (B, 2, 8, 8), see `quantization_tables`.
     """
-    red, green, blue = (images.clamp(0, 1) * 255).round().unbind(1)
-    y = _floored(19595 * red + 38470 * green + 7471 * blue + 32768, 16)
-    offset = (128 << 16) + 32767
-    cb = _floored(offset - 11059 * red - 21709 * green + 32768 * blue, 16)
-    cr = _floored(offset + 32768 * red - 27439 * green - 5329 * blue, 16)
-    y = _coded(y, _table(_LUMA, quality))
-    half = (size.repeat(2) + 1) // 2
-    chroma = _edge_repeated(_halved(torch.cat([cb, cr])), half, 1)  # jcprepct.c fills up rows after halving them
-    chroma = _coded(chroma, _table(_CHROMA, quality).repeat(2, 1, 1))
-    cb, cr = (_doubled(_edge_repeated(_edge_repeated(chroma, half, 1), half, 2)) - 128).chunk(2)
-    back = [
-        y + _floored(91881 * cr + 32768, 16),
-        y + _floored(32768 - 22554 * cb - 46802 * cr, 16),
-        y + _floored(116130 * cb + 32768, 16),
-    ]
-    return torch.stack(back, 1).clamp_(0, 255) / 255
+    b, _, s, _ = images.shape
+    constants, half = _constants(images.device), s // 2
+    levels = images.clamp(0, 1).mul_(255).round_()
+    ycc = torch.matmul(constants.to_ycc, levels.view(b, 3, -1)).add_(constants.to_ycc_offset)
+    ycc = _floored(ycc, 16).view(b, 3, s, s)
+    edge = torch.minimum(_count(half, images.device), ((size + 1) // 2).view(-1, 1) - 1)
+    rows = edge.view(b, 1, half, 1).expand(b, 2, half, half)
+    columns = edge.view(b, 1, 1, half).expand(b, 2, half, half)
+    chroma = _halved(ycc[:, 1:]).gather(2, rows)  # jcprepct.c fills up rows after halving them
+    planes = _coded(torch.cat([ycc[:, 0], chroma.view(b, s, half)], 2), tables)
+    chroma = planes[:, :, s:].reshape(b, 2, half, half).gather(2, rows).gather(3, columns)
+    color = torch.matmul(constants.to_rgb, _doubled(chroma).view(b, 2, -1)).add_(32768)
+    return _floored(color, 16).view(b, 3, s, s).add_(planes[:, None, :, :s]).clamp_(0, 255).div_(255)
+
+
+def quantization_tables(quality: Tensor) -> Tensor:
+    """Return the standard tables of luma and chroma at each quality: (..., 2, 8, 8), float64, for whole numbers."""
+    quality = quality.float()[..., None, None, None]
+    percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
+    return ((_constants(quality.device).tables * percent + 50) / 100).floor_().clamp_(1, 255).double()
+
+
+class _Constants(NamedTuple):
+    """On one device, so that no step copies them there."""
+
+    to_ycc: Tensor
+    to_ycc_offset: Tensor
+    to_rgb: Tensor
+    tables: Tensor
+    """Luma and chroma, (2, 8, 8)."""
+    rows: Tensor
+    """The cosine transform of 8 pixels in a row, (8, 8), in float64: float32 holds whole numbers up to 2^24 only."""
+    columns: Tensor
+    """The same of 8 in a column; all four with the shift that follows."""
+    columns_back: Tensor
+    rows_back: Tensor
+
+
+@cache
+def _constants(device: torch.device) -> _Constants:
+    left = torch.tensor([row for pair in zip(_EVEN, _ODD, strict=True) for row in pair], dtype=torch.float64)
+    sign = torch.tensor([[1.0], [-1.0]], dtype=torch.float64).repeat(4, 1)
+    cosines = torch.cat([left, sign * left.flip(1)], 1)
+    tables = [float(n) for n in (_LUMA + _CHROMA).split()]
+    constants = _Constants(
+        torch.tensor(_TO_YCC).float(),
+        torch.tensor(_TO_YCC_OFFSET).float().view(3, 1),
+        torch.tensor(_TO_RGB).float(),
+        torch.tensor(tables).view(2, 8, 8),
+        cosines.T * 0.5**11,
+        cosines * 0.5**15,
+        cosines.T * 0.5**11,
+        cosines * 0.5**18,
+    )
+    return _Constants(*(t.to(device) for t in constants))
+
+
+@cache
+def _count(n: int, device: torch.device) -> Tensor:
+    """0 to n - 1."""
+    return torch.arange(n, device=device)
 
 
 def _floored(x: Tensor, bits: int) -> Tensor:
-    """x >> bits."""
-    return (x * 0.5**bits).floor_()
+    """x >> bits, in place."""
+    return x.mul_(0.5**bits).floor_()
 
 
-def _table(base: str, quality: Tensor) -> Tensor:
-    """(B, 8, 8): the standard table at each quality."""
-    standard = torch.tensor([float(n) for n in base.split()], device=quality.device).view(1, 8, 8)
-    quality = quality.float().view(-1, 1, 1)
-    percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-    return ((standard * percent + 50) / 100).floor().clamp_(1, 255)
+def _coded(planes: Tensor, tables: Tensor) -> Tensor:
+    """Through the cosine transform, quantization and back.
+
+    Args:
+        planes: (B, S, 3/2 S) in levels: Y, and beside it Cb above Cr.
+    """
+    b, s, width = planes.shape
+    constants, luma = _constants(planes.device), s // 8
+    coefficients = _down(_along(planes.double().sub_(128), constants.rows), constants.columns)
+    blocks = coefficients.view(b, s // 8, 8, width // 8, 8)  # eight times the coefficients
+    of_block = [tables[:, :1].expand(-1, luma, -1, -1), tables[:, 1:].expand(-1, width // 8 - luma, -1, -1)]
+    steps = torch.cat(of_block, 1).transpose(1, 2).unsqueeze(1)
+    quantized = (blocks.abs() + 4 * steps).div_(8 * steps).floor_().mul_(blocks.sign())
+    columns = _down(quantized.mul_(steps).view(b, s, width), constants.columns_back)
+    return _along(columns, constants.rows_back).float().add_(128).clamp_(0, 255)
 
 
-def _coded(plane: Tensor, table: Tensor) -> Tensor:
-    """(B, S, S) in levels through the cosine transform, quantisation and back."""
-    b, s, _ = plane.shape
-    cosines = _cosines(plane.device)
-    levels = (plane - 128).double()  # float32 holds whole numbers up to 2^24 only
-    coefficients = _down(_along(levels, cosines, 11), cosines, 15)
-    blocks = coefficients.view(b, s // 8, 8, s // 8, 8)  # eight times the coefficients
-    steps = table.double().view(b, 1, 8, 1, 8)
-    quantised = blocks.sign() * ((blocks.abs() + 4 * steps) / (8 * steps)).floor_()
-    columns = _down((quantised * steps).view(b, s, s), cosines.T, 11)
-    return (_along(columns, cosines.T, 18).float() + 128).clamp_(0, 255)
+def _along(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Every 8 pixels of a row times the matrix, rounded."""
+    return torch.matmul(planes.view(-1, 8), matrix).add_(0.5).floor_().view(planes.shape)
 
 
-def _along(plane: Tensor, matrix: Tensor, bits: int) -> Tensor:
-    """The matrix applied to every 8 pixels of a row, shifted right by `bits` with rounding."""
-    return torch.matmul(plane.view(-1, 8), matrix.T * 0.5**bits).add_(0.5).floor_().view(plane.shape)
+def _down(planes: Tensor, matrix: Tensor) -> Tensor:
+    """The matrix times every 8 pixels of a column, rounded."""
+    blocks = planes.view(-1, 8, planes.shape[-1])
+    return torch.matmul(matrix, blocks).add_(0.5).floor_().view(planes.shape)
 
 
-def _down(plane: Tensor, matrix: Tensor, bits: int) -> Tensor:
-    """The same with every 8 pixels of a column."""
-    blocks = plane.view(-1, 8, plane.shape[-1])
-    return torch.matmul(matrix * 0.5**bits, blocks).add_(0.5).floor_().view(plane.shape)
-
-
-def _cosines(device: torch.device) -> Tensor:
-    left = torch.tensor([row for pair in zip(_EVEN, _ODD, strict=True) for row in pair], dtype=torch.float64)
-    sign = torch.tensor([[1.0], [-1.0]], dtype=torch.float64).repeat(4, 1)
-    return torch.cat([left, sign * left.flip(1)], 1).to(device)
-
-
-def _halved(plane: Tensor) -> Tensor:
+def _halved(planes: Tensor) -> Tensor:
     """2x2 means, halves rounded down and up in turn from column to column (jcsample.c)."""
-    b, s, _ = plane.shape
-    sums = plane.view(b, s // 2, 2, s // 2, 2).sum((2, 4))
-    bias = 1 + torch.arange(s // 2, device=plane.device) % 2
-    return ((sums + bias) / 4).floor_()
+    b, c, s, _ = planes.shape
+    sums = planes.reshape(b, c, s // 2, 2, s // 2, 2).sum((3, 5))
+    return sums.add_(_halving_bias(s // 2, planes.device)).mul_(0.25).floor_()
 
 
-def _doubled(plane: Tensor) -> Tensor:
-    """Twice the size: a triangle filter, 3/4 of the nearer and 1/4 of the farther pixel (jdsample.c)."""
-    b, s, _ = plane.shape
-    above = torch.cat([plane[:, :1], plane[:, :-1]], 1)
-    below = torch.cat([plane[:, 1:], plane[:, -1:]], 1)
-    rows = torch.stack([3 * plane + above, 3 * plane + below], 2).view(b, 2 * s, s)
-    left = torch.cat([rows[:, :, :1], rows[:, :, :-1]], 2)
-    right = torch.cat([rows[:, :, 1:], rows[:, :, -1:]], 2)
-    columns = torch.stack([3 * rows + left + 8, 3 * rows + right + 7], 3).view(b, 2 * s, 2 * s)
-    return _floored(columns, 4)
+@cache
+def _halving_bias(n: int, device: torch.device) -> Tensor:
+    return (1 + torch.arange(n) % 2).float().to(device)
 
 
-def _edge_repeated(plane: Tensor, size: Tensor, dim: int) -> Tensor:
-    """(B, S, S) with the last of `size` (B,) rows (dim 1) or columns (dim 2) repeated to the end."""
-    s = plane.shape[1]
-    index = torch.minimum(torch.arange(s, device=plane.device)[None], size.view(-1, 1) - 1)
-    return plane.gather(dim, index.unsqueeze(3 - dim).expand_as(plane))
+def _doubled(planes: Tensor) -> Tensor:
+    """Twice the size, less 128: a triangle filter, 3/4 of the nearer and 1/4 of the farther pixel (jdsample.c)."""
+    matrix, bias = _doubling(planes.shape[-1], planes.device)
+    return _floored(torch.matmul(torch.matmul(matrix, planes), matrix.T).add_(bias), 4)
+
+
+@cache
+def _doubling(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Four times the filter along one axis, (2n, n), and what is added before 16ths are rounded down, (2n,)."""
+    near = torch.arange(2 * n) // 2
+    far = (near + torch.tensor([-1, 1]).repeat(n)).clamp(0, n - 1)
+    matrix = torch.zeros(2 * n, n)
+    matrix.scatter_add_(1, torch.stack([near, far], 1), torch.tensor([3.0, 1.0]).expand(2 * n, 2))
+    return matrix.to(device), (torch.tensor([8.0, 7.0]) - 128 * 16).repeat(n).to(device)

@@ -60,22 +60,30 @@ def gaussian_matrix(n: int, side: int, sigma: float) -> Tensor:
 
 def mirrored(index: Tensor, n: Tensor | int) -> Tensor:
     """Any integers brought into [0, n) by mirroring about the first and last pixel, as often as it takes."""
-    period = torch.as_tensor(n, device=index.device).mul(2).sub(2).clamp(min=1)
+    period = (2 * n - 2).clamp(min=1) if isinstance(n, Tensor) else max(1, 2 * n - 2)
     index = index.remainder(period)
     return torch.minimum(index, period - index)
 
 
-def mirror_padded(images: Tensor, size: Tensor) -> Tensor:
-    """(B, C, S, S), of which the first `size` (B,) rows and columns count, with 10 mirrored pixels on every side."""
+def mirror_index(size: Tensor, side: int) -> Tensor:
+    """Return where each pixel of a padded row is taken from: (B, side + 20) for the first `size` (B,) of `side`."""
+    return mirrored(torch.arange(-MARGIN, side + MARGIN, device=size.device)[None], size.view(-1, 1))
+
+
+def mirror_padded(images: Tensor, index: Tensor) -> Tensor:
+    """(B, C, S, S), of which a part counts, with 10 mirrored pixels on every side.
+
+    Args:
+        index: (B, S + 20), see `mirror_index`.
+    """
     b, c, s, _ = images.shape
-    index = mirrored(torch.arange(-MARGIN, s + MARGIN, device=images.device)[None], size.view(-1, 1))
     rows = images.gather(2, index.view(b, 1, -1, 1).expand(b, c, -1, s))
     return rows.gather(3, index.view(b, 1, 1, -1).expand(b, c, index.shape[1], -1))
 
 
 def mirror_padded_whole(images: Tensor) -> Tensor:
-    """The same where all of every picture counts."""
+    """The same where all of every image counts."""
     if images.shape[-1] > MARGIN:
         return F.pad(images, (MARGIN,) * 4, mode="reflect")
     size = torch.full((len(images),), images.shape[-1], device=images.device)
-    return mirror_padded(images, size)
+    return mirror_padded(images, mirror_index(size, images.shape[-1]))

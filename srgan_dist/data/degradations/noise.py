@@ -5,12 +5,11 @@ place that a hash of its key decides. Reading is several times quicker than draw
 """
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from srgan_dist.data.degradations.draws import Stage
 
 _LUMA = (0.2989, 0.587, 0.114)
 _MOST = 352
@@ -69,49 +68,67 @@ def normal_numbers(device: torch.device) -> Tensor:
     return (math.sqrt(2) * torch.erfinv(2 * uniform - 1)).float().to(device)
 
 
-def add_noise(images: Tensor, size: Tensor, stage: Stage, poisson: list[int]) -> Tensor:
-    """Adds each crop's noise to (B, 3, S, S) in [0, 1] and clamps.
-
-    Pixels beyond `size` get the noise of the edge, so that they still repeat it. Real-ESRGAN Sec. 3.1.
+def add_noise(images: Tensor, place: Tensor, strength: Tensor, grey: Tensor, poisson: slice | Tensor) -> Tensor:
+    """Adds each crop's noise to (B, 3, S, S) in [0, 1] and clamps. Real-ESRGAN Sec. 3.1.
 
     Args:
+        place: (B, 3, S, S), where each value finds its number (`noise_places`).
+        strength: (B,), standard deviation of Gaussian noise in [0, 1], or the Poisson scale.
+        grey: (B,), 1 where all channels get the same noise.
         poisson: which crops of the batch get Poisson noise, the others get Gaussian noise.
     """
-    place = _places(images.shape, size, stage)
-    strength = stage.strength.float().view(-1, 1, 1, 1)
-    noisy = torch.addcmul(images, normal_numbers(images.device)[place], strength)
-    if poisson:
-        some = torch.tensor(poisson, device=images.device)
-        grey = stage.grey[some].bool().view(-1, 1, 1, 1)
-        counted = _poisson(images[some], uniform_numbers(images.device)[place[some]], grey)
-        noisy = noisy.index_copy_(0, some, torch.addcmul(images[some], counted, strength[some]))
+    device, strength = images.device, strength.view(-1, 1, 1, 1)
+    noisy = torch.addcmul(images, normal_numbers(device)[place], strength)
+    counted = images[poisson]
+    if len(counted):
+        noise = _poisson(counted, uniform_numbers(device)[place[poisson]], grey[poisson].view(-1, 1, 1, 1) != 0)
+        noisy[poisson] = torch.addcmul(counted, noise, strength[poisson])
     return noisy.clamp_(0, 1)
 
 
 def _poisson(images: Tensor, uniform: Tensor, grey: Tensor) -> Tensor:
-    luma = (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    level = (torch.where(grey, luma, images) * 255).round().clamp_(0, 255)
+    luma = (images * _luma(images.device)).sum(1, keepdim=True)
+    level = (torch.where(grey, luma, images) * 255).round_().clamp_(0, 255)
     exponent = _levels(level).float().log2().ceil().view(-1, 1, 1, 1)
     return poisson_table(images.device).sample(level, exponent, uniform) / 2**exponent - level / 255
+
+
+@cache
+def _luma(device: torch.device) -> Tensor:
+    return torch.tensor(_LUMA).view(1, 3, 1, 1).to(device)
 
 
 def _levels(level: Tensor) -> Tensor:
     """How many different levels each crop has, (B,)."""
     seen = torch.zeros(len(level), 256, device=level.device)
-    flat = level.flatten(1).long()
-    return seen.scatter_(1, flat, torch.ones((), device=level.device).expand_as(flat)).sum(1)
+    return seen.scatter_(1, level.flatten(1).long(), 1.0).sum(1)
 
 
-def _places(shape: torch.Size, size: Tensor, stage: Stage) -> Tensor:
-    """Where each value of (B, 3, S, S) finds its number: a row's hash, and on from there."""
-    _, channels, side, _ = shape
-    device = size.device
-    along = torch.minimum(torch.arange(side, device=device)[None], size.view(-1, 1) - 1)
-    channel = torch.arange(channels, device=device, dtype=torch.int32).view(1, -1, 1)
-    channel = torch.where(stage.grey.bool().view(-1, 1, 1), 0, channel)
-    keys = [_as_int32(k).view(-1, 1, 1) for k in (stage.key1, stage.key2)]
-    row = _mixed((along[:, None].int() * 4 + channel) ^ keys[0], keys[1])
-    return (row & (_NUMBERS - 1)).long()[..., None] + along[:, None, None, :]
+class NoisePlaces(NamedTuple):
+    """Where each crop's values find their numbers: a row's hash, and on from there."""
+
+    row: Tensor
+    """(B, 3, S): where the row's numbers begin."""
+    column: Tensor
+    """(B, S): how far along the row."""
+
+    def of(self, some: slice, side: int) -> Tensor:
+        """Return the places (b, 3, side, side) of some crops."""
+        return self.row[some, :, :side, None] + self.column[some, None, None, :side]
+
+
+def noise_places(size: Tensor, grey: Tensor, keys: Tensor, side: int) -> NoisePlaces:
+    """Return the places of crops of which the first `size` (B,) rows and columns count; the rest repeats the edge's.
+
+    Args:
+        grey: (B,), 1 where all channels get the same noise.
+        keys: (2, B), int32: where the crop's own hash starts.
+        side: S, rows and columns of the result.
+    """
+    along = torch.minimum(torch.arange(side, device=size.device)[None], size.view(-1, 1) - 1)
+    channel = torch.arange(3, device=size.device).view(1, -1, 1) * (grey == 0).view(-1, 1, 1)
+    row = _mixed((along[:, None] * 4 + channel).int() ^ keys[0].view(-1, 1, 1), keys[1].view(-1, 1, 1))
+    return NoisePlaces((row & (_NUMBERS - 1)).long(), along)
 
 
 def _mixed(x: Tensor, key: Tensor) -> Tensor:
@@ -123,8 +140,3 @@ def _mixed(x: Tensor, key: Tensor) -> Tensor:
     x = x ^ ((x >> 16) & 0xFFFF)
     x = x * 0x7FEB352D
     return x ^ ((x >> 15) & 0x1FFFF)
-
-
-def _as_int32(key: Tensor) -> Tensor:
-    whole = key.long()
-    return torch.where(whole >= 2**31, whole - 2**32, whole).int()

@@ -1,21 +1,37 @@
 """Real-ESRGAN's second-order degradation (Wang et al. 2021, Sec. 3 and Fig. 2), batched on the device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from srgan_dist.data.degradations.draws import BlurConfig, Dice, Draws, Stage, StageConfig, draw_last_blur, draw_stage
-from srgan_dist.data.degradations.jpeg import jpeg
-from srgan_dist.data.degradations.kernels import filtered, gaussian_matrix, kernels, mirror_padded, mirror_padded_whole
-from srgan_dist.data.degradations.noise import add_noise
-from srgan_dist.data.degradations.resampling import resize
+from srgan_dist.data.degradations.batch_plan import BatchPlan, plan_batch
+from srgan_dist.data.degradations.draws import (
+    Blur,
+    BlurConfig,
+    Dice,
+    Draws,
+    Stage,
+    StageConfig,
+    draw_last_blur,
+    draw_stage,
+)
+from srgan_dist.data.degradations.jpeg import jpeg, quantization_tables
+from srgan_dist.data.degradations.kernels import (
+    MARGIN,
+    filtered,
+    gaussian_matrix,
+    kernels,
+    mirror_index,
+    mirror_padded,
+    mirror_padded_whole,
+)
+from srgan_dist.data.degradations.noise import add_noise, noise_places
+from srgan_dist.data.degradations.resampling import resize, resize_matrix
 from srgan_dist.data.rng import Indices
-
-T = TypeVar("T")
 
 
 class Degraded(NamedTuple):
@@ -82,8 +98,9 @@ class RealESRGANDegradation:
 class _RealESRGAN:
     """Every crop has its own parameters, so nothing is drawn together and no pool of old samples is needed.
 
-    A picture that changes its size lives in the corner of a canvas, its edge repeated around it; resizing is a
-    product with a matrix per crop, blurring an FFT. Loops go over canvas sizes and kinds, never over crops.
+    An image that changes its size lives in the corner of a canvas, its edge repeated around it; resizing is a product
+    with a matrix per crop, blurring an FFT. Loops go over canvas sizes, never over crops. What does not depend on the
+    canvas is computed once for the batch: on a GPU the number of launches is what a small batch waits for.
     """
 
     def __init__(self, config: RealESRGANDegradation, scale: int, seed: int) -> None:
@@ -101,57 +118,58 @@ class _RealESRGAN:
             torch.set_float32_matmul_precision(precision)
 
     def _degrade(self, hr: Tensor, draws: Draws) -> Degraded:
-        self._prepare(hr)
-        target = sharpened(hr, self._soften) if self._soften is not None else hr
-        there = _moved(draws, hr.device)
         side = hr.shape[-1]
+        target = self._target(hr)
         sizes = _sizes(draws.first, side), _sizes(draws.second, side // self._scale)
-        blurred = filtered(mirror_padded_whole(target), kernels(there.first.blur))
-        small_canvas = _canvas(side // self._scale, max(1.0, self._config.second.resize_range[1]))
-        small = hr.new_empty(len(hr), 3, small_canvas, small_canvas)
-        for group, canvas in _groups(sizes[0], side, self._config.first.resize_range[1]):
-            some = torch.from_numpy(group).to(hr.device)
-            small[some] = self._two_passes(
-                blurred[some],
-                _taken(draws, group),
-                _taken(there, some),
-                [s[group] for s in sizes],
-                canvas,
-                small_canvas,
-            )
-        lr = self._finish(small, draws, there, sizes[1], side // self._scale)
+        plan = plan_batch(draws, sizes, _canvases(side, self._config.first.resize_range[1]), hr.device)
+        blur, blur2, last_blur = kernels(Blur(*plan.parameters.blurs)).chunk(3)
+        blurred = filtered(mirror_padded_whole(target[plan.parameters.order]), blur)
+        small = self._two_passes(blurred, blur2, plan)
+        lr = self._finish(small, last_blur, plan, side // self._scale)[plan.parameters.restore]
         return Degraded(*(t.contiguous(memory_format=torch.channels_last) for t in (lr, target)))
 
-    def _prepare(self, hr: Tensor) -> None:
-        if self._config.sharpen and (self._soften is None or len(self._soften) != hr.shape[-1]):
+    def _target(self, hr: Tensor) -> Tensor:
+        if not self._config.sharpen:
+            return hr
+        if self._soften is None or len(self._soften) != hr.shape[-1]:
             self._soften = gaussian_matrix(hr.shape[-1], side=51, sigma=8.0).to(hr.device)
+        return sharpened(hr, self._soften)
 
-    def _two_passes(
-        self, blurred: Tensor, here: Draws, there: Draws, sizes: list[Any], canvas: int, small_canvas: int
-    ) -> Tensor:
-        """First resize, noise and JPEG; second blur, resize and noise."""
-        first, second = (torch.from_numpy(s).to(blurred.device) for s in sizes)
-        whole = torch.full_like(first, blurred.shape[-1])
-        x = resize(blurred, whole, first, there.first.mode, canvas, _reach(blurred.shape[-1], sizes[0]))
-        x = add_noise(x, first, there.first, _poisson(here.first))
-        x = jpeg(x, first, there.first.quality)
-        x = filtered(mirror_padded(x, first), kernels(there.second.blur))
-        x = resize(x, first, second, there.second.mode, small_canvas, _reach(*sizes))
-        return add_noise(x, second, there.second, _poisson(here.second))
+    def _two_passes(self, blurred: Tensor, blur2: Tensor, plan: BatchPlan) -> Tensor:
+        """From the first blur to the second noise: (B, 3, c, c), each image in its canvas's corner."""
+        p, (first, second), side = plan.parameters, plan.parameters.sizes, blurred.shape[-1]
+        canvas, small = plan.groups[-1].canvas, self._small_canvas(side)
+        reaches = _reach(side, plan.sizes[0]), _reach(*plan.sizes)
+        shrink = resize_matrix(torch.full_like(first, side), first, p.modes[0], side, canvas, reaches[0])
+        shrink2 = resize_matrix(first, second, p.modes[1], canvas, small, reaches[1])
+        places, places2 = (noise_places(n, g, k, canvas) for n, g, k in zip(p.sizes, p.grey, p.keys, strict=True))
+        tables, mirror = quantization_tables(p.qualities[0]), mirror_index(first, canvas)
+        out = blurred.new_empty(len(blurred), 3, small, small)
+        for some, c, poisson in plan.groups:
+            x = resize(blurred[some], shrink[some, :c])
+            x = add_noise(x, places.of(some, c), p.strengths[0][some], p.grey[0][some], poisson)
+            x = jpeg(x, first[some], tables[some])
+            x = filtered(mirror_padded(x, mirror[some, : c + 2 * MARGIN]), blur2[some])
+            out[some] = resize(x, shrink2[some, :, :c])
+        return add_noise(out, places2.of(slice(None), small), p.strengths[1], p.grey[1], p.poisson)
 
-    def _finish(self, small: Tensor, here: Draws, there: Draws, sizes: Any, side: int) -> Tensor:
+    def _finish(self, images: Tensor, last_blur: Tensor, plan: BatchPlan, side: int) -> Tensor:
         """Second JPEG, and the resize to LR's size with the last sinc, in the order that was drawn."""
-        size = torch.from_numpy(sizes).to(small.device)
-        early = torch.from_numpy(np.flatnonzero(~here.jpeg_last)).to(small.device)
-        late = torch.from_numpy(np.flatnonzero(here.jpeg_last)).to(small.device)
-        small[early] = jpeg(small[early], size[early], there.second.quality[early])
-        lr = resize(small, size, torch.full_like(size, side), there.last_mode, side, _reach(sizes, side))
-        lr = filtered(mirror_padded_whole(lr), kernels(there.last))
-        margin = -side % 16
-        padded = torch.nn.functional.pad(lr[late], (0, margin, 0, margin), mode="replicate")
-        full = torch.full((len(late),), side, device=small.device)
-        lr[late] = jpeg(padded, full, there.second.quality[late])[..., :side, :side]
+        p, size = plan.parameters, plan.parameters.sizes[1]
+        tables = quantization_tables(p.qualities[1])
+        if len(p.early):
+            images[p.early] = jpeg(images[p.early], size[p.early], tables[p.early])
+        full, canvas = torch.full_like(size, side), images.shape[-1]
+        matrix = resize_matrix(size, full, p.modes[2], canvas, side, _reach(plan.sizes[1], side))
+        lr = filtered(mirror_padded_whole(resize(images, matrix)), last_blur)
+        if len(p.late):
+            margin = -side % 16
+            padded = torch.nn.functional.pad(lr[p.late], (0, margin, 0, margin), mode="replicate")
+            lr[p.late] = jpeg(padded, full[p.late], tables[p.late])[..., :side, :side]
         return (lr.clamp_(0, 1) * 255).round_() / 255
+
+    def _small_canvas(self, side: int) -> int:
+        return _canvas(side // self._scale, max(1.0, self._config.second.resize_range[1]))
 
 
 def sharpened(hr: Tensor, soften: Tensor) -> Tensor:
@@ -181,39 +199,6 @@ def _canvas(side: int, factor: float) -> int:
     return -(-max(int(side * factor), 4) // 16) * 16
 
 
-def _groups(sizes: Any, side: int, largest: float) -> Iterator[tuple[Any, int]]:
-    """Which crops share a canvas, and its side. A crop's canvas follows from its own size, so that what it becomes
-    does not depend on the others; small ones are many and would waste most of a large canvas."""
-    sides = sorted({_canvas(side, factor) for factor in (0.4, 0.7, 1.0, max(1.0, largest))})
-    which = np.searchsorted(sides, sizes)
-    for number in np.unique(which):
-        yield np.flatnonzero(which == number), sides[number]
-
-
-def _poisson(stage: Stage) -> list[int]:
-    return np.flatnonzero(~stage.gaussian).tolist()
-
-
-def _moved(draws: Draws, device: torch.device) -> Draws:
-    """On the device, in one transfer."""
-    leaves = list(_leaves(draws))
-    packed = torch.from_numpy(np.stack([np.asarray(leaf, np.float64) for leaf in leaves]))
-    if device.type == "cuda":
-        packed = packed.pin_memory()
-    return _like(draws, iter(packed.to(device, non_blocking=True).unbind()))
-
-
-def _taken(draws: Draws, some: Any) -> Draws:
-    return _like(draws, (leaf[some] for leaf in _leaves(draws)))
-
-
-def _leaves(tree: tuple[Any, ...]) -> Iterator[Any]:
-    for part in tree:
-        if isinstance(part, tuple):
-            yield from _leaves(part)  # pyright: ignore[reportUnknownArgumentType]
-        else:
-            yield part
-
-
-def _like(tree: Any, leaves: Iterator[Any]) -> Any:
-    return type(tree)(*(_like(part, leaves) if isinstance(part, tuple) else next(leaves) for part in tree))
+def _canvases(side: int, largest: float) -> list[int]:
+    """Canvases of the first pass, ascending: small images are many and would waste most of a large one."""
+    return sorted({_canvas(side, factor) for factor in (0.4, 0.7, 1.0, max(1.0, largest))})

@@ -6,25 +6,30 @@ from torch import Tensor
 from srgan_dist.data.degradations.draws import AREA, BICUBIC
 
 
-def resize(images: Tensor, size: Tensor, new_size: Tensor, mode: Tensor, canvas: int, reach: int) -> Tensor:
-    """(B, C, S, S), of which the first `size` rows and columns count, as (B, C, canvas, canvas).
-
-    The first `new_size` rows and columns are the resized picture, the rest repeats its edge. Filters are those of
-    torch.nn.functional.interpolate with a new size given: area, bilinear, bicubic (a = -0.75), not antialiased.
+def resize(images: Tensor, matrix: Tensor) -> Tensor:
+    """(B, C, S, S), of which a part counts, resized along both axes: (B, C, canvas, canvas).
 
     Args:
-        size, new_size, mode: (B,), integers.
-        reach: at least the largest size / new_size; source pixels that an area may average.
+        matrix: (B, canvas, S), see `resize_matrix`.
     """
-    matrix = _weights(size, new_size, mode, images.shape[-1], canvas, reach)
     b, c, s, _ = images.shape
+    canvas = matrix.shape[1]
     rows = torch.matmul(matrix, images.transpose(1, 2).reshape(b, s, c * s)).view(b, canvas * c, s)  # canvas, c, s
     both = torch.matmul(rows, matrix.transpose(1, 2)).view(b, canvas, c, canvas)
     return both.transpose(1, 2).contiguous()
 
 
-def _weights(size: Tensor, new_size: Tensor, mode: Tensor, source: int, canvas: int, reach: int) -> Tensor:
-    """(B, canvas, source): what each source pixel counts in each new one, along one axis."""
+def resize_matrix(size: Tensor, new_size: Tensor, mode: Tensor, source: int, canvas: int, reach: int) -> Tensor:
+    """(B, canvas, source): what each source pixel counts in each new one, along one axis.
+
+    The first `new_size` new pixels are the resized image, the rest repeats its edge; of the source the first `size`
+    count. Filters are those of torch.nn.functional.interpolate with a new size given: area, bilinear, bicubic
+    (a = -0.75), not antialiased. Of a smaller canvas or source the matrix is the corner.
+
+    Args:
+        size, new_size, mode: (B,), integers.
+        reach: at least the largest size / new_size; source pixels that an area may average.
+    """
     n, new, kind = (t.view(-1, 1, 1) for t in (size, new_size, mode))
     out = torch.minimum(torch.arange(canvas, device=size.device).view(1, -1, 1), new - 1)
     tap = torch.arange(max(4, reach + 2), device=size.device)
@@ -36,8 +41,9 @@ def _weights(size: Tensor, new_size: Tensor, mode: Tensor, source: int, canvas: 
     area = (pixel < end) / (end - start)
     smooth = torch.where(kind == BICUBIC, _cubic(distance), (1 - distance).clamp(min=0))
     weight = torch.where(kind == AREA, area, smooth)
-    low, high = (torch.where(beyond, weight, 0).sum(2, keepdim=True) for beyond in (pixel < 0, pixel >= n))
-    inside = torch.where((pixel >= 0) & (pixel < n), weight, 0)
+    below, above = pixel < 0, pixel >= n
+    low, high = ((weight * beyond).sum(2, keepdim=True) for beyond in (below, above))
+    inside = weight * ~(below | above)
     # Taps beyond an edge count for the edge, here and not by adding at one place: a GPU adds in any order.
     inside = inside + low * (pixel == 0) + high * (pixel == n - 1)
     matrix = torch.zeros(len(size), canvas, source, device=size.device)

@@ -4,8 +4,16 @@ import torch
 from torch.nn import functional as F
 
 from srgan_dist.data.degradations.draws import NONE, SINC, Blur
-from srgan_dist.data.degradations.kernels import MARGIN, filtered, gaussian_matrix, kernels, mirror_padded, mirrored
-from srgan_dist.data.degradations.resampling import resize
+from srgan_dist.data.degradations.kernels import (
+    MARGIN,
+    filtered,
+    gaussian_matrix,
+    kernels,
+    mirror_index,
+    mirror_padded,
+    mirrored,
+)
+from srgan_dist.data.degradations.resampling import resize, resize_matrix
 
 
 def one(**options):
@@ -67,7 +75,7 @@ def test_filtering_by_fft_is_a_convolution_with_each_crops_own_kernel():
 def test_padding_mirrors_each_crop_at_its_own_size():
     images = torch.rand(2, 3, 32, 32)
 
-    out = mirror_padded(images, torch.tensor([20, 32]))
+    out = mirror_padded(images, mirror_index(torch.tensor([20, 32]), 32))
 
     small = F.pad(images[:1, :, :20, :20], (MARGIN,) * 4, mode="reflect")
     assert torch.equal(out[:1, :, :40, :40], small)
@@ -98,7 +106,8 @@ def test_resizing_is_torchs_with_each_crops_own_sizes_and_repeats_the_edge(mode,
     images = torch.rand(4, 3, 48, 48)
     sizes, new = [48, 30, 48, 33], [20, 61, 64, 33]  # shrunk, grown, grown to the canvas, kept
 
-    out = resize(images, torch.tensor(sizes), torch.tensor(new), torch.full((4,), mode), canvas=64, reach=3)
+    modes = torch.full((4,), mode)
+    out = resize(images, resize_matrix(torch.tensor(sizes), torch.tensor(new), modes, source=48, canvas=64, reach=3))
 
     for crop, n, m, got in zip(images, sizes, new, out, strict=True):
         align = {} if name == "area" else {"align_corners": False}

@@ -1,21 +1,21 @@
 import numpy as np
 import torch
 
-from srgan_dist.data.degradations.draws import Stage
-from srgan_dist.data.degradations.noise import add_noise, poisson_table
+from srgan_dist.data.degradations.noise import add_noise, noise_places, poisson_table
 
 TABLE = poisson_table(torch.device("cpu"))
 
 
-def stage(count, strength=0.05, grey=0.0, key=1):
-    full = [torch.full((count,), float(v)) for v in (1, 0, 1, strength, grey)]
-    keys = [torch.arange(count, dtype=torch.float64) * 7919 + k for k in (key, 2**31 + key)]
-    return Stage(None, *full, *keys, torch.full((count,), 50.0))
+def add(images, poisson=(), size=None, strength=0.05, grey=0, key=1):
+    count = len(images)
+    keys = torch.stack([torch.arange(count) * 7919 + k for k in (key, 2**31 + key)]).int()
+    size, grey = torch.full((count,), size or images.shape[-1]), torch.full((count,), grey)
+    places = noise_places(size, grey, keys, images.shape[-1]).of(slice(None), images.shape[-1])
+    return add_noise(images, places, torch.full((count,), strength), grey, torch.tensor(poisson, dtype=torch.int64))
 
 
 def noise(images, poisson=(), **options):
-    size = torch.full((len(images),), images.shape[-1])
-    return add_noise(images, size, stage(len(images), **options), list(poisson)) - images
+    return add(images, poisson, **options) - images
 
 
 def test_gaussian_noise_has_the_deviation_asked_for_and_is_independent():
@@ -35,7 +35,7 @@ def test_grey_noise_is_the_same_in_all_channels():
     images = torch.full((1, 3, 64, 64), 0.5)
 
     for poisson in ((), (0,)):
-        n = noise(images, poisson, grey=1.0)
+        n = noise(images, poisson, grey=1)
         assert n[:, 0].std() > 0
         assert (n - n[:, :1]).abs().max() == 0
 
@@ -64,7 +64,7 @@ def test_poisson_noise_counts_in_the_pictures_own_number_of_levels():
 def test_noise_beyond_the_crop_repeats_its_edge():
     images = torch.full((1, 3, 32, 32), 0.5)
 
-    out = add_noise(images, torch.tensor([20]), stage(1), [])
+    out = add(images, size=20)
 
     assert (out[:, :, 20:] - out[:, :, 19:20]).abs().max() == 0
     assert (out[..., 20:] - out[..., 19:20]).abs().max() == 0
