@@ -1,5 +1,6 @@
 """Accelerate: how this process joins the others, and what they share."""
 
+import logging
 import os
 import sys
 import warnings
@@ -8,12 +9,15 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor
 
 from srgan_dist.distributed.launcher import asked_of_launcher, find_launcher
 from srgan_dist.distributed.precision import MixedPrecision, Precision
+
+log = logging.getLogger("srgan_dist")
 
 
 def start(
@@ -33,16 +37,20 @@ def start(
     # torch renamed the argument, Accelerate still hands it over under the old name.
     warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
     cuda = torch.cuda.is_available()
-    precision = _precision(mixed_precision)
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=patience_hours))
+    PartialState(cpu=not cuda, **patience.to_kwargs())  # joins the processes, so that they can agree on the rest
+    precision = _agreed(_precision(mixed_precision))
     if precision == "fp16" and not cuda:
         raise ValueError("mixed precision fp16 needs a CUDA device; on the CPU use bf16 or no")
+    if AcceleratorState._shared_state:  # pyright: ignore[reportPrivateUsage]
+        AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage] # a notebook's next run may differ in precision
     accelerator = Accelerator(
         cpu=not cuda,
         mixed_precision=precision,
         kwargs_handlers=[
             # Buffers: rank 0's count (they are what is saved); broadcasting them costs a round trip a forward.
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
-            InitProcessGroupKwargs(timeout=timedelta(hours=patience_hours)),
+            patience,
         ],
     )
     _guard(accelerator, expect)
@@ -62,6 +70,23 @@ def _precision(wanted: MixedPrecision) -> str:
         return "no"
     native_bf16 = torch.cuda.get_device_capability()[0] >= 8  # older cards emulate it, slowly
     return "bf16" if native_bf16 else "fp16"
+
+
+def _agreed(mine: str) -> str:
+    """Return the precision that every process can compute in: cards of different ages would each choose their own."""
+    state = PartialState()
+    wanted = set(gather_object([mine])) if state.num_processes > 1 else {mine}
+    if len(wanted) == 1:
+        return mine
+    agreed = "no" if "no" in wanted else "fp16"
+    if state.is_main_process:
+        log.warning("the devices differ (%s): all processes compute in %s", ", ".join(sorted(wanted)), agreed)
+    return agreed
+
+
+def autocast_dtype(accelerator: Accelerator) -> torch.dtype | None:
+    """Return the type that autocast computes in; None in full precision."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
 
 
 def precision_of(accelerator: Accelerator) -> Precision:
@@ -95,6 +120,7 @@ class Ranks:
     def __init__(self, accelerator: Accelerator) -> None:
         self.rank: int = accelerator.process_index
         self.size: int = accelerator.num_processes
+        self.one_first = accelerator.local_main_process_first
 
     def gather(self, mine: list[Any]) -> list[Any]:
         """Everybody's lists, one behind the other, on every process. Waits for all."""

@@ -1,6 +1,7 @@
 """The processes that share one piece of work, as far as the lower layers need to know about them."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 Track = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -24,6 +25,10 @@ class Group(Protocol):
         """Everybody's lists, one behind the other, on every process. Waits for all."""
         ...
 
+    def one_first(self) -> AbstractContextManager[object]:
+        """Inside, one process of each machine works before the others: what it fetches is there for them."""
+        ...
+
 
 class Alone:
     """A group of one."""
@@ -34,6 +39,10 @@ class Alone:
     def gather(self, mine: list[Any]) -> list[Any]:
         """What came in."""
         return mine
+
+    def one_first(self) -> AbstractContextManager[object]:
+        """Waits for nobody."""
+        return nullcontext()
 
 
 def silent(items: Iterable[Any], label: str) -> Iterable[Any]:

@@ -14,7 +14,7 @@ from srgan_dist.evaluation.evaluate import Method, generator, interpolation, jud
 from srgan_dist.evaluation.evaluation_set import Gallery
 from srgan_dist.evaluation.figure import best_square
 from srgan_dist.evaluation.metric_names import PerceptualMetric
-from srgan_dist.evaluation.perceptual import Perceptual
+from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.report import Exhibit, Report
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.imaging.resize import INTERPOLATIONS, Enlargement
@@ -60,7 +60,7 @@ def compare(
     gallery = matching_gallery(data, models, None)
     trained: dict[str, Method] = {name: generator(m, device) for name, m in zip(names, models, strict=True)}
     methods: dict[str, Method] = {i: interpolation(i, gallery.scale) for i in against} | trained
-    metrics = Perceptual(perceptual, device) if perceptual else None
+    metrics = open_perceptual(perceptual, device, group)
     evaluation = judge(gallery, methods, group, track, metrics)
     if group.rank == 0:
         chosen = telling_images(evaluation, list(trained), images)

@@ -12,7 +12,7 @@ from srgan_dist.evaluation.evaluation_set import Gallery, open_gallery, shard_ga
 from srgan_dist.evaluation.figure import Cell, cells, draw
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.metrics import Scores, scores
-from srgan_dist.evaluation.perceptual import Perceptual
+from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.results import Evaluation, Row
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
@@ -56,7 +56,7 @@ def evaluate(
     gallery = matching_gallery(data, opened, scale)
     if published:
         published_results.published(gallery.data, gallery.scale)  # refused before the work rather than after it
-    metrics = Perceptual(perceptual, device) if perceptual else None
+    metrics = open_perceptual(perceptual, device, group)
     methods: dict[str, Method] = {name: interpolation(name, gallery.scale) for name in against}
     methods |= model_methods(opened, models, device)
     if not methods:

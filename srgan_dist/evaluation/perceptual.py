@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from srgan_dist.distributed.group import Group
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.metrics import Scores
 from srgan_dist.imaging.images import Pixels
@@ -28,6 +29,18 @@ class Perceptual:
 
     def _batch(self, image: Pixels) -> torch.Tensor:
         return torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float() / 255
+
+
+def open_perceptual(names: tuple[PerceptualMetric, ...], device: str, group: Group) -> Perceptual | None:
+    """Open metrics on every process of a group, of which one on each machine fetches their weights; None for no names.
+
+    Raises:
+        ValueError: see `Perceptual`.
+    """
+    if not names:
+        return None
+    with group.one_first():
+        return Perceptual(names, device)
 
 
 def _create(name: PerceptualMetric, device: str) -> Any:

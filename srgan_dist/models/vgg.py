@@ -46,6 +46,10 @@ class VGG19Features(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
 
+    def keep_in(self, dtype: torch.dtype) -> None:
+        """Convert the weights to the type that autocast computes in: it would convert frozen ones at every call."""
+        self.features.to(dtype)
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x = (images - self.mean) / self.std
         maps: dict[int, Tensor] = {}

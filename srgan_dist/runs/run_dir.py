@@ -26,6 +26,8 @@ CHANGEABLE = frozenset(
         "run_dir",
         "mixed_precision",
         "compile",
+        "deterministic",
+        "profile",
         "threads",
         "max_skips",
         "time_limit",

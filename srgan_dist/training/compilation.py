@@ -1,5 +1,6 @@
-"""torch.compile for the networks of a run, set up so that nothing is compiled twice."""
+"""Which kernels a run computes with: torch.compile's, the fastest that cuDNN finds, or always the same."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,31 @@ from typing import Literal
 import torch
 from torch import nn
 
+log = logging.getLogger("srgan_dist")
+
 Compile = Literal["no", "default", "reduce-overhead"]
+
+
+def choose_kernels(deterministic: bool, compile: Compile) -> None:
+    """Set torch up for the run, before the first product is computed.
+
+    By default cuDNN tries its algorithms on the first batches, whose shapes never change, and keeps the fastest;
+    another start may choose another one, which rounds differently.
+
+    Args:
+        deterministic: use the same kernels at every start instead. Operations for which torch has no deterministic
+            kernel name themselves in a warning.
+        compile: what was asked for; a warning says that it is not used.
+    """
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    if not deterministic:
+        return
+    # Filling new tensors, which this would bring along, costs a pass over each and decides nothing here.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it with the first product
+    if compile != "no":
+        log.warning("--deterministic: --compile %s is not used", compile)
 
 
 def prepare_compilation(mode: Compile, cache: Path) -> None:

@@ -97,6 +97,13 @@ class TrainConfig:
     """torch.compile for all networks: default, or reduce-overhead with CUDA graphs. A minute at the start, kept for the
     next run; then faster steps. Results equal those without to float rounding."""
 
+    deterministic: bool = False
+    """On CUDA the same kernels every time: a run repeats and resumes bit for bit on one kind of card with one version
+    of torch. Slower; --compile is not used then. On a CPU it is so anyway."""
+
+    profile: int = 0
+    """Record so many steps of this start with torch's profiler into the run directory; 0 records none."""
+
     ema_decay: float = 0.999
     """Moving average of the generator, which is what is evaluated and exported; 0 turns it off."""
 
@@ -152,6 +159,11 @@ class TrainConfig:
     """Saves."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """MLflow."""
+
+    @property
+    def compilation(self) -> Compile:
+        """How networks are compiled: not at all where runs must repeat bit for bit."""
+        return "no" if self.deterministic else self.compile
 
     @property
     def steps(self) -> int:

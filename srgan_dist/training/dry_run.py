@@ -70,6 +70,7 @@ def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
         log_every=1,
         probe_every=2,
         time_limit=None,
+        profile=0,
         pretrain=few(config.pretrain),
         adversarial=few(config.adversarial),
         validation=replace(config.validation, every=_STEPS, images=min(config.validation.images, 2)),

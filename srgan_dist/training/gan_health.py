@@ -36,7 +36,7 @@ def gradient_shares(weighted: dict[str, Tensor], sr: Tensor) -> dict[str, Tensor
             else None
         )
         norms[name] = sr.new_zeros((), dtype=torch.float32) if gradient is None else gradient.float().norm()
-    total = sum(norms.values(), start=torch.tensor(1e-20, device=sr.device))
+    total = sum(norms.values(), start=sr.new_full((), 1e-20, dtype=torch.float32))
     return {f"share_{name}": norm / total for name, norm in norms.items()}
 
 

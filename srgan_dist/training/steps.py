@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,11 @@ class Player:
     """Gradients are scaled down to this norm."""
     whole_backward: bool = False
     """Backward always takes the gradients of everything: a compiled network cannot leave out those of its weights."""
+
+    @cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """The network's, collected once: walking its modules takes a millisecond of every step."""
+        return list(self.raw.parameters())
 
 
 @dataclass(frozen=True)
@@ -130,13 +135,12 @@ def _update(
     backward: Backward,
 ) -> Terms:
     player.optimizer.zero_grad(set_to_none=True)
-    weights = list(player.raw.parameters())
     means: Terms = {}
     for number, part in enumerate(parts):
         with nullcontext() if number == len(parts) - 1 else player.unsynced():
             loss, terms = learn(part)
             # The factor is 1, or NaN where the loss is not finite: some derivatives, L1's say, would hide that.
-            backward(loss / len(parts) * (1 + 0 * loss.detach()), inputs=weights)
+            backward(loss / len(parts) * (1 + 0 * loss.detach()), inputs=player.parameters)
         for term, value in terms.items():
             share = value.detach() / len(parts)
             means[term] = means[term] + share if number else share
@@ -149,7 +153,7 @@ def _update(
 def _clip(player: Player) -> Tensor:
     """The gradient's norm before it is scaled down to the player's limit."""
     player.unscale()
-    weights = [p for p in player.raw.parameters() if p.grad is not None]
+    weights = [p for p in player.parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
     if player.max_norm < math.inf:
         torch.nn.utils.clip_grads_with_norm_(weights, player.max_norm, norm)

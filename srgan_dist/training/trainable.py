@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from srgan_dist.data.batch import Pair
-from srgan_dist.distributed.accelerator import average
+from srgan_dist.distributed.accelerator import autocast_dtype, average
 from srgan_dist.models.files import load_weights
 from srgan_dist.models.vgg import load_vgg19
 from srgan_dist.training.batch_norm import Statistics
@@ -70,7 +70,7 @@ class Players:
             statistics.keep()
         parts = [self._degraded(part) for part in parts]
         backward = self._accelerator.backward
-        mark_step(self._config.compile)
+        mark_step(self._config.compilation)
         if self.discriminator is None:
             terms = pretrain_step(self.generator, self._losses.pixel, parts, backward)
         else:
@@ -127,7 +127,7 @@ class Players:
         raw = network.to(memory_format=torch.channels_last)
         net = accelerator.prepare_model(raw)  # DDP around it among several processes, else itself
         self._statistics.append(Statistics(raw))
-        compile_in_place(raw, config.compile)
+        compile_in_place(raw, config.compilation)
         optimizer = FusedAdam(raw.parameters(), config.betas)
         prepared = accelerator.prepare_optimizer(optimizer)
         return Player(
@@ -138,7 +138,7 @@ class Players:
             unscale=partial(accelerator.unscale_gradients, prepared),
             unsynced=partial(accelerator.no_sync, net),
             max_norm=config.clip_norm or math.inf,
-            whole_backward=config.compile != "no",
+            whole_backward=config.compilation != "no",
         )
 
     def _content_loss(self) -> ContentLoss | None:
@@ -148,8 +148,10 @@ class Players:
         with self._accelerator.local_main_process_first():  # one download per machine
             features = load_vgg19([layer for layer, _ in content.layers], content.weights)
         features = features.to(memory_format=torch.channels_last)
+        if (dtype := autocast_dtype(self._accelerator)) is not None:
+            features.keep_in(dtype)
         features = self._accelerator.prepare_model(features, evaluation_mode=True)  # autocast, but no DDP
-        compile_in_place(features, self._config.compile)
+        compile_in_place(features, self._config.compilation)
         return ContentLoss(features, content)
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from srgan_dist.distributed.accelerator import start
 from srgan_dist.distributed.coordination import Consensus, StopRequested
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.runs import checkpoint
-from srgan_dist.training.compilation import prepare_compilation
+from srgan_dist.training.compilation import choose_kernels, prepare_compilation
 from srgan_dist.training.config import PhaseConfig, TrainConfig, check
 from srgan_dist.training.final_evaluation import evaluate_run, export_phase
 from srgan_dist.training.flops import peak_tflops
@@ -27,6 +27,7 @@ from srgan_dist.training.skipped_steps import SkippedSteps
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.trainable import Players, load_vgg_early
 from srgan_dist.training.validation import Validation
+from srgan_dist.utils.profiling import Profiler
 from srgan_dist.utils.progress import Progress, start_logging
 from srgan_dist.utils.unions import tag
 
@@ -58,12 +59,13 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     startup = startup or Startup()
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
+    choose_kernels(config.deterministic, config.compile)
     check_tracking(config, accelerator)
     startup.mark("joining")
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     startup.mark("data")
     load_vgg_early(config, accelerator)
-    prepare_compilation(config.compile, cache_folder(config.data.cache))
+    prepare_compilation(config.compilation, cache_folder(config.data.cache))
     trainer = Trainer(config, accelerator, feed, held_out, startup)
     startup.mark("networks")
     return trainer
@@ -88,6 +90,8 @@ class Trainer:
         self.players = Players(config, accelerator)
         self.validation = Validation(config.validation, held_out, accelerator) if held_out else None
         self.meter = Meter(accelerator)
+        recorded = config.profile if self.first_process else 0
+        self.profiler = Profiler(recorded, config.run_dir / "profile", accelerator.device)
         self.skipped_steps = SkippedSteps(accelerator, feed, config.max_skips, self.run_dir.checkpoints)
         self.degradation = tag(type(config.degradation)) if config.degradation else feed.degradation
         self.state = RunState(config.data.batch * config.accumulate * accelerator.num_processes)
@@ -138,6 +142,7 @@ class Trainer:
         self.meter.add(terms, skipped, waited)
         self.skipped_steps.counts.add(terms, skipped, state.step)
         state.step += 1
+        self.profiler.step()
         if self.startup:
             self.reporter.first_step(self.startup)
             self.startup = None
@@ -166,7 +171,8 @@ class Trainer:
         """Evaluate the held-out crops; return whether the generator is the phase's best so far, which is kept."""
         if not self.validation:
             return False
-        quality, images = self.validation(self.players.ema.module)
+        with memory_explained(self.config, "validation"):
+            quality, images = self.validation(self.players.ema.module)
         self.reporter.validation(self.state.step, self.validation, quality, images)
         return self.state.add_validation(quality.psnr_y, self.config.validation.patience)
 
@@ -207,7 +213,8 @@ class Trainer:
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate every phase's result beside interpolation on the held-out images; written to the run directory."""
-        evaluation = evaluate_run(self.config, self.run_dir, self.held_out, self.accelerator)
+        with memory_explained(self.config, "evaluation"):
+            evaluation = evaluate_run(self.config, self.run_dir, self.held_out, self.accelerator)
         self.reporter.results(self.state, evaluation)
         return evaluation
 
@@ -215,5 +222,6 @@ class Trainer:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        self.profiler.close()
         self.consensus.close()
         self.reporter.close(self.state.step, error)

@@ -1,4 +1,5 @@
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image
 
 from srgan_dist.cli.app import main
+from srgan_dist.evaluation import perceptual
 from srgan_dist.evaluation.metrics import psnr
 from srgan_dist.evaluation.perceptual import Perceptual
 
@@ -54,3 +56,21 @@ def test_pyiqa_sees_the_pictures_as_they_are():
     found = Perceptual(("psnr",), "cpu")(a, b)  # pyright: ignore  # the one that needs no weights
 
     assert found["psnr"] == pytest.approx(psnr(a.astype(float), b.astype(float)), abs=1e-3)
+
+
+def test_one_process_of_a_machine_fetches_the_weights_before_the_others(monkeypatch):
+    order = []
+
+    class Group:
+        @contextmanager
+        def one_first(self):
+            order.append("enter")
+            yield
+            order.append("leave")
+
+    monkeypatch.setattr(perceptual, "Perceptual", lambda *_: order.append("open"))
+
+    perceptual.open_perceptual(("niqe",), "cpu", Group())
+
+    assert order == ["enter", "open", "leave"]
+    assert perceptual.open_perceptual((), "cpu", Group()) is None

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -10,12 +11,10 @@ from torch._dynamo.utils import counters
 
 from srgan_dist.data.batch import Pair
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
-from srgan_dist.training.compilation import Compile, prepare_compilation
+from srgan_dist.training.compilation import Compile, choose_kernels, prepare_compilation
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.presets import preset
 from srgan_dist.training.trainable import Players
-
-pytestmark = pytest.mark.slow
 
 
 def configuration(compile: Compile) -> TrainConfig:
@@ -47,6 +46,7 @@ def compiled_so_far() -> int:
     return counters["stats"]["unique_graphs"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_backend")
 def test_nothing_is_compiled_again_after_the_first_steps_of_a_phase():
     players = Players(configuration("default"), Accelerator(cpu=True))
@@ -65,6 +65,7 @@ def test_nothing_is_compiled_again_after_the_first_steps_of_a_phase():
     assert counts[15] == counts[9]  # adversarial
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_backend")
 def test_compiled_networks_train_like_the_others():
     both = [Players(configuration(mode), Accelerator(cpu=True)) for mode in ("no", "default")]
@@ -80,3 +81,27 @@ def test_compiled_networks_train_like_the_others():
             if "running" in name or "tracked" in name:  # compiled, the discriminator looks once more at the fakes
                 continue
             torch.testing.assert_close(value, other["network"][name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture
+def torch_settings() -> Iterator[None]:
+    yield
+    choose_kernels(False, "no")
+    torch.backends.cudnn.benchmark = False
+
+
+@pytest.mark.usefixtures("torch_settings")
+def test_deterministic_runs_win_over_the_search_for_kernels_and_over_compilation(caplog: pytest.LogCaptureFixture):
+    choose_kernels(False, "default")
+    assert torch.backends.cudnn.benchmark
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not caplog.text
+
+    choose_kernels(True, "default")
+    assert not torch.backends.cudnn.benchmark
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
+    assert "--compile default is not used" in caplog.text
+    assert replace(preset("quickstart"), compile="default", deterministic=True).compilation == "no"
+    assert replace(preset("quickstart"), compile="default").compilation == "default"

@@ -16,6 +16,9 @@ from srgan_dist.data.degradations.draws import Draws
 
 Sides = NDArray[np.int64]
 
+_WAITS_FOR_COPIES = ("cuda",)
+"""Kinds of devices to which only pinned memory is copied without waiting."""
+
 
 class Group(NamedTuple):
     """Crops of the first pass that share a canvas."""
@@ -124,7 +127,7 @@ def moved(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
     ready = [np.ascontiguousarray(a, _dtype(a)) for a in arrays]
     by_size = sorted(range(len(ready)), key=lambda k: -ready[k].itemsize)  # so that each starts where its type may
     packed = torch.from_numpy(np.concatenate([ready[k].reshape(-1).view(np.uint8) for k in by_size]))
-    if device.type == "cuda":
+    if device.type in _WAITS_FOR_COPIES:
         packed = packed.pin_memory()
     packed = packed.to(device, non_blocking=True)
     parts = packed.split([ready[k].nbytes for k in by_size])

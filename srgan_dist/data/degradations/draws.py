@@ -182,6 +182,6 @@ def draw_stage(
     sigma, scale = dice.uniform(*config.gaussian_sigma), dice.uniform(*config.poisson_scale)
     strength = np.where(is_gaussian, sigma / 255, scale)
     key = dice.bits()
-    keys = (part.astype(np.uint32).view(np.int32) for part in (key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)))
+    key1, key2 = (part.astype(np.uint32).view(np.int32) for part in (key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)))
     quality = np.floor(dice.uniform(jpeg[0], jpeg[1] + 1))
-    return Stage(kernels, factor, mode, is_gaussian, strength, dice.chance(grey), *keys, quality)
+    return Stage(kernels, factor, mode, is_gaussian, strength, dice.chance(grey), key1, key2, quality)
