@@ -60,6 +60,7 @@ MIRRORED_ELSEWHERE = {
     "test_layout.py": "rules about the whole tree",
     "test_public_face.py": "what the package itself offers",
     "test_old_files.py": "files written before the move into chapters, by all chapters",
+    "training/test_hot_path.py": "what a step asks of the device, from the batch to the meter",
     "models/test_generators.py": "the contract that every generator keeps",
     "tracking/test_outages.py": "the whole chapter while its server is away",
     "tracking/test_ui.py": "MLflow's own pages in a browser",

@@ -37,7 +37,7 @@ def test_flags_that_are_named_exist(work: Work):
         assert flags
         for flag in flags:
             value = {"--mixed-precision": "bf16", "--generator.recompute": "True", "--data.hr-crop": "64"}.get(
-                name, "8"
+                flag, "8"
             )
             parse(TrainConfig, [f"{flag}={value}"], "train.py", config)
 
