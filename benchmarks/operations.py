@@ -86,12 +86,12 @@ def count_degradation(config: TrainConfig) -> CountOperations:
     degrade = config.degradation.build(config.scale, config.seed)
     for _ in range(2):  # the first one builds tables
         with CountOperations() as counted:
-            degrade(*_pair(config.scale, 16)[1:3])
+            degrade(*_pair(config.scale, 16, crop=64)[1:3])
     return counted
 
 
-def _pair(scale: int, batch: int) -> Pair:
-    lr, hr = (torch.rand(batch, 3, n, n).to(memory_format=torch.channels_last) for n in (_CROP // scale, _CROP))
+def _pair(scale: int, batch: int, crop: int = _CROP) -> Pair:
+    lr, hr = (torch.rand(batch, 3, n, n).to(memory_format=torch.channels_last) for n in (crop // scale, crop))
     return Pair(lr, hr, np.arange(batch, dtype=np.uint64))
 
 

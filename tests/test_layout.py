@@ -64,6 +64,7 @@ MIRRORED_ELSEWHERE = {
     "models/test_generators.py": "the contract that every generator keeps",
     "tracking/test_outages.py": "the whole chapter while its server is away",
     "tracking/test_ui.py": "MLflow's own pages in a browser",
+    "benchmarks/test_gpu.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
 }
 """Tests that mirror no single module, and what they are about instead."""
