@@ -27,6 +27,10 @@ class CompareOptions:
     data: Path | None = None
     """What they are judged on, as in srgan evaluate; the first run's own held-out pictures when not given."""
 
+    at: str | None = None
+    """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
+    one that is not finished the last checkpoint."""
+
     against: tuple[Enlargement, ...] = INTERPOLATIONS
     """Interpolations to stand beside them."""
 
@@ -68,6 +72,6 @@ def run(options: CompareOptions, processes: Processes) -> "Evaluation":
         raise ValueError("--data is needed: none of these is a run directory that names its own held-out pictures")
     return compare(
         options.runs, options.data or held_out[0], options.out, {run: to_dict(c) for run, c in configs.items()},
-        against=options.against, perceptual=options.perceptual, images=options.images, side=options.side,
+        at=options.at, against=options.against, perceptual=options.perceptual, images=options.images, side=options.side,
         group=processes.group, track=processes.track, device=processes.device,
     )  # fmt: skip

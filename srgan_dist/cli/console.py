@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from srgan_dist.distributed.group import Group, Track
+from srgan_dist.distributed.group import AgreedError, Group, Track
 from srgan_dist.distributed.launcher import end_with_launcher, exit_process
 from srgan_dist.distributed.precision import MixedPrecision, Precision
 
@@ -61,6 +61,8 @@ def failed(error: BaseException) -> int:
     """
     if isinstance(error, ValueError) and _is_ours(error):
         rank = os.environ.get("RANK", "0")
+        if isinstance(error, AgreedError) and rank != "0":
+            return FAILED
         who = "error" if rank == "0" else f"error on process {rank}"
         sys.stderr.write(f"{who}: {error.args[0]}\n")
     else:

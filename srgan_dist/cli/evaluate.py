@@ -29,6 +29,10 @@ class EvaluateOptions:
     models: tuple[Path, ...] = ()
     """Run directories, checkpoints, exported generators, or any .pth or .safetensors that spandrel knows."""
 
+    at: str | None = None
+    """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
+    one that is not finished the last checkpoint."""
+
     against: tuple[Enlargement, ...] = INTERPOLATIONS
     """Interpolations to stand beside them."""
 
@@ -72,8 +76,9 @@ def run(options: EvaluateOptions, processes: Processes) -> str:
     if options.mlflow and processes.first:
         _check_mlflow()
     evaluation = evaluate(
-        options.data, options.models, scale=options.scale, against=options.against, perceptual=options.perceptual,
-        published=options.published, group=processes.group, track=processes.track, device=processes.device,
+        options.data, options.models, scale=options.scale, at=options.at, against=options.against,
+        perceptual=options.perceptual, published=options.published, group=processes.group, track=processes.track,
+        device=processes.device,
     )  # fmt: skip
     table = evaluation.table(options.published)
     if processes.first:

@@ -18,6 +18,10 @@ class ExportOptions:
     source: Positional[Path | None] = None
     """A run directory, an exported file, or a published .pth."""
 
+    at: str | None = None
+    """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
+    one that is not finished the last checkpoint."""
+
     out: Path
     """The file to write; its model card lands beside it as .md."""
 
@@ -40,6 +44,9 @@ class ExportOptions:
 def main(args: list[str]) -> int:
     """`srgan export RUN --out FILE`; returns the exit code."""
     options = parse(ExportOptions, args, "srgan export")
+    from srgan_dist.utils.progress import start_logging
+
+    start_logging(first=True)
     sys.stdout.write("\n".join(export(options)) + "\n")
     return 0
 
@@ -66,5 +73,5 @@ def _chosen(options: ExportOptions) -> "Generator":
         raise ValueError("name one source (a run or a file), or two with --interpolate A B")
     if options.interpolate is None:
         assert options.source
-        return load_generator(options.source)
+        return load_generator(options.source, options.at)
     return interpolated(*(load_generator(f) for f in options.interpolate), alpha=options.alpha)

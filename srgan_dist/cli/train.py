@@ -3,10 +3,15 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srgan_dist.cli.console import STOPPED, failed, guarded, show_list, unknown
 from srgan_dist.training.preset_names import SUMMARIES
+
+if TYPE_CHECKING:
+    from srgan_dist.training.config import TrainConfig
 
 
 def main(args: list[str]) -> int:
@@ -28,6 +33,17 @@ def train_main(args: Sequence[str] | None = None) -> int:
     return guarded(lambda: _train(args))
 
 
+def _steps_for_epochs(default: "TrainConfig", args: list[str]) -> "TrainConfig":
+    """Steps on the command line take the place of a preset's epochs."""
+    given = {word.split("=")[0] for word in args}
+    phases = {
+        name: replace(getattr(default, name), epochs=None)
+        for name in ("pretrain", "adversarial")
+        if f"--{name}.steps" in given and f"--{name}.epochs" not in given
+    }
+    return replace(default, **phases)
+
+
 def _train(args: list[str]) -> int:
     from srgan_dist.training.startup_timer import Startup
 
@@ -44,7 +60,7 @@ def _train(args: list[str]) -> int:
         default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]
     rehearsal = "--dry-run" in rest
     rest = [word for word in rest if word != "--dry-run"]
-    config: TrainConfig = parse(TrainConfig, rest, f"{prog} [--dry-run]", default)
+    config: TrainConfig = parse(TrainConfig, rest, f"{prog} [--dry-run]", _steps_for_epochs(default, rest))
     from srgan_dist.distributed.coordination import StopRequested
     from srgan_dist.training.dry_run import rehearse
     from srgan_dist.training.trainer import train

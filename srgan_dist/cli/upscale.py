@@ -19,6 +19,10 @@ class UpscaleOptions:
     model: Path
     """A run directory, a checkpoint, an exported generator, or any .pth or .safetensors that spandrel knows."""
 
+    at: str | None = None
+    """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
+    one that is not finished the last checkpoint."""
+
     format: Format = "png"
     """Format of the files in a target folder; a target file's extension says it itself."""
 
@@ -50,7 +54,7 @@ def main(args: list[str]) -> int:
     from srgan_dist.models.files import load_generator
 
     jobs = find_jobs(options.paths, options.format)
-    model = load_generator(options.model)
+    model = load_generator(options.model, options.at)
     upscaler = Upscaler(
         model.network, model.scale, processes.device, precision=processes.precision,
         tile=options.tile, batch=options.batch, self_ensemble=options.self_ensemble,

@@ -6,16 +6,19 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
+from srgan_dist.distributed.group import AgreedError
 from srgan_dist.distributed.launcher import asked_of_launcher, find_launcher
 from srgan_dist.distributed.precision import MixedPrecision, Precision
+
+T = TypeVar("T")
 
 log = logging.getLogger("srgan_dist")
 
@@ -54,6 +57,7 @@ def start(
         ],
     )
     _guard(accelerator, expect)
+    _refuse_launchers_choices()
     if not cuda:  # the launcher sets OMP_NUM_THREADS=1, which would leave cores idle
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // local))
@@ -108,6 +112,19 @@ def _guard(accelerator: Accelerator, expect: int | None) -> None:
         )
 
 
+def _refuse_launchers_choices() -> None:
+    """Refuse what a launcher can set by variables and what would change the training without a word."""
+    asked = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if asked != "1":
+        raise ValueError(
+            f"the launcher asks for gradient accumulation over {asked} steps, which would only shrink the loss here; "
+            f"use --accumulate {asked} of the program, and leave ACCELERATE_GRADIENT_ACCUMULATION_STEPS at 1"
+        )
+    for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
+            raise ValueError(f"the launcher asks for {name}; two networks that train each other need plain processes")
+
+
 def launch_command() -> list[str]:
     """The words by which this process was started, with its launcher's where there is one."""
     launcher = find_launcher()
@@ -125,6 +142,25 @@ class Ranks:
     def gather(self, mine: list[Any]) -> list[Any]:
         """Everybody's lists, one behind the other, on every process. Waits for all."""
         return gather_object(mine) if self.size > 1 else mine
+
+
+def on_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """Return on every process what `work` returns on the first one, which alone does it.
+
+    Raises:
+        AgreedError: `work` raised a ValueError; every process raises it.
+    """
+    told: list[Any] = [None, ""]
+    if accelerator.is_main_process:
+        try:
+            told[0] = work()
+        except ValueError as error:
+            told[1] = str(error)
+    if accelerator.num_processes > 1:
+        broadcast_object_list(told)
+    if told[1]:
+        raise AgreedError(told[1])
+    return told[0]
 
 
 def average(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:

@@ -8,6 +8,10 @@ Track = Callable[[Iterable[Any], str], Iterable[Any]]
 """Hands items through and shows, under a label, how far along they are: `silent`, or `progress.bar`."""
 
 
+class AgreedError(ValueError):
+    """A user's error that every process raises alike; the first one shows it."""
+
+
 class Group(Protocol):
     """Processes that work together; `Alone` when there is one."""
 

@@ -37,6 +37,7 @@ def compare(
     out: Path,
     configs: dict[Path, dict[str, Any]],
     *,
+    at: str | None = None,
     against: tuple[Enlargement, ...],
     perceptual: tuple[PerceptualMetric, ...],
     images: int,
@@ -49,13 +50,14 @@ def compare(
 
     Args:
         configs: plain configurations of those of the `runs` that have one, with every field.
+        at: which checkpoint of run directories: "last", "best" or a step; see `load_generator`.
         images: how many images to show, those in which the models differ most.
         side: HR pixels of the square that is shown of larger images.
 
     Raises:
         ValueError: models of different scales, or nothing to evaluate them on.
     """
-    models = [load_generator(run) for run in runs]
+    models = [load_generator(run, at) for run in runs]
     names = labels(runs, [m.label for m in models])
     gallery = matching_gallery(data, models, None)
     trained: dict[str, Method] = {name: generator(m, device) for name, m in zip(names, models, strict=True)}

@@ -33,6 +33,7 @@ def evaluate(
     models: Sequence[Path] = (),
     *,
     scale: int | None = None,
+    at: str | None = None,
     against: Sequence[Enlargement] = INTERPOLATIONS,
     perceptual: tuple[PerceptualMetric, ...] = (),
     published: bool = False,
@@ -46,13 +47,14 @@ def evaluate(
         data: a folder of HR images, one that holds HR_x4 and LR_x4, packed shards, or the name of a test set.
         models: run directories, checkpoints, exported generators or published files.
         scale: how many times larger the images become; by default the models', else 4.
+        at: which checkpoint of run directories: "last", "best" or a step; see `load_generator`.
         perceptual: metrics to measure besides PSNR and SSIM; they need the extra srgan-dist[perceptual].
         published: refuse data and scales for which the papers report nothing.
 
     Raises:
         ValueError: nothing to read, models of different scales, or a metric that is not installed.
     """
-    opened = [load_generator(m) for m in models]
+    opened = [load_generator(m, at) for m in models]
     gallery = matching_gallery(data, opened, scale)
     if published:
         published_results.published(gallery.data, gallery.scale)  # refused before the work rather than after it

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,18 @@ class Evaluation:
         values = [_shown(name, scores[name]) for name in self.rows[0].scores]
         gain = f"{scores['psnr_y'] - base['psnr_y']:+.2f} dB" if base else ""
         return f"| {method} | {' | '.join(values)} | {gain} |"
+
+
+def read_evaluation(run: Path, scale: int) -> Evaluation | None:
+    """Read the numbers that a run has left in `evaluation.json`; None where there are none."""
+    file = run / "evaluation.json"
+    if not file.is_file():
+        return None
+    rows: list[Row] = []
+    for row in json.loads(file.read_text())["rows"]:
+        scores = {n: math.inf if v is None else v for n, v in row.items() if n not in ("data", "image", "method")}
+        rows.append(Row(row["data"], row["image"], row["method"], scores))
+    return Evaluation(scale, rows)
 
 
 def _shown(name: str, value: float) -> str:

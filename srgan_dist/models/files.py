@@ -4,6 +4,7 @@ An exported file is safetensors with everything in its header that is needed to 
 """
 
 import json
+import logging
 import os
 import re
 import warnings
@@ -19,8 +20,11 @@ from srgan_dist.models import GeneratorConfig, architecture, restore
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.models.state_dicts import describe, fit, identify, renamed, unwrapped
 from srgan_dist.runs import checkpoint
+from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.runs.run_dir import CONFIG
 from srgan_dist.utils.serialization import from_dict, to_dict
+
+log = logging.getLogger("srgan_dist")
 
 HEADER = "srgan_dist"
 """Where our own notes stand in a safetensors header."""
@@ -42,18 +46,22 @@ class Generator(NamedTuple):
     """All that the file's header says: metrics, data, licence."""
 
 
-def load_generator(source: Path) -> Generator:
+def load_generator(source: Path, at: str | None = None) -> Generator:
     """The generator in `source`, in eval mode on the CPU.
 
     Args:
-        source: an exported file, a run directory (its final model, or its best checkpoint while it trains), a
+        source: an exported file, a run directory (its final model, or its last checkpoint while it trains), a
             checkpoint directory, or a `.pth`, `.pt`, `.ckpt` or `.safetensors` file of another program.
+        at: "last", "best" or a step: that checkpoint of a run directory instead.
 
     Raises:
         ValueError: there is no such thing, or it is not a generator of three colours.
     """
+    source = checkpoint.resolve(source)
+    if at is not None and not (source.is_dir() and is_run(source)):
+        raise ValueError(f"--at {at} chooses a checkpoint of a run directory, and {source} is none")
     if source.is_dir():
-        return _from_directory(source)
+        return _from_directory(source, at)
     if not source.is_file():
         raise ValueError(f"{source}: there is no such model file or run directory")
     return _load_file(source)
@@ -70,15 +78,14 @@ def _load_exported(file: Path, notes: dict[str, Any]) -> Generator:
     return Generator(network, notes["label"], notes["scale"], notes["degradation"], config, notes)
 
 
-def _from_directory(folder: Path) -> Generator:
+def _from_directory(folder: Path, at: str | None) -> Generator:
     if (folder / checkpoint.COMPLETE).is_file():
         return _from_checkpoint(folder.resolve())
-    if any((folder / "models").glob("*.safetensors")):
-        return _load_file(final_model(folder))
-    for name in ("best", "last"):
-        if (folder / "checkpoints" / name).is_dir():
-            return _from_checkpoint((folder / "checkpoints" / name).resolve())
-    raise ValueError(f"{folder}: not a run directory or checkpoint, or nothing was saved in it yet")
+    if not is_run(folder):
+        raise ValueError(f"{folder}: not a run directory or checkpoint, or nothing was saved in it yet")
+    chosen = open_run(folder, at)
+    log.info("%s opens as %s", folder, chosen.about)
+    return _load_file(chosen.path) if chosen.path.is_file() else _from_checkpoint(chosen.path.resolve())
 
 
 def _from_checkpoint(folder: Path) -> Generator:
@@ -169,14 +176,19 @@ def load_weights(network: nn.Module, source: Path) -> None:
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
-    """The parameters in a file, in a checkpoint directory (the moving average), or of a run's final model.
+    """The parameters in a file, in a checkpoint directory (the moving average), or of a run (see `load_generator`).
 
     Raises:
         ValueError: nothing there, or not a weights file.
     """
+    source = checkpoint.resolve(source)
+    if source.is_dir() and not (source / checkpoint.COMPLETE).is_file():
+        chosen = open_run(source)
+        log.info("%s opens as %s", source, chosen.about)
+        source = chosen.path
     if (source / checkpoint.COMPLETE).is_file():
         return unwrapped(checkpoint.load(source)["players"]["ema"]["network"])
-    file = final_model(source) if source.is_dir() else source
+    file = source
     if not file.is_file():
         raise ValueError(f"{file}: there is no such model file or run directory")
     return _read_safetensors(file) if file.suffix == ".safetensors" else unwrapped(_read_torch(file))
@@ -196,19 +208,6 @@ def read_notes(file: Path) -> dict[str, Any] | None:
     except SafetensorError as error:
         raise ValueError(f"{file}: not a safetensors file ({error})") from None
     return json.loads(header) if header else None
-
-
-def final_model(run: Path) -> Path:
-    """The latest model of a run directory.
-
-    Raises:
-        ValueError: there is none.
-    """
-    models = run / "models"
-    files = sorted(models.glob("*.safetensors"), key=lambda f: f.stat().st_mtime) if models.is_dir() else []
-    if not files:
-        raise ValueError(f"{run}: no finished model here (looked for models/*.safetensors)")
-    return files[-1]
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:

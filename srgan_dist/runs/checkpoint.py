@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
-from srgan_dist.utils.files import sha256_of, write_json
+from srgan_dist.utils.files import sha256_of, write_json, write_text
 
 log = logging.getLogger("srgan_dist")
 
 _STATE = "state.pt"
 COMPLETE = "COMPLETE.json"
-"""Marks a whole checkpoint directory."""
+"""Marks a complete checkpoint directory."""
+LAST, BEST = "last", "best"
+"""Files beside the checkpoints that hold the name of one."""
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | None) -> Path:
@@ -29,7 +31,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | 
         OSError: the disk is full, say; earlier checkpoints are untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    final, partial = folder / _name(step), folder / f".tmp-{_name(step)}"
+    final, partial = folder / name_of(step), folder / f".tmp-{name_of(step)}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -37,58 +39,103 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | 
             torch.save(state, out)
             out.flush()
             os.fsync(out.fileno())
-        write_json({"step": step, "sha256": {_STATE: sha256_of(partial / _STATE)}}, partial / COMPLETE)
+        notes = {"step": step, "phase": state.get("phase"), "sha256": {_STATE: sha256_of(partial / _STATE)}}
+        write_json(notes, partial / COMPLETE)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _point(folder / "last", final)
-    if best is not None and (folder / _name(best)).is_dir():
-        _point(folder / "best", folder / _name(best))
+    _point(folder / LAST, final)
+    if best is not None and (folder / name_of(best)).is_dir():
+        _point(folder / BEST, folder / name_of(best))
+    else:  # none in this phase yet; it would point to nothing
+        (folder / BEST).unlink(missing_ok=True)
     _prune(folder, keep, best)
     return final
 
 
 def load_latest(folder: Path) -> dict[str, Any] | None:
-    """The state of the newest whole checkpoint, on the CPU; damaged ones are passed over with a warning."""
-    for checkpoint in sorted(folder.glob("step-*"), reverse=True):
+    """Load the state of the latest valid checkpoint, on the CPU; fall back from corrupt ones with a warning.
+
+    Raises:
+        ValueError: there are checkpoints, and all of them are corrupt.
+    """
+    found = sorted(folder.glob("step-*"), reverse=True)
+    for checkpoint in found:
         try:
             return load(checkpoint)
         except ValueError as error:
-            log.warning("%s; passing over to the one before", error)
+            log.warning("%s; falling back to the one before", error)
+    if found:
+        raise ValueError(
+            f"all {len(found)} checkpoints in {folder} are corrupt; copy them from a backup, or remove {folder.parent} "
+            "to begin again"
+        )
     return None
 
 
+def notes_of(checkpoint: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of itself: step, phase, hash; nothing where it cannot be read."""
+    try:
+        notes = json.loads((checkpoint / COMPLETE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def digest_of(checkpoint: Path) -> str:
+    """Return the hash that a checkpoint was written with; empty where it cannot be read."""
+    return str(notes_of(checkpoint).get("sha256", {}).get(_STATE, ""))
+
+
+def is_intact(checkpoint: Path) -> bool:
+    """Return whether a checkpoint's state is what was written."""
+    digest, file = digest_of(checkpoint), checkpoint / _STATE
+    return bool(digest) and file.is_file() and sha256_of(file) == digest
+
+
 def load(checkpoint: Path) -> dict[str, Any]:
-    """The state in one checkpoint directory, on the CPU.
+    """Load the state in one checkpoint directory, on the CPU.
+
+    Args:
+        checkpoint: the directory, or `last` or `best` beside it.
 
     Raises:
-        ValueError: it is not whole.
+        ValueError: it is corrupt.
     """
+    checkpoint = resolve(checkpoint)
     try:
         for name, digest in json.loads((checkpoint / COMPLETE).read_text())["sha256"].items():
             if sha256_of(checkpoint / name) != digest:
                 raise ValueError(f"{name} is not what was written")
         return torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes json, pickle or zip raise
-        raise ValueError(f"checkpoint {checkpoint} is damaged ({error})") from error
+        raise ValueError(f"checkpoint {checkpoint} is corrupt ({error})") from error
 
 
-def _name(step: int) -> str:
+def resolve(path: Path) -> Path:
+    """Return the checkpoint directory that `last` or `best` names; any other path as it is.
+
+    They are files that hold a name, which any system can copy; older versions made links of them.
+    """
+    if path.is_file() and path.name in (LAST, BEST):
+        return path.parent / path.read_text().strip()
+    return path.resolve() if path.is_symlink() else path
+
+
+def name_of(step: int) -> str:
+    """Return the name of a step's checkpoint directory."""
     return f"step-{step:08d}"
 
 
 def _point(link: Path, target: Path) -> None:
-    fresh = link.with_name(f".{link.name}.partial")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target.name)
-    os.replace(fresh, link)
+    write_text(f"{target.name}\n", link)
 
 
 def _prune(folder: Path, keep: int, best: int | None) -> None:
     for old in sorted(folder.glob("step-*"))[:-keep]:
-        if best is None or old.name != _name(best):
+        if best is None or old.name != name_of(best):
             shutil.rmtree(old)
     for stale in folder.glob(".tmp-*"):
         shutil.rmtree(stale)

@@ -124,6 +124,8 @@ def tags(session: Facts) -> dict[str, str]:
     found |= {f"version.{name}": value for name, value in session["versions"].items()}
     found |= {name: session[name] for name in ("host", "system", "world_size", "precision", "command")}
     found |= {"device": device["type"], "mlflow.source.name": Path(sys.argv[0]).name}
+    if session.get("changed"):
+        found["changed"] = "\n".join(session["changed"])
     if git:
         found["mlflow.source.git.commit"] = git["commit"]
     return {name: str(value) for name, value in found.items()}

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from srgan_dist.runs.changes import Change, Progress, find_changes, refuse_changes
 from srgan_dist.utils.files import write_json, write_text
 from srgan_dist.utils.jsonl import Journal
-from srgan_dist.utils.serialization import flatten
 
 Status = Literal["running", "preempted", "done", "failed"]
 
@@ -21,37 +21,6 @@ log = logging.getLogger("srgan_dist")
 CONFIG = "config.json"
 """The run's configuration, in its directory."""
 
-CHANGEABLE = frozenset(
-    {
-        "run_dir",
-        "mixed_precision",
-        "compile",
-        "deterministic",
-        "profile",
-        "threads",
-        "max_skips",
-        "time_limit",
-        "log_every",
-        "expect_world_size",
-        "data.shards",
-        "data.cache",
-        "data.threads",
-        "validation.every",
-        "validation.images",
-        "validation.side",
-        "validation.patience",
-        "checkpoint.every",
-        "checkpoint.keep",
-        "tracking.enabled",
-        "tracking.experiment",
-        "tracking.register",
-        "tracking.buffer",
-        "loss.content.weights",
-        "generator.recompute",
-    }
-)
-"""Fields that may differ when a run is resumed: they do not change what is trained."""
-
 
 class RunDir:
     """`runs/<name>/` of one training run; only the first process writes.
@@ -59,24 +28,55 @@ class RunDir:
     Args:
         config: the run's configuration as plain JSON values.
         before: that of the run which the directory holds already, with every field that it lacks filled in.
+        progress: how far that run has come; None if nothing was saved yet, so that any configuration may follow.
 
     Raises:
-        ValueError: the directory holds a run with another configuration.
+        ValueError: the directory holds a run that cannot go on with this configuration.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], before: Mapping[str, Any] | None, writes: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        before: Mapping[str, Any] | None,
+        writes: bool,
+        progress: Progress | None = None,
+    ) -> None:
         self.path, self._writes = path, writes
-        self.checkpoints, self.models = self.path / "checkpoints", self.path / "models"
+        self.checkpoints, self.models = self.path / "checkpoints", self.models_of(self.path)
         self._metrics = Journal(self.path / "metrics.jsonl")
-        if before is not None:
-            _refuse_changes(before, config, self.path)
+        changes = find_changes(before, config) if before is not None else []
+        self.changes: list[Change] = changes if progress else []
+        """With what the run goes on differently from here on."""
+        self.anew: bool = bool(changes) and progress is None
+        """Whether it begins again under another configuration than the one that failed before anything was saved."""
+        if progress:
+            refuse_changes(changes, config, progress, path)
         if writes:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(dict(config), self.path / CONFIG, indent=2)
 
     def model(self, label: str) -> Path:
         """Where a phase's exported generator stands."""
-        return self.models / f"{label.lower().replace(' ', '-')}.safetensors"
+        return self.models / self.model_name(label)
+
+    @staticmethod
+    def model_name(label: str) -> str:
+        """Return the name of a phase's exported file."""
+        return f"{label.lower().replace(' ', '-')}.safetensors"
+
+    @staticmethod
+    def models_of(path: Path) -> Path:
+        """Return where a run keeps its exported generators."""
+        return path / "models"
+
+    @staticmethod
+    def state_of(path: Path) -> str:
+        """What a run's `status.json` says; nothing where there is none."""
+        try:
+            return json.loads((path / "status.json").read_text())["state"]
+        except (OSError, ValueError, KeyError):
+            return ""
 
     def status(self, state: Status, step: int, reason: str = "") -> None:
         """Writes `status.json`, which schedulers and people read: launchers mask exit codes."""
@@ -113,17 +113,6 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except (ValueError, KeyError):
         return float("inf")  # cut off in the middle of a write
-
-
-def _refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    before, now = flatten(old), flatten(new)
-    changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k) and k not in CHANGEABLE]
-    if changed:
-        rows = "\n".join(f"  {k}: {before.get(k)} in the run, {now.get(k)} now" for k in changed)
-        raise ValueError(
-            f"{path} holds a run with another configuration:\n{rows}\n"
-            "Repeat its command to resume it, or choose another --run-dir for a new run."
-        )
 
 
 def shown(numbers: Iterable[tuple[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from srgan_dist.tracking.points import Steps
 from srgan_dist.tracking.server import shown
-from srgan_dist.tracking.state import Keeper
+from srgan_dist.tracking.state import Keeper, Memory
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +31,14 @@ def open_run(client: "MlflowClient", keeper: Keeper, experiment: str, name: str)
         keeper.change(run_id=_find_or_create(client, keeper.now.token, experiment, name, keeper.now.tracking_uri))
     if keeper.now.sending:
         keeper.change(sent=keeper.now.sent | _arrived(client, keeper), sending={})
+
+
+def page_of(client: "MlflowClient", memory: Memory) -> str:
+    """Return where people see the run: its page on a server, or the command that shows a local database."""
+    if not memory.tracking_uri.startswith("http"):
+        return f"{memory.run_id} in {shown(memory.tracking_uri)} (srgan mlflow shows it)"
+    experiment = client.get_run(memory.run_id).info.experiment_id
+    return f"{shown(memory.tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{memory.run_id}"
 
 
 def _where(keeper: Keeper) -> str:

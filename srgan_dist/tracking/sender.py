@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from srgan_dist.tracking import server, system_metrics
 from srgan_dist.tracking.delivery import Delivery
-from srgan_dist.tracking.mlflow_run import open_run
+from srgan_dist.tracking.mlflow_run import open_run, page_of
 from srgan_dist.tracking.outbox import Item, Outbox
 from srgan_dist.tracking.points import PointFile
 from srgan_dist.tracking.state import Keeper
@@ -161,6 +161,7 @@ class Sender:
             self._client = self._client or server.connect(self.uri)
             open_run(self._client, self.keeper, self._experiment, self._folder.name)
             self._delivery = Delivery(self._client, self._folder, self.keeper)
+            log.info("MLflow run: %s", page_of(self._client, self.keeper.now))
             self._moved()
         return self._delivery
 

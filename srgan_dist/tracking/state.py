@@ -1,6 +1,7 @@
 """What a run directory knows about its MLflow run: which it is, and how far it has got."""
 
 import json
+import os
 import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ class Memory:
     """The content of `mlflow.json`; written before and after everything that must not happen twice."""
 
     tracking_uri: str
+    """In the file, that of a local database is relative to the run directory, so that both may be moved."""
+    folder: str = ""
+    """Where the run directory was; a copy of it elsewhere is another run."""
     run_id: str = ""
     """Empty until the server has answered for the first time."""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -35,8 +39,8 @@ class Keeper:
     """Holds a `Memory` and writes every change at once."""
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
-        self._file = folder / FILE
-        self.now = _read(self._file, tracking_uri)
+        self._folder, self._file = folder, folder / FILE
+        self.now = _read(folder, tracking_uri)
 
     def change(self, **fields: Any) -> None:
         """Takes these fields over.
@@ -45,17 +49,54 @@ class Keeper:
             OSError: the file cannot be written; in memory the change holds.
         """
         self.now = replace(self.now, **fields)
-        write_json(asdict(self.now), self._file)
+        place = {"tracking_uri": _relative(self.now.tracking_uri, self._folder), "folder": str(self._folder.resolve())}
+        write_json(asdict(self.now) | place, self._file)
 
 
 def read_memory(folder: Path) -> Memory | None:
     """What the run directory remembers; None if MLflow never heard of it."""
-    file = folder / FILE
-    return _read(file, "") if file.exists() else None
+    return _read(folder, "") if (folder / FILE).exists() else None
 
 
-def _read(file: Path, tracking_uri: str) -> Memory:
-    if not file.exists():
+def _read(folder: Path, tracking_uri: str) -> Memory:
+    if not (folder / FILE).exists():
         return Memory(tracking_uri=tracking_uri)
-    memory = Memory(**json.loads(file.read_text()))
-    return replace(memory, tracking_uri=tracking_uri or memory.tracking_uri)
+    memory = Memory(**json.loads((folder / FILE).read_text()))
+    uri = tracking_uri or _absolute(memory.tracking_uri, folder, memory.folder)
+    if _is_copy(folder, memory):  # the original's MLflow run is the original's
+        return Memory(tracking_uri=uri)
+    return replace(memory, tracking_uri=uri)
+
+
+def _is_copy(folder: Path, memory: Memory) -> bool:
+    """Whether the directory that this was written in is still there, at another place."""
+    before = Path(memory.folder) if memory.folder else folder
+    if before == folder.resolve() or not (before / FILE).is_file():
+        return False
+    try:
+        return json.loads((before / FILE).read_text()).get("token") == memory.token
+    except (OSError, ValueError):
+        return False
+
+
+_SQLITE = "sqlite:///"
+
+
+def _relative(uri: str, folder: Path) -> str:
+    """The address of a local database as seen from the run directory; any other as it is."""
+    file = uri.removeprefix(_SQLITE)
+    if file == uri or not Path(file).is_absolute():
+        return uri
+    try:
+        return _SQLITE + Path(os.path.relpath(file, folder.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return uri
+
+
+def _absolute(uri: str, folder: Path, before: str) -> str:
+    """The reverse. Where only the run directory was moved, the database is still where it was."""
+    file = uri.removeprefix(_SQLITE)
+    if file == uri or Path(file).is_absolute():
+        return uri
+    here, there = ((Path(place) / file).resolve() for place in (folder, before or folder))
+    return _SQLITE + str(here if here.exists() or not there.exists() else there)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.tracking.outbox import Outbox
 from srgan_dist.tracking.points import allowed
 from srgan_dist.tracking.sender import Sender
+from srgan_dist.tracking.state import FILE
 from srgan_dist.utils.jsonl import Journal
 
 log = logging.getLogger("srgan_dist")
@@ -150,6 +152,12 @@ class Tracker:
     def _put(self, kind: str, picture: bytes = b"", **content: Any) -> None:
         if self._sender:
             self._outbox.put(kind, content, picture)
+
+
+def forget(folder: Path) -> None:
+    """Remove what a run directory knows of its MLflow run: what is trained in it next is another one."""
+    (folder / FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def _png(image: Pixels) -> bytes:

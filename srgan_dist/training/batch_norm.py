@@ -18,7 +18,8 @@ class Statistics:
         self._now = torch.cat([b.flatten() for b in buffers]) if buffers else torch.empty(0)
         self._kept = self._now.clone()
         for (module, name), view in zip(owners, self._now.split([b.numel() for b in buffers]), strict=True):
-            module.register_buffer(name, view.view_as(module.get_buffer(name)))
+            persistent = name not in module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
+            module.register_buffer(name, view.view_as(module.get_buffer(name)), persistent=persistent)
 
     def keep(self) -> None:
         """Remembers the statistics as they are."""

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -10,7 +11,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
-from srgan_dist.runs.run_dir import CONFIG
+from srgan_dist.runs.run_dir import CONFIG, RunDir
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.training.compilation import Compile
 from srgan_dist.training.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
@@ -42,11 +43,18 @@ class PhaseConfig:
     steps: int
     """Generator updates; 0 leaves the phase out."""
 
+    epochs: float | None = None
+    """Passes over the training images instead; `steps` follows from them, from the images and the crops per step."""
+
     label: str
     """What the phase's result is called in tables, pictures and file names."""
 
     schedule: Schedule = MilestoneSchedule()
     """The learning rate of both networks."""
+
+
+BestBy = Literal["last", "psnr_y", "ssim_y"]
+"""How the best of a phase's checkpoints is found; of the numbers more is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +65,28 @@ class ValidationConfig:
     """Steps from one validation to the next; also at the end of each phase."""
 
     images: int = 8
-    """How many held-out pictures, from the first on."""
+    """How many held-out pictures, from the first on; 0 turns validation off."""
 
     side: int = 512
     """HR pixels of the central square that is judged; the final evaluation takes whole pictures."""
 
+    best_by: BestBy = "psnr_y"
+    """What the best checkpoint of the pretraining phase is chosen by; last keeps none besides the latest."""
+
     patience: int = 0
-    """End a phase early after this many validations without a better PSNR-Y; 0 never does."""
+    """End the pretraining phase early after this many validations without a better one; 0 never does."""
+
+    adversarial_best_by: BestBy = "last"
+    """The same for the adversarial phase, in which PSNR and SSIM fall by design (SRGAN Table 2)."""
+
+    adversarial_patience: int = 0
+    """End the adversarial phase early likewise; 0 never does."""
+
+    def rule(self, phase: int) -> tuple[BestBy, int]:
+        """What a phase (0 or 1) is judged by, and its patience."""
+        if phase == 0:
+            return self.best_by, self.patience
+        return self.adversarial_best_by, self.adversarial_patience
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +211,29 @@ def check(config: TrainConfig) -> None:
         raise ValueError(f"data.hr_crop={config.data.hr_crop} must be a multiple of scale={config.scale}: {near}")
     if min(config.pretrain.steps, config.adversarial.steps) < 0 or config.steps == 0:
         raise ValueError("pretrain.steps and adversarial.steps must not be negative, nor both 0")
+    _check_phases(config)
     if not 0 <= config.ema_decay < 1:
         raise ValueError(f"ema_decay={config.ema_decay} must be at least 0 and below 1")
+
+
+def _check_phases(config: TrainConfig) -> None:
+    """Raise ValueError for phases whose results or rules would be in each other's way."""
+    phases = (config.pretrain, config.adversarial)
+    names = [RunDir.model_name(p.label) for p in phases]
+    if all(p.steps for p in phases) and names[0] == names[1]:
+        raise ValueError(
+            f"pretrain.label={phases[0].label!r} and adversarial.label={phases[1].label!r} would both be saved as "
+            f"{names[0]}; give one of them another name"
+        )
+    if config.validation.images < 0:
+        raise ValueError(f"validation.images={config.validation.images} must be at least 0; 0 turns validation off")
+    for name, number in (("", 0), ("adversarial_", 1)):
+        best_by, patience = config.validation.rule(number)
+        if patience and best_by == "last":
+            raise ValueError(
+                f"validation.{name}patience={patience} needs a number to wait for: set validation.{name}best_by to "
+                "psnr_y or ssim_y"
+            )
 
 
 def read_config(file: Path) -> TrainConfig:

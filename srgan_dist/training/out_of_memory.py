@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.losses import RelativisticGAN
 
 Work = Literal["training", "validation", "evaluation"]
 
@@ -22,11 +23,26 @@ def memory_explained(config: TrainConfig, work: Work = "training") -> Generator[
 
 
 def _training(config: TrainConfig) -> str:
-    data, narrower = config.data, hasattr(config.generator, "recompute")
+    data, ways = config.data, list[str]()
+    if data.batch % 2 == 0:
+        apart = "" if _crops_are_apart(config) else f", though BatchNorm and relativistic means see {data.batch // 2}"
+        halved = f"--data.batch {data.batch // 2} --accumulate {2 * config.accumulate}"
+        ways.append(f"{halved} (a step is made of the same crops{apart})")
+    if hasattr(config.generator, "recompute"):
+        ways.append("--generator.recompute=True (the same result, more work)")
+    if config.mixed_precision not in ("bf16", "fp16"):
+        ways.append("--mixed-precision bf16")
     return (
-        f"the device has too little memory for data.batch={data.batch} crops of data.hr_crop={data.hr_crop}. Halve "
-        "--data.batch and double --accumulate: a step is then made of the same crops. Or --mixed-precision bf16, "
-        f"{'--generator.recompute=True, ' if narrower else ''}a smaller --data.hr-crop."
+        f"the device has too little memory for data.batch={data.batch} crops of data.hr_crop={data.hr_crop}. The same "
+        f"command goes on with {'; or with '.join(ways)}. A new run may take smaller crops."
+    )
+
+
+def _crops_are_apart(config: TrainConfig) -> bool:
+    """Whether no crop of a batch has a say in what another one gives."""
+    networks = (config.generator, config.discriminator)
+    return not (
+        isinstance(config.loss.adversarial, RelativisticGAN) or any(getattr(n, "batch_norm", False) for n in networks)
     )
 
 

@@ -30,14 +30,14 @@ _SRGAN_X4 = TrainConfig(
 )
 
 # The user's own baseline: 400 DIV2K pairs at x2, crop 96, batch 16, 60 epochs at 1e-4, BCE + VGG MSE + pixel MSE,
-# no pretraining. 60 epochs of 400 pairs in batches of 16 are 1500 updates.
+# no pretraining. 60 epochs of 400 pairs in batches of 16 are 1500 updates; of other data they are as many as they are.
 _NOTEBOOK_X2 = TrainConfig(
     scale=2,
     ema_decay=0.0,
-    data=DataConfig(shards=("shards/div2k-x2",), hr_crop=96, batch=16),
+    data=DataConfig(shards=("shards/div2k400-x2",), hr_crop=96, batch=16),
     loss=LossConfig(pixel="mse", weights=Weights(pixel=1.0, content=1.0, adversarial=1e-3)),
     pretrain=PhaseConfig(label="SRResNet", steps=0),
-    adversarial=PhaseConfig(label="SRGAN", steps=1500, schedule=MilestoneSchedule(learning_rate=1e-4)),
+    adversarial=PhaseConfig(label="SRGAN", steps=1500, epochs=60, schedule=MilestoneSchedule(learning_rate=1e-4)),
     validation=ValidationConfig(every=250),
     checkpoint=CheckpointConfig(every=250),
 )

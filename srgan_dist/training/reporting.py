@@ -17,8 +17,8 @@ from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import enlarge
 from srgan_dist.runs import environment
 from srgan_dist.runs.run_dir import RunDir
-from srgan_dist.tracking.server import UnreachableError, check_server, uri_of
-from srgan_dist.tracking.tracker import Dataset, Tracker
+from srgan_dist.tracking.server import UnreachableError, check_server, shown, uri_of
+from srgan_dist.tracking.tracker import Dataset, Tracker, forget
 from srgan_dist.training.config import PhaseConfig, TrainConfig
 from srgan_dist.training.gan_health import verdicts
 from srgan_dist.training.run_state import RunState
@@ -44,8 +44,13 @@ class Reporter:
         self._run_dir.truncate_metrics(state.step)
         self._run_dir.status("running", state.step)
         _log_held_out_crops(self.tracker, validation)
+        if self._accelerator.is_main_process and self._config.tracking.enabled:
+            log.info("tracking to MLflow at %s", shown(uri_of(self._run_dir.path)))
         self.tracker.start()
         log.info("%s: %s", self._run_dir.path, self._feed.summary)
+        for change in self._run_dir.changes:
+            log.info("changed from step %d on: %s", state.step, change)
+        self._log_epochs(state)
         a, crops, accumulate = self._accelerator, state.crops_per_step, self._config.accumulate
         batch = crops // (a.num_processes * accumulate)
         log.info(
@@ -72,17 +77,36 @@ class Reporter:
         found = verdicts(terms)
         for verdict in found:
             if verdict.name not in self._warned:  # said when it begins, not at every line
-                log.warning("step %d  %s", state.step, verdict.message)
+                self._warn("step %d  %s", state.step, verdict.message)
         self._warned = {v.name for v in found}
         numbers = {f"train/{name}": value for name, value in terms.items()} | {"phase": state.phase + 1.0}
         health = {f"health/{name.replace(' ', '_')}": 1.0 for name in self._warned}
         self._run_dir.append_metrics(state.step, numbers | health)
-        return terms
+        return terms | self._epoch(state)
+
+    def _epoch(self, state: RunState) -> dict[str, float]:
+        """Return how many passes over the training images the run has made; nothing for a stream."""
+        images = self._feed.images
+        return {"epoch": state.step * state.crops_per_step / images} if images else {}
+
+    def _log_epochs(self, state: RunState) -> None:
+        if images := self._feed.images:
+            steps = images / state.crops_per_step
+            log.info("an epoch of %d images is %.4g steps; step %d is in epoch %.4g", images, steps, state.step,
+                     state.step / steps)  # fmt: skip
+
+    def _warn(self, message: str, *values: object) -> None:
+        """Once for all processes, which see the same numbers."""
+        if self._accelerator.is_main_process:
+            log.warning(message, *values)
 
     def validation(self, step: int, validation: Validation, quality: Quality, images: list[Pixels]) -> None:
         """Record a validation: its quality beside bicubic's, and the images."""
         bicubic = validation.bicubic
-        log.info("step %d  held out: %.2f dB, SSIM %.4f (bicubic %.2f dB)", step, *quality, bicubic.psnr_y)
+        log.info(
+            "step %d  validation, center squares of %d: PSNR-Y %.2f dB, SSIM-Y %.4f (bicubic %.2f dB)",
+            step, self._config.validation.side, *quality, bicubic.psnr_y,
+        )  # fmt: skip
         numbers = {"psnr_y": quality.psnr_y, "ssim_y": quality.ssim_y, "bicubic": bicubic.psnr_y}
         self._run_dir.append_metrics(step, {f"valid/{name}": value for name, value in numbers.items()})
         for crop, image in zip(validation.crops, images, strict=True):
@@ -126,12 +150,15 @@ def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fe
         crops: per step, of all processes together.
     """
     first = accelerator.is_main_process
+    if first and run.anew:
+        forget(run.path)
     tracking = replace(config.tracking, enabled=config.tracking.enabled and first)
     if not first:
         return Tracker(tracking, run.path, {})
     session = environment.facts(
         accelerator.device, accelerator.num_processes, str(accelerator.mixed_precision), launch_command()
     )
+    session["changed"] = [str(change) for change in run.changes]
     session["data"] = {place.location: place.hash for place in feed.places}
     environment.remember(run.path, session)
     params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}

@@ -105,7 +105,7 @@ def gan_step(
 
     def create(batch: Pair) -> tuple[Tensor, Terms]:
         sr = generator.net(batch.lr)
-        real, fake = score(batch.hr) if gan.relative else None, score(sr)
+        real, fake = _scored(score, batch.hr, graph=shared) if gan.relative else None, score(sr)
         made.append((sr.detach(), real, fake) if shared else (sr.detach(), None, None))
         pixel = pixel_loss(losses.pixel, sr, batch.target)
         content = losses.content(sr, batch.target) if losses.content else torch.zeros_like(pixel)
@@ -125,6 +125,16 @@ def gan_step(
     with nullcontext() if shared else _frozen(discriminator.raw):  # it only scores: its gradients would be thrown away
         terms = _update(generator, "generator", parts, create, partial(backward, retain_graph=shared))
     return terms | _update(discriminator, "discriminator", parts, judge, backward)
+
+
+def _scored(score: nn.Module, images: Tensor, graph: bool) -> Tensor:
+    """Logits, with a graph only where it will be used.
+
+    Frozen weights alone would not do: older compilers would take the graph without gradients of this call for the
+    discriminator's own pass as well.
+    """
+    with torch.set_grad_enabled(graph):
+        return score(images)
 
 
 def _update(

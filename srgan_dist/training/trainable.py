@@ -7,11 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from srgan_dist.data.batch import Pair
+from srgan_dist.data.rng import hashed
 from srgan_dist.distributed.accelerator import autocast_dtype, average
 from srgan_dist.models.files import load_weights
 from srgan_dist.models.vgg import load_vgg19
@@ -68,6 +70,7 @@ class Players:
         self._set_learning_rate(learning_rate)
         for statistics in self._statistics:
             statistics.keep()
+        _seed_torch(self._config.seed, parts[0])
         parts = [self._degraded(part) for part in parts]
         backward = self._accelerator.backward
         mark_step(self._config.compilation)
@@ -174,6 +177,20 @@ class Players:
         self.ema.updates = state["ema"]["updates"]
         if state["scaler"] and self._accelerator.scaler:
             self._accelerator.scaler.load_state_dict(state["scaler"])
+
+
+_STREAM = 512
+"""Far from those that crops and degradations are drawn by."""
+
+
+def _seed_torch(seed: int, batch: Pair) -> None:
+    """Make what networks draw themselves (DropPath in other people's) a function of the seed and the step's crops.
+
+    Every process has its own crops, and so its own numbers; a run that is resumed draws the same ones. Outside of
+    everything that is compiled or captured.
+    """
+    if batch.indices is not None and len(batch.indices):
+        torch.manual_seed(int(hashed(seed, _STREAM, batch.indices[:1])[0] >> np.uint64(1)))
 
 
 def synchronised(wanted: bool | None, accelerator: Accelerator) -> bool:

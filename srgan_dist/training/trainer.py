@@ -11,10 +11,12 @@ from srgan_dist.data.loading.feed import Feed, open_data
 from srgan_dist.data.loading.prefetch import Batches
 from srgan_dist.data.shards.cache import cache_folder
 from srgan_dist.data.shards.shard_set import ShardSet
-from srgan_dist.distributed.accelerator import start
+from srgan_dist.distributed.accelerator import on_first, start
 from srgan_dist.distributed.coordination import Consensus, StopRequested
-from srgan_dist.evaluation.results import Evaluation
+from srgan_dist.evaluation.results import Evaluation, read_evaluation
 from srgan_dist.runs import checkpoint
+from srgan_dist.runs.lock import RunLock
+from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.compilation import choose_kernels, prepare_compilation
 from srgan_dist.training.config import PhaseConfig, TrainConfig, check
 from srgan_dist.training.final_evaluation import evaluate_run, export_phase
@@ -22,7 +24,14 @@ from srgan_dist.training.flops import peak_tflops
 from srgan_dist.training.meter import Meter
 from srgan_dist.training.out_of_memory import memory_explained
 from srgan_dist.training.reporting import Reporter, check_tracking
-from srgan_dist.training.run_state import RunState, open_run_dir
+from srgan_dist.training.run_state import (
+    RunState,
+    is_finished,
+    open_run_dir,
+    progress_of,
+    resume_point,
+    with_epochs_as_steps,
+)
 from srgan_dist.training.skipped_steps import SkippedSteps
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.trainable import Players, load_vgg_early
@@ -44,6 +53,11 @@ def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | N
         ValueError: a configuration, data set or run directory that cannot be trained on, and what to do about it.
         StopRequested: stopped on request, with a checkpoint; the same call goes on.
     """
+    accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
+    start_logging(accelerator.is_main_process)
+    if on_first(accelerator, lambda: is_finished(config)):
+        log.info("%s is finished; it trains on with more steps: --adversarial.steps N", config.run_dir)
+        return read_evaluation(config.run_dir, config.scale)
     with memory_explained(config), prepare(config, startup) as trainer:
         trainer.run()
         return trainer.evaluate()
@@ -64,9 +78,17 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     startup.mark("joining")
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     startup.mark("data")
+    config = with_epochs_as_steps(config, feed.images, accelerator.num_processes)
     load_vgg_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))
-    trainer = Trainer(config, accelerator, feed, held_out, startup)
+    lock = RunLock(config.run_dir)
+    while not on_first(accelerator, lock.try_acquire):
+        time.sleep(1)
+    try:
+        trainer = Trainer(config, accelerator, feed, held_out, startup, lock)
+    except BaseException:
+        lock.release()
+        raise
     startup.mark("networks")
     return trainer
 
@@ -78,24 +100,40 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainConfig, accelerator: Accelerator, feed: Feed, held_out: ShardSet | None, startup: Startup
+        self,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        feed: Feed,
+        held_out: ShardSet | None,
+        startup: Startup,
+        lock: RunLock,
     ) -> None:
+        self.lock = lock
+        """Of the run directory; held."""
         self.config, self.accelerator, self.feed, self.held_out = config, accelerator, feed, held_out
         self.startup: Startup | None = startup
         """Until the first step is done."""
         self.phases = (config.pretrain, config.adversarial)
         self.first_process = accelerator.is_main_process
-        self.run_dir = open_run_dir(config, writes=self.first_process)
+        self._resumed = resume_point(config, accelerator)
+        self.run_dir = self._open_run_dir()
         self.consensus = Consensus(accelerator, config.run_dir, config.time_limit)
         self.players = Players(config, accelerator)
-        self.validation = Validation(config.validation, held_out, accelerator) if held_out else None
+        validated = held_out if config.validation.images else None
+        self.validation = Validation(config.validation, validated, accelerator) if validated else None
         self.meter = Meter(accelerator)
         recorded = config.profile if self.first_process else 0
         self.profiler = Profiler(recorded, config.run_dir / "profile", accelerator.device)
-        self.skipped_steps = SkippedSteps(accelerator, feed, config.max_skips, self.run_dir.checkpoints)
+        self.skipped_steps = SkippedSteps(config, accelerator, feed)
         self.degradation = tag(type(config.degradation)) if config.degradation else feed.degradation
         self.state = RunState(config.data.batch * config.accumulate * accelerator.num_processes)
         self.reporter = Reporter(config, accelerator, self.run_dir, feed, self.state.crops_per_step)
+
+    def _open_run_dir(self) -> RunDir:
+        progress = progress_of(self._resumed, self.accelerator.num_processes) if self._resumed else None
+        opened: list[RunDir] = []
+        on_first(self.accelerator, lambda: opened.append(open_run_dir(self.config, True, progress)))
+        return opened[0] if opened else open_run_dir(self.config, False)
 
     def run(self) -> None:
         """Resume from the latest valid checkpoint, if there is one, and train all phases to their end."""
@@ -150,9 +188,11 @@ class Trainer:
     def _after_step(self, progress: Progress) -> None:
         """Log, validate, save and stop, each when it is time."""
         config, step = self.config, self.state.step
-        if self._due(config.log_every):
+        if read := self._due(config.log_every):
             progress.show(self._read_window())
         improved = self._due(config.validation.every) and self._validate()
+        if self.state.phase_over and not read:  # the phase ended early
+            progress.show(self._read_window())
         request = self._decide() if self.consensus.due(step) or self.state.phase_over else ""
         if improved or request or self._due(config.checkpoint.every):
             self._save()
@@ -174,7 +214,8 @@ class Trainer:
         with memory_explained(self.config, "validation"):
             quality, images = self.validation(self.players.ema.module)
         self.reporter.validation(self.state.step, self.validation, quality, images)
-        return self.state.add_validation(quality.psnr_y, self.config.validation.patience)
+        best_by, patience = self.config.validation.rule(self.state.phase)
+        return best_by != "last" and self.state.add_validation(getattr(quality, best_by), patience)
 
     def _decide(self) -> str:
         """Return why to stop, if somebody asked; all processes get the same answer."""
@@ -185,6 +226,7 @@ class Trainer:
     def _save(self) -> None:
         content = self._state_dict()
         if self.first_process:
+            self.lock.check()
             best, keep = self.state.best[1] or None, self.config.checkpoint.keep
             checkpoint.save(self.run_dir.checkpoints, self.state.step, content, keep, best)
             self.run_dir.status("running", self.state.step)
@@ -195,10 +237,11 @@ class Trainer:
         return self.state.state_dict() | {"degradation": self.degradation} | parts
 
     def resume(self) -> None:
-        """Restore the latest valid checkpoint, with the crops per step that it was made with, and say so."""
-        content = checkpoint.load_latest(self.run_dir.checkpoints)
+        """Restore the checkpoint that all processes agreed on, with the crops per step that it was made with."""
+        content, self._resumed = self._resumed, None
         if content is not None:
             self.state.load_state_dict(content, self.accelerator.num_processes * self.config.accumulate)
+            self.state.fit_phase(self.phases[self.state.phase].steps)
             self.players.load_state_dict(content["players"])
             self.meter.load_state_dict(content["meter"])
             log.info("resuming %s at step %d", self.run_dir.path, self.state.step)
@@ -225,3 +268,4 @@ class Trainer:
         self.profiler.close()
         self.consensus.close()
         self.reporter.close(self.state.step, error)
+        self.lock.release()

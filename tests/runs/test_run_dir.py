@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from srgan_dist.runs.changes import Progress
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.presets import preset
 from srgan_dist.training.run_state import open_run_dir
@@ -23,7 +24,7 @@ def test_a_changed_field_is_refused_with_both_values(tmp_path: Path):
     open_run_dir(config(tmp_path), writes=True)
 
     with pytest.raises(ValueError, match="seed: 0 in the run, 1 now"):
-        open_run_dir(config(tmp_path, seed=1), writes=True)
+        open_run_dir(config(tmp_path, seed=1), writes=True, progress=Progress(0, 5, 8, 1))
 
 
 def test_what_does_not_change_the_training_may_change(tmp_path: Path):

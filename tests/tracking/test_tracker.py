@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 from mlflow import MlflowClient
 
 from srgan_dist.tracking.config import TrackingConfig
+from srgan_dist.tracking.state import read_memory
 from srgan_dist.tracking.tracker import Tracker
 
 
@@ -19,8 +19,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stored(folder: Path) -> tuple[MlflowClient, str]:
-    known = json.loads((folder / "mlflow.json").read_text())
-    return MlflowClient(known["tracking_uri"]), known["run_id"]
+    known = read_memory(folder)
+    assert known
+    return MlflowClient(known.tracking_uri), known.run_id
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from srgan_dist.cli.train import train_main
+from srgan_dist.runs import checkpoint
 from srgan_dist.training.trainable import Players
 from tests.conftest import TINY, Launch
 
@@ -35,7 +36,7 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
     assert Image.open(run / "comparison.png").size[0] > 1000
     assert json.loads((run / "evaluation.json").read_text())["protocol"] == "psnr_y_crop2"
     assert {f.name for f in (run / "models").iterdir()} == {"srresnet.safetensors", "srgan.safetensors"}
-    assert (run / "checkpoints" / "last").resolve().name == "step-00000008"
+    assert checkpoint.resolve(run / "checkpoints" / "last").name == "step-00000008"
     assert "step 6/8" in ran.stderr  # a log file is readable without a terminal
     assert {"train/pixel", "train/crops_per_s", "train/data_wait", "train/memory_gib"} <= metrics(run)[0].keys()
     assert "s from the command to the first step: launcher" in ran.stderr

@@ -25,6 +25,8 @@ class ShardFeed:
         self.hashes: list[str] = shards.hashes
         """Of the manifests: what identifies the data."""
         self.degradation: str = shards.manifests[0].degradation
+        self.images: int | None = len(shards)
+        """Of the training split; None where nobody knows."""
         self.summary: str = f"{len(shards)} training pictures at x{shards.scale}"
 
     def batches(self, batch: int, first: int, stride: int, device: torch.device) -> Batches:
@@ -48,6 +50,7 @@ class StreamFeed:
         self.places: list[Place] = []
         self.hashes: list[str] = []
         self.degradation: str = "given"
+        self.images: int | None = None
         self.summary: str = f"streaming {len(config.stream)} URL(s) at x{scale}, not bit-exact on resume"
 
     def batches(self, batch: int, first: int, stride: int, device: torch.device) -> Batches:
