@@ -3,9 +3,10 @@
     python benchmarks/kill.py --kills 50
 
 Most kills hit launcher and workers at once, some the launcher or one worker alone (the others must then end by
-themselves); a quarter comes while a checkpoint is being written, some while the run is still starting. Whenever a
-killed run reaches its end, and after the last kill, its weights must be those of a run that was never disturbed, bit
-for bit, and so must every checkpoint that was written on the way.
+themselves); some come while a checkpoint is being written, while the run is still starting, at the change of phases, or
+during export and final evaluation; each moment is proved by what lies on the disk then. Whenever a killed run reaches
+its end and after the last kill, its weights and its evaluation must be those of a run that was never disturbed, bit for
+bit, and so must every checkpoint that was written on the way.
 """
 
 import argparse
@@ -37,6 +38,7 @@ class Killed(NamedTuple):
 
     victims: str
     moment: str
+    """What was under way, by what lay on the disk or in the log."""
     half_written: bool
     """Whether it left a checkpoint half written."""
 
@@ -65,22 +67,51 @@ def finish(arguments: list[str], log: Path) -> None:
         raise SystemExit(f"a run that nobody disturbed failed:\n{log.read_text()[-3000:]}")
 
 
-def kill_somewhere(process: "subprocess.Popen[bytes]", run: Path, rng: random.Random) -> Killed | None:
+def kill_somewhere(process: "subprocess.Popen[bytes]", run: Path, steps: int, rng: random.Random) -> Killed | None:
     """Waits for a random moment, then kills; nothing if the run ended before."""
-    moment = rng.choices(("starting", "training", "saving"), (1, 5, 3))[0]
-    if moment == "starting":
+    wanted = rng.choices(("starting", "training", "saving", "phase change", "ending"), (1, 4, 3, 3, 3))[0]
+    status, began = run / "status.json", time.time()
+    if wanted == "starting":
         _wait(process, lambda: False, rng.uniform(0, 8))
     else:
-        status, began = run / "status.json", time.time()
         _wait(process, lambda: status.exists() and status.stat().st_mtime > began, 300)  # resumed
+    if wanted in ("training", "saving"):
         _wait(process, lambda: False, rng.uniform(0, 1.5))
-        if moment == "saving":
-            _wait(process, lambda: any((run / "checkpoints").glob(".tmp-*")), 30, pause=0)
+    if wanted == "saving":
+        _wait(process, lambda: any((run / "checkpoints").glob(".tmp-*")), 30, pause=0)
+    if wanted == "phase change":
+        _wait(process, lambda: _saved(run) >= steps, 60, pause=0)
+        _wait(process, lambda: False, rng.uniform(0, 0.1))
+    if wanted == "ending":
+        _wait(process, lambda: _saved(run) >= 2 * steps, 60, pause=0)
+        _wait(process, lambda: False, rng.uniform(0, 1.0))
     if process.poll() is not None:
         return None
     victims = rng.choices(("all", "launcher", "one worker"), (8, 1, 1))[0]
     _kill(process, victims, rng)
-    return Killed(victims, moment, any((run / "checkpoints").glob(".tmp-*")))
+    return Killed(victims, moment_of(run, steps, began), any((run / "checkpoints").glob(".tmp-*")))
+
+
+def moment_of(run: Path, steps: int, began: float) -> str:
+    """What the killed run was doing, by what it left."""
+    status, saved = run / "status.json", _saved(run)
+    if not status.exists() or status.stat().st_mtime < began:
+        return "starting"
+    if any((run / "checkpoints").glob(".tmp-*")):
+        return "saving"
+    if saved >= 2 * steps:
+        if not (run / "models" / "srgan.safetensors").exists():
+            return "ending: final export"
+        return "ending: evaluation" if not (run / "comparison.html").exists() else "ending: reports"
+    if saved == steps:  # the last checkpoint of the first phase, none of the second
+        return (
+            "phase change: " + ("after" if (run / "models" / "srresnet.safetensors").exists() else "before") + " export"
+        )
+    return "training"
+
+
+def _saved(run: Path) -> int:
+    return max((int(f.name.split("-")[1]) for f in (run / "checkpoints").glob("step-*")), default=-1)
 
 
 def _wait(process: "subprocess.Popen[bytes]", until: Any, seconds: float, pause: float = 0.005) -> None:
@@ -152,13 +183,15 @@ def main() -> int:
     while len(kills) < options.kills:
         runs, name, before = runs + 1, f"killed-{runs}", len(kills)
         while len(kills) < options.kills:
-            killed = kill_somewhere(start(run(name), folder / "log"), folder / name, rng)
+            killed = kill_somewhere(start(run(name), folder / "log"), folder / name, options.steps, rng)
             if killed is None:
                 break
             kills.append(killed)
             print(f"kill {len(kills)}: {killed}", flush=True)
         finish(run(name), folder / "log")
         wrong = differing(folder / "whole", folder / name)
+        if (folder / "whole" / "evaluation.json").read_text() != (folder / name / "evaluation.json").read_text():
+            wrong.append("evaluation.json")
         compared += len(common(folder / "whole", folder / name))
         failures += (len(kills) - before) if wrong else 0
         print(f"run {runs} at its end after {len(kills) - before} kills; checkpoints that differ: {wrong}", flush=True)

@@ -85,10 +85,7 @@ class RunDir:
 
     def fail(self, step: int, reason: str) -> None:
         """Writes that the run failed, from any process; the first reason stays, later ones only follow from it."""
-        file = self.path / "status.json"
-        if self.path.is_dir() and not (file.exists() and json.loads(file.read_text())["state"] == "failed"):
-            content = {"state": "failed", "step": step, "reason": reason, "time": time.time()}
-            write_json(content, file)
+        fail_run(self.path, step, reason)
 
     def truncate_metrics(self, step: int) -> None:
         """Drops lines after `step`: a resumed run writes them again."""
@@ -106,6 +103,12 @@ class RunDir:
         """
         if self._writes:
             self._metrics.append({"step": step, "time": round(time.time(), 3)} | metrics)
+
+
+def fail_run(run: Path, step: int, reason: str) -> None:
+    """Write into a run directory that its run failed, unless another reason stands there already."""
+    if run.is_dir() and RunDir.state_of(run) != "failed":
+        write_json({"state": "failed", "step": step, "reason": reason, "time": time.time()}, run / "status.json")
 
 
 def _step_of(line: str) -> float:

@@ -13,7 +13,7 @@ from srgan_dist.distributed.accelerator import Ranks, on_first
 from srgan_dist.distributed.group import AgreedError
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.changes import PHASES, Progress, find_changes
-from srgan_dist.runs.run_dir import RunDir
+from srgan_dist.runs.run_dir import RunDir, fail_run
 from srgan_dist.training.config import PhaseConfig, TrainConfig, read_run_config
 from srgan_dist.utils.serialization import to_dict
 
@@ -160,10 +160,10 @@ def resume_point(config: TrainConfig, accelerator: Accelerator) -> dict[str, Any
         content, mine = _same_checkpoint(folder, chosen)
     problems = [p for p in Ranks(accelerator).gather([mine]) if p]
     if problems:
-        raise AgreedError(
-            f"the processes cannot resume together: {'; '.join(f'process {p}' for p in problems)}. "
-            f"{config.run_dir} must be one folder that all machines share"
-        )
+        reason = f"the processes cannot resume together: {'; '.join(f'process {p}' for p in problems)}"
+        if accelerator.is_main_process:
+            fail_run(config.run_dir, found["step"] if found else 0, reason)
+        raise AgreedError(f"{reason}. {config.run_dir} must be one folder that all machines share")
     return content
 
 

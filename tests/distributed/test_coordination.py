@@ -1,5 +1,6 @@
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -42,27 +43,48 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_resumed_at_step_500_000_obeys_a_stop_file_at_once(shards: Path, tmp_path: Path):
+@pytest.mark.parametrize("request_", ["STOP file", "SIGTERM", "time limit"])
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_request_to_stop_is_obeyed_within_two_seconds_however_far_the_run_is(
+    request_: str, resumed: bool, shards: Path, tmp_path: Path
+):
     run = tmp_path / "run"
     flags = (
         "quickstart", "--data.shards", str(shards), *TINY, f"--run-dir={run}", "--tracking.enabled=False",
         "--pretrain.steps=1000000", "--log-every=100000", "--checkpoint.every=1000000", "--validation.every=1000000",
     )  # fmt: skip
-    assert train_main([*flags, "--time-limit=0.001"]) == STOPPED
-    state = checkpoint.load_latest(run / "checkpoints")
-    assert state is not None
-    checkpoint.save(run / "checkpoints", 500_000, state | {"step": 500_000}, keep=1, best=None)
+    if resumed:
+        assert train_main([*flags, "--time-limit=0.001"]) == STOPPED
+        state = checkpoint.load_latest(run / "checkpoints")
+        assert state is not None
+        checkpoint.save(run / "checkpoints", 500_000, state | {"step": 500_000}, keep=1, best=None)
+    limit = ["--time-limit=0.05"] if request_ == "time limit" else []
 
-    trained = subprocess.Popen([sys.executable, ROOT / "train.py", *flags], env=environment(), cwd=tmp_path)
+    trained = subprocess.Popen([sys.executable, ROOT / "train.py", *flags, *limit], env=environment(), cwd=tmp_path)
     try:  # a process of its own: a run that does not look again cannot be stopped from inside
-        wait_for(lambda: json.loads((run / "status.json").read_text())["state"] == "running")
-        time.sleep(1)
-        (run / "STOP").touch()
-        code = trained.wait(60)  # it looked again 99,936 steps later
+        wait_for(lambda: (run / "status.json").exists() and state_of(run) == "running")
+        time.sleep(2 if not limit else 0)
+        asked = time.monotonic() + (3 if limit else 0)
+        if request_ == "STOP file":
+            (run / "STOP").touch()
+        elif request_ == "SIGTERM":
+            trained.send_signal(signal.SIGTERM)
+        wait_for(lambda: state_of(run) == "preempted")
+        seconds = time.monotonic() - asked
+        code = trained.wait(60)
     finally:
         trained.kill()
 
     saved = checkpoint.load_latest(run / "checkpoints")
     assert code == STOPPED
     assert saved is not None
-    assert saved["step"] > 500_000
+    assert (saved["step"] > 500_000) == resumed
+    assert seconds < 2 + SLACK
+
+
+def state_of(run: Path) -> str:
+    return json.loads((run / "status.json").read_text())["state"]
+
+
+SLACK = 13.0
+"""Seconds that a machine with many times more work than cores may add."""

@@ -44,7 +44,8 @@ if __name__ == "__main__":
         "--validation.images", "1", "--log-every", "1", "--tracking.enabled", "False",
     ]  # fmt: skip
     assert main(train) == 0
-    assert main(train) == 0  # takes up its last checkpoint
+    train[train.index("--adversarial.steps") + 1] = "3"
+    assert main(train) == 0  # resumes from its last checkpoint
     assert main(["export", run, "--out", f"{run}/toy.safetensors"]) == 0
     assert not CAN_EXPORT or main(["export", run, "--out", f"{run}/toy.onnx", "--format", "onnx"]) == 0
     loaded = load_generator(Path(run) / "toy.safetensors")

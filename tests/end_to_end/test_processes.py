@@ -1,6 +1,7 @@
 """Several processes do what one does, stop together, and leave nobody behind. Everything goes through the launcher."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -201,3 +202,36 @@ def test_evaluation_is_the_same_to_the_last_digit_with_one_two_and_three_process
 
     assert texts[0] == texts[1] == texts[2]
     assert json.loads(texts[0])["means"]["bicubic"]["psnr_y"] == pytest.approx(26.09, abs=0.01)
+
+
+@pytest.mark.parametrize("second", ["nothing", "another", "corrupt", "the same"])
+def test_processes_resume_from_what_the_first_one_chose_or_end_with_one_line(
+    second: str, launch: Launch, shards: Path, tmp_path: Path
+):
+    flags = ("quickstart", "--data.shards", str(shards), *TINY, "--tracking.enabled=False", "--validation.every=100000")
+    first = ("--pretrain.steps=3", "--adversarial.steps=0")
+    assert launch(*flags, *first, "--run-dir=run-0", "--data.batch=4").returncode == 0
+    if second in ("corrupt", "the same"):
+        shutil.copytree(tmp_path / "run-0", tmp_path / "run-1")
+    if second == "another":
+        assert launch(*flags, *first, "--run-dir=run-1", "--data.batch=4", "--seed=1").returncode == 0
+    if second == "corrupt":
+        with next((tmp_path / "run-1" / "checkpoints").glob("step-*/state.pt")).open("r+b") as file:
+            file.write(b"no")
+    (tmp_path / "run-0" / "status.json").write_text(
+        json.dumps({"state": "preempted", "step": 3, "reason": "", "time": 0})
+    )
+    before = (tmp_path / "run-0" / "metrics.jsonl").read_text()
+
+    script, began = ROOT / "tests" / "end_to_end" / "own_run_directory.py", time.monotonic()
+    ran = launch(*flags, "--pretrain.steps=6", "--adversarial.steps=0", processes=2, script=script)
+
+    if second == "the same":
+        assert ran.returncode == 0, ran.stderr
+        assert status(tmp_path / "run-0")["step"] == 6
+        return
+    assert ran.returncode != 0
+    assert time.monotonic() - began < 60
+    assert ran.stderr.count("the processes cannot resume together: process 1") == 1
+    assert status(tmp_path / "run-0")["state"] == "failed"
+    assert (tmp_path / "run-0" / "metrics.jsonl").read_text() == before

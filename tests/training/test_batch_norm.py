@@ -48,3 +48,14 @@ def test_loading_weights_keeps_the_view():
     statistics.restore(torch.tensor(True))
 
     assert torch.equal(net[1].running_mean, torch.zeros(2))
+
+
+def test_buffers_that_are_not_saved_stay_so():
+    net = network()
+    net.register_buffer("mask", torch.ones(3), persistent=False)
+    names = list(net.state_dict())
+
+    Statistics(net)
+
+    assert list(net.state_dict()) == names
+    assert torch.equal(net.get_buffer("mask"), torch.ones(3))

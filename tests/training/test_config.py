@@ -76,3 +76,15 @@ def test_a_misspelt_flag_exits_with_2_and_the_nearest_name(flag: str, meant: str
 
 def test_flatten_gives_dotted_names():
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+
+
+def test_patience_needs_a_number_to_wait_for():
+    config = preset("quickstart")
+
+    check(replace(config, validation=replace(config.validation, patience=3)))
+    impatient = replace(config.validation, adversarial_patience=3)
+    with pytest.raises(
+        ValueError, match=r"validation\.adversarial_patience=3 needs .* validation\.adversarial_best_by"
+    ):
+        check(replace(config, validation=impatient))
+    check(replace(config, validation=replace(impatient, adversarial_best_by="ssim_y")))

@@ -1,6 +1,8 @@
 import pytest
 
-from srgan_dist.training.run_state import RunState
+from srgan_dist.cli.train import _steps_for_epochs
+from srgan_dist.training.presets import preset
+from srgan_dist.training.run_state import RunState, with_epochs_as_steps
 
 
 def test_a_state_restored_is_the_state_that_was_saved():
@@ -44,3 +46,44 @@ def test_the_shares_of_all_processes_are_the_crops_of_the_step_in_order():
     shares = [state.share(5, rank, 3) for rank in range(3)]
 
     assert shares == [(4, 60), (4, 64), (4, 68)]
+
+
+def test_a_phase_whose_steps_were_raised_goes_on_and_one_that_ended_early_does_not():
+    state = RunState(16, step=9, phase_start=4, phase_over=True)
+
+    state.fit_phase(5)
+    assert state.phase_over
+    state.fit_phase(6)
+    assert not state.phase_over
+
+    state.ended_early = True
+    state.fit_phase(6)
+    assert state.phase_over
+
+
+def test_a_state_of_an_older_version_lacks_fields_and_loads():
+    old = {k: v for k, v in RunState(16, step=3).state_dict().items() if k != "ended_early"}
+    state = RunState(16)
+
+    state.load_state_dict(old, parts=1)
+
+    assert (state.step, state.ended_early) == (3, False)
+
+
+def test_epochs_become_steps_by_the_images_and_the_crops_of_all_processes():
+    config = preset("notebook-x2")
+
+    assert with_epochs_as_steps(config, images=400, processes=1).adversarial.steps == 1500
+    assert with_epochs_as_steps(config, images=800, processes=1).adversarial.steps == 3000
+    assert with_epochs_as_steps(config, images=400, processes=2).adversarial.steps == 750
+    assert with_epochs_as_steps(preset("srgan-x4"), images=None, processes=1) == preset("srgan-x4")
+    with pytest.raises(ValueError, match=r"a stream has no epochs; give --adversarial\.steps"):
+        with_epochs_as_steps(config, images=None, processes=1)
+
+
+def test_steps_on_the_command_line_take_the_place_of_a_presets_epochs():
+    config = preset("notebook-x2")
+
+    assert _steps_for_epochs(config, ["--adversarial.steps=9"]).adversarial.epochs is None
+    assert _steps_for_epochs(config, ["--adversarial.steps", "9", "--adversarial.epochs", "2"]) == config
+    assert _steps_for_epochs(config, []) == config

@@ -1,12 +1,16 @@
 import copy
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from srgan_dist.data.batch import Pair
+from srgan_dist.distributed.accelerator import start
 from srgan_dist.models.vgg import VGG19Features
 from srgan_dist.training import trainable
 from srgan_dist.training.presets import preset
@@ -53,3 +57,32 @@ def test_parameters_of_a_network_are_collected_once():
 
     assert player.parameters is player.parameters
     assert [id(p) for p in player.parameters] == [id(p) for p in net.parameters()]
+
+
+class DropPath(nn.Module):
+    """A generator that draws numbers of its own, as SwinIR and HAT do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 12, 3, padding=1)
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pixel_shuffle(self.conv(lr), 2) * (torch.rand(len(lr), 1, 1, 1) > 0.5)
+
+
+def test_what_networks_draw_themselves_depends_on_the_seed_and_the_crops_alone(monkeypatch: pytest.MonkeyPatch):
+    def losses(seed: int, first: int) -> list[float]:
+        config = replace(preset("quickstart"), seed=seed)
+        monkeypatch.setattr(type(config.generator), "build", lambda *_: DropPath())
+        players = trainable.Players(config, start("no"))
+        images = (torch.rand(8, 3, n, n, generator=torch.Generator().manual_seed(0)) for n in (8, 16))
+        batch = Pair(*images, np.arange(first, first + 8, dtype=np.uint64))
+        torch.manual_seed(first)  # whatever was drawn before
+        torch.rand(first % 7)
+        return [float(players.update([batch], 0.0, probe=False)[0]["pixel"]) for _ in range(2)]
+
+    one = losses(seed=0, first=8)
+    assert one[0] == one[1]
+    assert losses(seed=0, first=8) == one
+    assert losses(seed=0, first=16)[0] != one[0]
+    assert losses(seed=1, first=8)[0] != one[0]

@@ -1,0 +1,123 @@
+"""Training that is suspended, held up by one process, or sent back in time, and training for long.
+
+    python benchmarks/endurance.py [--steps 2500] [--pause 60]
+
+Two processes, tiny networks. Each way must end with the weights of an undisturbed run, bit for bit; memory, file
+descriptors and threads of the long run are compared between its first fifth and its end.
+"""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from kill import command, differing, finish, start
+
+from srgan_dist.data.packing.pack import PackOptions, pack
+from srgan_dist.data.packing.sources import SampleSource
+
+_CLOCK = """
+import sys, time
+real, calls = time.time, iter(range(10**9))
+time.time = lambda: real() - (3600 if next(calls) > 50 else 0)  # an hour back, in the middle of the run
+from srgan_dist.cli.train import train_main
+sys.exit(train_main())
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2500, help="of each phase")
+    parser.add_argument("--pause", type=float, default=60)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="srgan-endurance-"))
+    pack(SampleSource(), PackOptions(out=folder / "shards", scale=2))
+    clock = folder / "clock.py"
+    clock.write_text(_CLOCK)
+
+    def run(name: str) -> list[str]:
+        return command(folder / "shards", folder / name, options.steps, processes=2)
+
+    wrong: list[str] = []
+    print(growth(run("whole"), folder, wrong), flush=True)
+    held, clocked = f"{options.pause:g} s", folder / "clock.py"
+
+    def go_back(name: str) -> None:
+        finish([str(clocked) if word.endswith("train.py") else word for word in run(name)], folder / "log")
+
+    ways: dict[str, Callable[[str], None]] = {
+        f"all processes suspended for {held}": lambda n: pause(run(n), folder, n, options.pause, everyone=True),
+        f"one process stopped for {held}": lambda n: pause(run(n), folder, n, options.pause, everyone=False),
+        "clock set back an hour": go_back,
+    }
+    for number, (name, way) in enumerate(ways.items()):
+        began = time.monotonic()
+        way(f"way-{number}")
+        differs = differing(folder / "whole", folder / f"way-{number}")
+        wrong += [name] if differs else []
+        verdict = f"{len(differs)} checkpoints DIFFER" if differs else "bit for bit the undisturbed run's"
+        print(f"{name}: {time.monotonic() - began:.0f} s, weights {verdict}", flush=True)
+    shutil.rmtree(folder)
+    return 1 if wrong else 0
+
+
+def growth(arguments: list[str], folder: Path, wrong: list[str]) -> str:
+    """Run to the end, and say what the workers used early and late."""
+    launcher = start(arguments, folder / "log")
+    seen: list[tuple[int, int, int]] = []
+    while launcher.poll() is None:
+        workers = trainers(launcher.pid)
+        if workers:
+            seen.append(usage(workers))
+        time.sleep(0.5)
+    if launcher.returncode:
+        raise SystemExit((folder / "log").read_text()[-3000:])
+    early, late = seen[len(seen) // 2], seen[-2]
+    # The second phase has another network: memory may grow by that once, not with the steps.
+    wrong += ["growth"] if late[1] > early[1] + 4 or late[2] > early[2] + 4 or late[0] > 1.2 * early[0] else []
+    of = "MiB {}, descriptors {}, threads {}"
+    return f"{len(seen)} looks at two workers: {of.format(*early)} in the middle, {of.format(*late)} at the end"
+
+
+def usage(workers: list[psutil.Process]) -> tuple[int, int, int]:
+    try:
+        return (
+            sum(w.memory_info().rss for w in workers) >> 20,
+            sum(w.num_fds() for w in workers),
+            sum(w.num_threads() for w in workers),
+        )
+    except psutil.Error:
+        return 0, 0, 0
+
+
+def pause(arguments: list[str], folder: Path, name: str, seconds: float, everyone: bool) -> None:
+    """Stop workers in the middle of the run, and let them go on."""
+    launcher = start(arguments, folder / "log")
+    checkpoints = folder / name / "checkpoints"
+    while not any(checkpoints.glob("step-*")):
+        time.sleep(0.05)
+        if launcher.poll() is not None:
+            raise SystemExit((folder / "log").read_text()[-3000:])
+    workers = trainers(launcher.pid)
+    held = workers if everyone else workers[1:2]
+    for worker in held:
+        worker.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    for worker in held:
+        worker.send_signal(signal.SIGCONT)
+    if launcher.wait():
+        raise SystemExit((folder / "log").read_text()[-3000:])
+
+
+def trainers(launcher: int) -> list[psutil.Process]:
+    children = psutil.Process(launcher).children(recursive=True)
+    return [c for c in children if any(word.endswith(("train.py", "clock.py")) for word in c.cmdline())]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
