@@ -9,7 +9,7 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check uv && \
 	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY) -e "$(1)" || \
 	$(PY) -m pip install --quiet --disable-pip-version-check -e "$(1)"
 
-.PHONY: demo test test-fast test-lowest check mlflow clean
+.PHONY: demo test test-all test-fast test-lowest check mlflow clean
 
 demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with interpolation (minutes)
 	$(VENV)/bin/srgan pack sample --scale 2 --out shards/sample-x2
@@ -19,11 +19,14 @@ demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with 
 mlflow: $(VENV)/sample ## open the MLflow UI on the runs of this folder
 	$(VENV)/bin/srgan mlflow
 
-test: $(VENV)/dev ## every test, without network or GPU
+test: $(VENV)/dev ## the tests, without network or GPU, in under ten minutes
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not extended"
+
+test-all: $(VENV)/dev ## the same, and more cases of some rules
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 test-fast: $(VENV)/dev ## the tests that are not marked slow, in about a minute
-	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow"
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not extended"
 
 test-lowest: ## every test with the lowest versions that pyproject.toml allows, in an environment of its own
 	python3 -m venv $(VENV)-lowest

@@ -84,7 +84,8 @@ class RunLock:
             return None
 
     def _on_this_machine(self, holder: dict[str, Any]) -> bool:
-        return holder.get("host") == self._me["host"]
+        # Containers of one machine have its boot in common and differ in their names; their processes are not seen here.
+        return all(holder.get(name) == self._me[name] for name in ("host", "boot"))
 
     def _age(self) -> float:
         """Seconds since the last sign of life, by the clock of whoever keeps the files."""
@@ -114,8 +115,6 @@ def _identity() -> dict[str, Any]:
 
 def _alive(holder: dict[str, Any]) -> bool:
     """Whether the very process still runs on this machine, not another one under its number."""
-    if holder.get("boot") != _identity()["boot"]:
-        return False
     try:
         process = psutil.Process(int(holder["pid"]))
         return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - holder["started"]) < 2

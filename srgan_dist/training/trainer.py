@@ -256,6 +256,7 @@ class Trainer:
 
     def evaluate(self) -> Evaluation | None:
         """Evaluate every phase's result beside interpolation on the held-out images; written to the run directory."""
+        log.info("final evaluation: complete held-out images, in full precision")
         with memory_explained(self.config, "evaluation"):
             evaluation = evaluate_run(self.config, self.run_dir, self.held_out, self.accelerator)
         self.reporter.results(self.state, evaluation)

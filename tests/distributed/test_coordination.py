@@ -43,8 +43,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("request_", ["STOP file", "SIGTERM", "time limit"])
-@pytest.mark.parametrize("resumed", [True, False])
+@pytest.mark.parametrize(
+    ("request_", "resumed"),
+    [("STOP file", True), ("SIGTERM", True), ("time limit", True)]
+    + [pytest.param(r, False, marks=pytest.mark.extended) for r in ("STOP file", "SIGTERM", "time limit")],
+)
 def test_a_request_to_stop_is_obeyed_within_two_seconds_however_far_the_run_is(
     request_: str, resumed: bool, shards: Path, tmp_path: Path
 ):

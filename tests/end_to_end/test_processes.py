@@ -204,7 +204,15 @@ def test_evaluation_is_the_same_to_the_last_digit_with_one_two_and_three_process
     assert json.loads(texts[0])["means"]["bicubic"]["psnr_y"] == pytest.approx(26.09, abs=0.01)
 
 
-@pytest.mark.parametrize("second", ["nothing", "another", "corrupt", "the same"])
+@pytest.mark.parametrize(
+    "second",
+    [
+        "nothing",
+        pytest.param("another", marks=pytest.mark.extended),
+        pytest.param("corrupt", marks=pytest.mark.extended),
+        "the same",
+    ],
+)
 def test_processes_resume_from_what_the_first_one_chose_or_end_with_one_line(
     second: str, launch: Launch, shards: Path, tmp_path: Path
 ):

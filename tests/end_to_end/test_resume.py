@@ -159,6 +159,7 @@ def test_patience_ends_a_phase_early_and_the_next_one_follows(tiny: TrainConfig)
     frozen = replace(tiny.pretrain.schedule, learning_rate=0.0)  # nothing ever gets better than the first validation
     impatient = replace(
         tiny,
+        log_every=5,
         pretrain=replace(tiny.pretrain, steps=1000, schedule=frozen),
         validation=replace(tiny.validation, patience=2),
     )
@@ -166,6 +167,8 @@ def test_patience_ends_a_phase_early_and_the_next_one_follows(tiny: TrainConfig)
     train(impatient)
 
     assert state(tiny.run_dir)["phase_start"] == 12
+    windows = [line["step"] for line in metrics(tiny.run_dir) if "train/pixel" in line]
+    assert windows == [5, 10, 12, 15, 20, 22]  # that of the early end among them
     assert state(tiny.run_dir)["step"] == 22
 
 

@@ -74,6 +74,15 @@ def status(run: Path, state: str, step: int) -> None:
 
 
 @pytest.mark.parametrize(("run", "opens_as"), STATES.items(), indirect=["run"])
+def test_what_a_run_opens_as_follows_from_phases_and_status(run: Path, opens_as: str):
+    assert open_run(run).about == opens_as
+
+
+@pytest.mark.parametrize(
+    ("run", "opens_as"),
+    [pytest.param(*state, marks=[] if state[0] == "in phase 2" else pytest.mark.extended) for state in STATES.items()],
+    indirect=["run"],
+)
 @pytest.mark.parametrize("command", ["upscale", "evaluate", "compare", "export"])
 def test_every_command_opens_the_same_model_and_says_which(
     run: Path, opens_as: str, command: str, tmp_path: Path, shards: Path, capfd: pytest.CaptureFixture[str]
@@ -91,6 +100,7 @@ def test_every_command_opens_the_same_model_and_says_which(
     assert f"{run} opens as {opens_as}" in capfd.readouterr().err
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("run", "opens_as"), STATES.items(), indirect=["run"])
 def test_a_new_run_starts_from_the_same_weights(run: Path, opens_as: str, shards: Path, tmp_path: Path):
     chosen = open_run(run)

@@ -1,6 +1,9 @@
+import re
+
 from srgan_dist.training.config import check
 from srgan_dist.training.preset_names import SUMMARIES
 from srgan_dist.training.presets import PRESETS, preset
+from tests.conftest import ROOT
 
 
 def test_every_preset_has_its_line_and_every_line_its_preset():
@@ -42,3 +45,9 @@ def test_the_notebook_is_60_epochs_of_400_pairs_without_pretraining():
     assert c.adversarial.steps == 60 * 400 // c.data.batch
     assert c.pretrain.steps == 0
     assert (c.scale, c.data.hr_crop, c.data.batch) == (2, 96, 16)
+
+
+def test_the_baseline_reads_what_its_recipe_packs():
+    recipe = (ROOT / "shards" / "README.md").read_text()
+
+    assert preset("notebook-x2").data.shards[0] in re.findall(r"--limit 400 --out (\S+)", recipe)
