@@ -84,7 +84,7 @@ class RunLock:
             return None
 
     def _on_this_machine(self, holder: dict[str, Any]) -> bool:
-        # Containers of one machine have its boot in common and differ in their names; their processes are not seen here.
+        # Containers of one machine have its boot in common but other names; their processes are not seen from here.
         return all(holder.get(name) == self._me[name] for name in ("host", "boot"))
 
     def _age(self) -> float:
