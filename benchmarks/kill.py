@@ -29,6 +29,8 @@ from srgan_dist.data.packing.sources import SampleSource
 from srgan_dist.runs import checkpoint
 
 ROOT = Path(__file__).parent.parent
+_WEIGHTS = {"starting": 1, "training": 4, "saving": 3, "phase change": 3, "ending": 3}
+"""Moments, and how often one is waited for."""
 _PATIENCE = 90.0
 """Seconds within which processes that were not hit must be gone too."""
 
@@ -67,9 +69,11 @@ def finish(arguments: list[str], log: Path) -> None:
         raise SystemExit(f"a run that nobody disturbed failed:\n{log.read_text()[-3000:]}")
 
 
-def kill_somewhere(process: "subprocess.Popen[bytes]", run: Path, steps: int, rng: random.Random) -> Killed | None:
+def kill_somewhere(
+    process: "subprocess.Popen[bytes]", run: Path, steps: int, moments: list[str], rng: random.Random
+) -> Killed | None:
     """Waits for a random moment, then kills; nothing if the run ended before."""
-    wanted = rng.choices(("starting", "training", "saving", "phase change", "ending"), (1, 4, 3, 3, 3))[0]
+    wanted = rng.choices(moments, [_WEIGHTS[m] for m in moments])[0]
     status, began = run / "status.json", time.time()
     if wanted == "starting":
         _wait(process, lambda: False, rng.uniform(0, 8))
@@ -166,6 +170,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--steps", type=int, default=600, help="of each phase")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--moments", nargs="+", choices=_WEIGHTS, default=list(_WEIGHTS))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder, rng = Path(tempfile.mkdtemp(prefix="srgan-kill-")), random.Random(options.seed)
@@ -183,7 +188,9 @@ def main() -> int:
     while len(kills) < options.kills:
         runs, name, before = runs + 1, f"killed-{runs}", len(kills)
         while len(kills) < options.kills:
-            killed = kill_somewhere(start(run(name), folder / "log"), folder / name, options.steps, rng)
+            killed = kill_somewhere(
+                start(run(name), folder / "log"), folder / name, options.steps, options.moments, rng
+            )
             if killed is None:
                 break
             kills.append(killed)
