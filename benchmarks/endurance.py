@@ -41,7 +41,8 @@ def main() -> int:
     clock.write_text(_CLOCK)
 
     def run(name: str) -> list[str]:
-        return command(folder / "shards", folder / name, options.steps, processes=2)
+        seldom = ("--checkpoint.every=500", "--log-every=100")
+        return [*command(folder / "shards", folder / name, options.steps, processes=2), *seldom]
 
     wrong: list[str] = []
     print(growth(run("whole"), folder, wrong), flush=True)

@@ -210,7 +210,7 @@ def test_evaluation_is_the_same_to_the_last_digit_with_one_two_and_three_process
         "nothing",
         pytest.param("another", marks=pytest.mark.extended),
         pytest.param("corrupt", marks=pytest.mark.extended),
-        "the same",
+        pytest.param("the same", marks=pytest.mark.extended),
     ],
 )
 def test_processes_resume_from_what_the_first_one_chose_or_end_with_one_line(

@@ -50,7 +50,7 @@ def done(run: Path = Path("run")) -> bool:
     return json.loads((run / "status.json").read_text())["state"] == "done"
 
 
-@pytest.mark.parametrize("way", [0, 1])
+@pytest.mark.parametrize("way", [0, pytest.param(1, marks=pytest.mark.extended)])
 def test_out_of_memory_while_training(train, monkeypatch, capsys, way):
     fail_at(3, monkeypatch, Players, "update")
     assert train() == 1
@@ -74,7 +74,7 @@ def test_out_of_memory_while_validating(train, monkeypatch, capsys):
     assert done()
 
 
-@pytest.mark.parametrize("way", [0, 1])
+@pytest.mark.parametrize("way", [0, pytest.param(1, marks=pytest.mark.extended)])
 def test_steps_without_a_finite_gradient(train, monkeypatch, capsys, way):
     from srgan_dist.training import steps
 
