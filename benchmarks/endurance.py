@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -41,7 +42,7 @@ def main() -> int:
     clock.write_text(_CLOCK)
 
     def run(name: str) -> list[str]:
-        seldom = ("--checkpoint.every=500", "--log-every=100")
+        seldom = (f"--checkpoint.every={max(1, options.steps // 5)}", "--log-every=100")
         return [*command(folder / "shards", folder / name, options.steps, processes=2), *seldom]
 
     wrong: list[str] = []
@@ -116,8 +117,12 @@ def pause(arguments: list[str], folder: Path, name: str, seconds: float, everyon
 
 
 def trainers(launcher: int) -> list[psutil.Process]:
-    children = psutil.Process(launcher).children(recursive=True)
-    return [c for c in children if any(word.endswith(("train.py", "clock.py")) for word in c.cmdline())]
+    found: list[psutil.Process] = []
+    for child in psutil.Process(launcher).children(recursive=True):
+        with suppress(psutil.Error):  # it may have ended in between
+            if any(word.endswith(("train.py", "clock.py")) for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 if __name__ == "__main__":
