@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from srgan_dist.distributed.accelerator import start
 from srgan_dist.training.config import PhaseConfig, TrainConfig, dump
 from srgan_dist.training.out_of_memory import memory_explained
+from srgan_dist.training.run_state import with_epochs_as_steps
 from srgan_dist.training.trainer import prepare
 from srgan_dist.utils.memory import peak_memory
 
@@ -39,7 +40,8 @@ def rehearse(config: TrainConfig) -> str:
             again.resume()
         if again.state.step != done.step:
             raise RuntimeError(f"saved at step {done.step}, resumed at step {again.state.step}")
-        return _report(config, done, memory, folder / "run")
+        complete = with_epochs_as_steps(config, again.feed.images, done.crops_per_step)
+        return _report(complete, done, memory, folder / "run")
 
 
 class _Done(NamedTuple):
@@ -62,7 +64,7 @@ def _shared_folder(config: TrainConfig) -> Generator[Path]:
 
 def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
     def few(phase: PhaseConfig) -> PhaseConfig:
-        return replace(phase, steps=min(phase.steps, _STEPS))
+        return replace(phase, steps=min(phase.steps, _STEPS), epochs=None)
 
     return replace(
         config,

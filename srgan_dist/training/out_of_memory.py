@@ -24,17 +24,19 @@ def memory_explained(config: TrainConfig, work: Work = "training") -> Generator[
 
 def _training(config: TrainConfig) -> str:
     data, ways = config.data, list[str]()
-    if data.batch % 2 == 0:
-        apart = "" if _crops_are_apart(config) else f", though BatchNorm and relativistic means see {data.batch // 2}"
-        halved = f"--data.batch {data.batch // 2} --accumulate {2 * config.accumulate}"
-        ways.append(f"{halved} (a step is made of the same crops{apart})")
+    parts = next((n for n in range(2, data.batch + 1) if data.batch % n == 0), None)
+    if parts:
+        fewer = data.batch // parts
+        apart = "" if _crops_are_apart(config) else f", though BatchNorm and relativistic means see {fewer} at a time"
+        ways.append(f"--data.batch {fewer} --accumulate {parts * config.accumulate} (a step has the same crops{apart})")
     if hasattr(config.generator, "recompute"):
         ways.append("--generator.recompute=True (the same result, more work)")
-    if config.mixed_precision not in ("bf16", "fp16"):
+    if config.mixed_precision == "no":  # auto is one of the others wherever there is a GPU
         ways.append("--mixed-precision bf16")
+    here = f" The same command goes on with {'; or with '.join(ways)}." if ways else ""
     return (
-        f"the device has too little memory for data.batch={data.batch} crops of data.hr_crop={data.hr_crop}. The same "
-        f"command goes on with {'; or with '.join(ways)}. A new run may take smaller crops."
+        f"the device has too little memory for data.batch={data.batch} crops of data.hr_crop={data.hr_crop}.{here} A "
+        "new run may take smaller crops or a smaller network."
     )
 
 

@@ -48,7 +48,7 @@ class RunState:
     """How many validations ago that was."""
 
     ended_early: bool = False
-    """Whether the phase ended for want of a better validation."""
+    """Whether the phase ended because no validation got better."""
 
     def start_phase(self, number: int) -> None:
         """Begin a phase at the present step; what was best before does not count in it."""
@@ -103,16 +103,16 @@ class RunState:
         self.phase_over = self.ended_early or self.step - self.phase_start >= steps
 
 
-def with_epochs_as_steps(config: TrainConfig, images: int | None, processes: int) -> TrainConfig:
+def with_epochs_as_steps(config: TrainConfig, images: int | None, crops_per_step: int) -> TrainConfig:
     """Return the configuration with the steps that its phases' epochs are.
 
     Args:
         images: of the training data; None for a stream, whose length nobody knows.
+        crops_per_step: of all processes together; of a resumed run, those that it began with.
 
     Raises:
         ValueError: epochs of a stream, or fewer than a step.
     """
-    crops = config.data.batch * config.accumulate * processes
     phases: dict[str, PhaseConfig] = {}
     for name, phase in (("pretrain", config.pretrain), ("adversarial", config.adversarial)):
         if phase.epochs is None:
@@ -121,7 +121,7 @@ def with_epochs_as_steps(config: TrainConfig, images: int | None, processes: int
             raise ValueError(f"{name}.epochs={phase.epochs:g}: a stream has no epochs; give --{name}.steps")
         if phase.epochs <= 0:
             raise ValueError(f"{name}.epochs={phase.epochs:g} must be above 0; --{name}.steps 0 leaves the phase out")
-        phases[name] = replace(phase, steps=max(1, round(phase.epochs * images / crops)))
+        phases[name] = replace(phase, steps=max(1, round(phase.epochs * images / crops_per_step)))
     return replace(config, **phases)
 
 

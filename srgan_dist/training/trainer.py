@@ -78,7 +78,6 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     startup.mark("joining")
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     startup.mark("data")
-    config = with_epochs_as_steps(config, feed.images, accelerator.num_processes)
     load_vgg_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))
     lock = RunLock(config.run_dir)
@@ -110,12 +109,15 @@ class Trainer:
     ) -> None:
         self.lock = lock
         """Of the run directory; held."""
+        self._resumed = resume_point(config, accelerator)
+        asked = config.data.batch * config.accumulate * accelerator.num_processes
+        crops_per_step = self._resumed["crops_per_step"] if self._resumed else asked
+        config = with_epochs_as_steps(config, feed.images, crops_per_step)
         self.config, self.accelerator, self.feed, self.held_out = config, accelerator, feed, held_out
         self.startup: Startup | None = startup
         """Until the first step is done."""
         self.phases = (config.pretrain, config.adversarial)
         self.first_process = accelerator.is_main_process
-        self._resumed = resume_point(config, accelerator)
         self.run_dir = self._open_run_dir()
         self.consensus = Consensus(accelerator, config.run_dir, config.time_limit)
         self.players = Players(config, accelerator)
@@ -126,7 +128,7 @@ class Trainer:
         self.profiler = Profiler(recorded, config.run_dir / "profile", accelerator.device)
         self.skipped_steps = SkippedSteps(config, accelerator, feed)
         self.degradation = tag(type(config.degradation)) if config.degradation else feed.degradation
-        self.state = RunState(config.data.batch * config.accumulate * accelerator.num_processes)
+        self.state = RunState(crops_per_step)
         self.reporter = Reporter(config, accelerator, self.run_dir, feed, self.state.crops_per_step)
 
     def _open_run_dir(self) -> RunDir:

@@ -53,7 +53,7 @@ def done(run: Path = Path("run")) -> bool:
 @pytest.mark.parametrize("way", [0, pytest.param(1, marks=pytest.mark.extended)])
 def test_out_of_memory_while_training(train, monkeypatch, capsys, way):
     fail_at(3, monkeypatch, Players, "update")
-    assert train() == 1
+    assert train("--mixed-precision=no") == 1
     ways = advised(capsys.readouterr().err)
     assert [w[0] for w in ways] == ["--data.batch", "--mixed-precision"]
 
@@ -61,6 +61,18 @@ def test_out_of_memory_while_training(train, monkeypatch, capsys, way):
 
     assert done()
     assert checkpoint.load_latest(Path("run/checkpoints"))["crops_per_step"] == 2
+
+
+def test_epochs_are_counted_in_the_crops_per_step_that_the_run_began_with(train):
+    flags = ("--pretrain.epochs=1.6", "--adversarial.steps=0")  # 10 images in steps of 2: 8 steps
+    assert train(*flags, "--time-limit=0.00001") == STOPPED
+    begun = checkpoint.load_latest(Path("run/checkpoints"))
+    two = begun | {"crops_per_step": 4}  # as if two processes had begun it: 4 steps
+    checkpoint.save(Path("run/checkpoints"), begun["step"], two, keep=1, best=None)
+
+    assert train(*flags) == 0
+
+    assert checkpoint.load_latest(Path("run/checkpoints"))["step"] == 4
 
 
 def test_out_of_memory_while_validating(train, monkeypatch, capsys):

@@ -42,6 +42,24 @@ def test_flags_that_are_named_exist(work: Work):
             parse(TrainConfig, [f"{flag}={value}"], "train.py", config)
 
 
+@pytest.mark.parametrize(
+    ("batch", "way"), [(16, "--data.batch 8 --accumulate 2"), (9, "--data.batch 3 --accumulate 3")]
+)
+def test_a_batch_is_divided_by_what_divides_it(batch: int, way: str):
+    config = preset("srgan-x4")
+
+    assert way in message(replace(config, data=replace(config.data, batch=batch)), "training")
+
+
+def test_where_nothing_helps_nothing_is_advised():
+    config = preset("srgan-x4")
+
+    said = message(replace(config, data=replace(config.data, batch=1)), "training")
+
+    assert "The same command" not in said
+    assert "--" not in said
+
+
 def test_the_evaluation_that_is_advised_parses(tmp_path: Path):
     config = replace(preset("srgan-x4"), run_dir=tmp_path)
     advice = message(config, "evaluation").split("CUDA_VISIBLE_DEVICES= ")[1].rsplit(" (", 1)[0]

@@ -73,12 +73,12 @@ def test_a_state_of_an_older_version_lacks_fields_and_loads():
 def test_epochs_become_steps_by_the_images_and_the_crops_of_all_processes():
     config = preset("notebook-x2")
 
-    assert with_epochs_as_steps(config, images=400, processes=1).adversarial.steps == 1500
-    assert with_epochs_as_steps(config, images=800, processes=1).adversarial.steps == 3000
-    assert with_epochs_as_steps(config, images=400, processes=2).adversarial.steps == 750
-    assert with_epochs_as_steps(preset("srgan-x4"), images=None, processes=1) == preset("srgan-x4")
+    assert with_epochs_as_steps(config, images=400, crops_per_step=16).adversarial.steps == 1500
+    assert with_epochs_as_steps(config, images=800, crops_per_step=16).adversarial.steps == 3000
+    assert with_epochs_as_steps(config, images=400, crops_per_step=32).adversarial.steps == 750
+    assert with_epochs_as_steps(preset("srgan-x4"), images=None, crops_per_step=1) == preset("srgan-x4")
     with pytest.raises(ValueError, match=r"a stream has no epochs; give --adversarial\.steps"):
-        with_epochs_as_steps(config, images=None, processes=1)
+        with_epochs_as_steps(config, images=None, crops_per_step=1)
 
 
 def test_steps_on_the_command_line_take_the_place_of_a_presets_epochs():

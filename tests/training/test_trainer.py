@@ -96,7 +96,8 @@ def test_want_of_memory_names_batch_crop_and_the_flags_that_help(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Players, "update", full)
 
-    code = train_main(["quickstart", "--data.shards", str(shards), *TINY, "--tracking.enabled=False"])
+    flags = ("--tracking.enabled=False", "--mixed-precision=no")
+    code = train_main(["quickstart", "--data.shards", str(shards), *TINY, *flags])
 
     said = capsys.readouterr().err
     assert code == 1
