@@ -87,7 +87,9 @@ def run(part: str, options: argparse.Namespace, seconds: float) -> dict[str, Any
 def work(options: argparse.Namespace) -> int:
     """Measure one part, here; what is known is written after every measurement."""
     sys.path.insert(0, str(ROOT))
-    from benchmarks.gpu_parts import MEASUREMENTS, Report
+    from gpu_steps import Report
+
+    from benchmarks.gpu_parts import MEASUREMENTS
 
     file = options.out / f".{options.worker}.json"
     MEASUREMENTS[options.worker](Report(file), options.device, options.quick)

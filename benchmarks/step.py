@@ -209,28 +209,34 @@ def loop(config: Any, device: Any, arguments: argparse.Namespace) -> Callable[[]
 
 
 def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
-    """What the trainer does for each step: update, meter, skip count; losses are read back only when compared."""
+    """What the trainer does for each step: update (with a degradation, if there is one), meter, skip count.
+
+    Losses are read back only when they are compared.
+    """
+    import numpy as np
     import torch
 
     from srgan_dist.data.batch import Pair
     from srgan_dist.data.shards.cache import cache_folder
     from srgan_dist.distributed.accelerator import start
     from srgan_dist.distributed.coordination import Skips
-    from srgan_dist.training.compilation import prepare_compilation
+    from srgan_dist.training.compilation import choose_kernels, prepare_compilation
     from srgan_dist.training.meter import Meter
     from srgan_dist.training.trainable import Players
 
     accelerator = start(config.mixed_precision)
-    prepare_compilation(config.compile, cache_folder())
+    choose_kernels(config.deterministic, config.compile)
+    prepare_compilation(config.compilation, cache_folder())
     players, meter, skips = Players(config, accelerator), Meter(accelerator), Skips(accelerator.device)
     players.start_adversarial()
     lr, hr = (t.to(accelerator.device).to(memory_format=torch.channels_last) for t in (lr, hr))
+    batch = Pair(lr, hr, np.arange(len(hr), dtype=np.uint64))
     rate = config.adversarial.schedule.at(0, config.adversarial.steps)
     number = 0
 
     def step() -> dict[str, float]:
         nonlocal number
-        terms, skipped = players.update([Pair(lr, hr)], rate, probe=False)
+        terms, skipped = players.update([batch], rate, probe=False)
         meter.add(terms, skipped, 0.0)
         skips.add(terms, skipped, number)
         number += 1

@@ -62,7 +62,7 @@ def test_a_part_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("limit", [1, 2, 3, 8, 100, 4096])
 def test_the_largest_batch_is_found_to_an_eighth(limit: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from benchmarks.gpu_parts import bisected
+    from benchmarks.gpu_steps import bisected
 
     found = bisected(lambda batch: batch <= limit, 4096)
 
