@@ -48,10 +48,10 @@ def main() -> int:
 
     wrong: list[str] = []
     print(growth(run("whole"), folder / "whole", wrong), flush=True)
-    held, clocked = f"{options.pause:g} s", folder / "clock.py"
+    held = f"{options.pause:g} s"
 
     def go_back(name: str) -> None:
-        finish([str(clocked) if word.endswith("train.py") else word for word in run(name)], folder / "log")
+        finish([str(clock) if word.endswith("train.py") else word for word in run(name)], folder / "log")
 
     ways: dict[str, Callable[[str], None]] = {
         f"all processes suspended for {held}": lambda n: pause(run(n), folder, n, options.pause, everyone=True),
