@@ -79,7 +79,8 @@ def _steps(run: Path) -> list[int]:
 
 def _checkpoint(run: Path, at: str) -> RunModel:
     folder, steps = run / "checkpoints", _steps(run)
-    there = f"it has {', '.join(map(str, steps)) or 'none'}"
+    named = [n for n in (checkpoint.LAST, checkpoint.BEST) if checkpoint.resolve(folder / n).is_dir()]
+    there = f"it has {', '.join([*map(str, steps), *named]) or 'none'}"
     if at == checkpoint.BEST:
         best = checkpoint.resolve(folder / at)
         if not best.is_dir():
@@ -88,7 +89,7 @@ def _checkpoint(run: Path, at: str) -> RunModel:
     if at == checkpoint.LAST:
         return _last_valid(run, [folder / checkpoint.name_of(s) for s in reversed(steps)])
     if not at.isdigit() or int(at) not in steps:
-        raise ValueError(f"--at {at}: {run} has no such checkpoint; {there}, besides last and best")
+        raise ValueError(f"--at {at}: {run} has no such checkpoint; {there}")
     chosen = folder / checkpoint.name_of(int(at))
     return RunModel(chosen, _about(run, chosen))
 

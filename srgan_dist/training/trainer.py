@@ -56,7 +56,8 @@ def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | N
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
     if on_first(accelerator, lambda: is_finished(config)):
-        log.info("%s is finished; it trains on with more steps: --adversarial.steps N", config.run_dir)
+        last = "adversarial" if config.adversarial.steps else "pretrain"
+        log.info("%s is finished; with more steps it trains on: --%s.steps N", config.run_dir, last)
         return read_evaluation(config.run_dir, config.scale)
     with memory_explained(config), prepare(config, startup) as trainer:
         trainer.run()

@@ -51,6 +51,12 @@ class Profiler:
                 log.warning("--profile: the run ended before step %d, nothing was recorded", _WAIT + _WARM_UP + 1)
 
     def _write(self, recorded: Any) -> None:
+        try:
+            self._write_files(recorded)
+        except (OSError, RuntimeError) as error:  # a full disk; training must not end for it
+            log.warning("--profile: %s could not be written (%s)", self._folder, error)
+
+    def _write_files(self, recorded: Any) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         cuda = self._device.type == "cuda"
         order = "self_device_time_total" if cuda else "self_cpu_time_total"

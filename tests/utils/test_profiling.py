@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 from pathlib import Path
@@ -47,3 +48,16 @@ def test_without_steps_nothing_happens(tmp_path: Path):
     run(Profiler(0, tmp_path / "profile", CPU), steps=3)
 
     assert not (tmp_path / "profile").exists()
+
+
+def test_a_full_disk_costs_the_recording_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("srgan_dist.utils.profiling.write_text", full)
+
+    run(Profiler(2, tmp_path / "profile", CPU), steps=9)
+
+    assert "could not be written ([Errno 28] No space left on device)" in caplog.text
