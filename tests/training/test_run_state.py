@@ -38,6 +38,8 @@ def test_patience_counts_validations_since_the_best_one():
     assert improved == [True, True, False]
     assert not over_before
     assert state.phase_over
+    state.fit_phase(1000)  # resumed before the next phase began
+    assert state.phase_over
 
 
 def test_the_shares_of_all_processes_are_the_crops_of_the_step_in_order():
