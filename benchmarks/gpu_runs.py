@@ -127,8 +127,8 @@ def kill_and_resume(report: Any, device: str, quick: bool) -> None:
             kills = sum(_kill_after(command, run, folder, fraction * steps) for fraction in (0.4, 1.4))
             finish(command, folder)
             apart = difference(folder / f"calm-{fixed}", run)
-            verdict = "bit for bit the undisturbed run's" if apart == 0 else f"{apart:.1e} from the undisturbed run's"
-            report.say(f"- {name}: killed {kills} times, resumed; weights {verdict}.", **{name: apart})
+            outcome = "bit for bit the undisturbed run's" if apart == 0 else f"{apart:.1e} from the undisturbed run's"
+            report.say(f"- {name}: killed {kills} times, resumed; weights {outcome}.", **{name: apart})
             if fixed and (apart or kills < 2):
                 raise SystemExit("a killed run does not end as one that was not")
     del device

@@ -21,7 +21,7 @@ LAST, BEST = "last", "best"
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | None) -> Path:
-    """Writes `step-XXXXXXXX` under a temporary name, syncs, renames; then prunes older ones.
+    """Writes `step-NNNNNNNN` under a temporary name, syncs, renames; then prunes older ones.
 
     Args:
         keep: how many of the latest stay.

@@ -65,7 +65,7 @@ class ValidationConfig:
     """Steps from one validation to the next; also at the end of each phase."""
 
     images: int = 8
-    """How many held-out pictures, from the first on; 0 turns validation off."""
+    """How many held-out images, from the first on; 0 turns validation off."""
 
     side: int = 512
     """HR pixels of the central square that is judged; the final evaluation takes whole pictures."""
@@ -83,7 +83,7 @@ class ValidationConfig:
     """End the adversarial phase early likewise; 0 never does."""
 
     def rule(self, phase: int) -> tuple[BestBy, int]:
-        """What a phase (0 or 1) is judged by, and its patience."""
+        """Return what decides about a phase (0 or 1), and its patience."""
         if phase == 0:
             return self.best_by, self.patience
         return self.adversarial_best_by, self.adversarial_patience

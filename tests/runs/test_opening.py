@@ -87,9 +87,9 @@ def test_what_a_run_opens_as_follows_from_phases_and_status(run: Path, opens_as:
 def test_every_command_opens_the_same_model_and_says_which(
     run: Path, opens_as: str, command: str, tmp_path: Path, shards: Path, capfd: pytest.CaptureFixture[str]
 ):
-    pictures = write_pictures(tmp_path / "pictures", 1, size=(24, 24))
+    images = write_pictures(tmp_path / "images", 1, size=(24, 24))
     arguments = {
-        "upscale": [str(pictures), str(tmp_path / "out"), "--model", str(run)],
+        "upscale": [str(images), str(tmp_path / "out"), "--model", str(run)],
         "evaluate": ["--data", str(shards), "--models", str(run), "--against", "bicubic"],
         "compare": [str(run), "--data", str(shards), "--out", str(tmp_path / "page.html"), "--against", "bicubic"],
         "export": [str(run), "--out", str(tmp_path / "out.onnx.safetensors")],

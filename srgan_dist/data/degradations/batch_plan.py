@@ -20,7 +20,7 @@ _WAITS_FOR_COPIES = ("cuda",)
 """Kinds of devices to which only pinned memory is copied without waiting."""
 
 
-class Group(NamedTuple):
+class CanvasGroup(NamedTuple):
     """Crops of the first pass that share a canvas."""
 
     crops: slice
@@ -62,7 +62,7 @@ class Parameters(NamedTuple):
 class BatchPlan(NamedTuple):
     """What is done to a batch."""
 
-    groups: list[Group]
+    groups: list[CanvasGroup]
     sizes: tuple[Sides, Sides]
     """`Parameters.sizes` on the host."""
     parameters: Parameters
@@ -85,12 +85,12 @@ def plan_batch(draws: Draws, sizes: tuple[Sides, Sides], canvases: Sequence[int]
     return BatchPlan(groups, ordered, Parameters(*moved(parameters, device)))
 
 
-def _groups(which: Sides, gaussian: NDArray[np.bool_], canvases: Sequence[int]) -> list[Group]:
+def _groups(which: Sides, gaussian: NDArray[np.bool_], canvases: Sequence[int]) -> list[CanvasGroup]:
     numbers, starts, counts = np.unique(which, return_index=True, return_counts=True)
-    groups: list[Group] = []
+    groups: list[CanvasGroup] = []
     for number, start, count in zip(numbers.tolist(), starts.tolist(), counts.tolist(), strict=True):
         crops = slice(start, start + count)
-        groups.append(Group(crops, canvases[number], slice(0, count - int(gaussian[crops].sum()))))
+        groups.append(CanvasGroup(crops, canvases[number], slice(0, count - int(gaussian[crops].sum()))))
     return groups
 
 
@@ -98,7 +98,10 @@ def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides) -> Param
     stages = draws.first, draws.second
     gaussian_last = np.asarray(draws.second.gaussian, bool)[order]
     late = np.asarray(draws.jpeg_last, bool)[order]
-    blurs = [np.stack([np.asarray(field, np.float32)[order] for field in b]) for b in (*_blurs(draws), draws.last)]
+    blurs = [
+        np.stack([np.asarray(field, np.float32)[order] for field in b])
+        for b in (draws.first.blur, draws.second.blur, draws.last)
+    ]
     return Parameters(
         order=order,
         restore=np.argsort(order),
@@ -113,10 +116,6 @@ def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides) -> Param
         strengths=np.stack([s.strength for s in stages])[:, order],
         qualities=np.stack([s.quality for s in stages])[:, order],
     )
-
-
-def _blurs(draws: Draws) -> tuple[Any, Any]:
-    return draws.first.blur, draws.second.blur
 
 
 def moved(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
