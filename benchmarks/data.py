@@ -2,9 +2,9 @@
 
     python benchmarks/data.py crops  [--quick]    crops per second of one core, and memory
     python benchmarks/data.py pack   [--quick]    seconds per megapixel, one process against two
-    python benchmarks/data.py celeba [--quick]    200,000 small pictures: start-up and memory
+    python benchmarks/data.py celeba [--quick]    200,000 small images: start-up and memory
 
-`--pictures DIR` takes pictures of your own (for `crops` and `pack`), otherwise photograph-like ones are made.
+`--images DIR` takes images of your own (for `crops` and `pack`), otherwise photograph-like ones are made.
 Every round of `crops` runs all candidates one behind the other; the table gives medians over the rounds, and the
 ratios are medians of the rounds' own ratios. `crops/s/core` divides by the CPU seconds of all processes involved.
 """
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("crops", "pack", "celeba"))
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--images", type=Path)
     parser.add_argument("--chart", type=Path, help="also draw the bar chart here (crops)")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -67,14 +67,14 @@ def photographs(folder: Path, count: int, height: int, width: int) -> Path:
     return folder
 
 
-def pack_all(pictures: Path, folder: Path) -> None:
+def pack_all(images: Path, folder: Path) -> None:
     for name, options in {
         "raw": {"encoding": "raw"},
-        "png": {"encoding": "png"},  # only for its pictures as files
+        "png": {"encoding": "png"},  # only for its images as files
         "png-480": {"encoding": "png", "tile": 480},
         "webp-480": {"encoding": "webp", "tile": 480},
     }.items():
-        pack(FolderSource(root=pictures), PackOptions(out=folder / name, scale=SCALE, **options))
+        pack(FolderSource(root=images), PackOptions(out=folder / name, scale=SCALE, **options))
     for name in ("png", "png-480"):  # as files, for those who read files
         shards = ShardSet((str(folder / name),), "train")
         for part, read in (("hr", shards.hr), ("lr", shards.lr)):
@@ -188,8 +188,8 @@ def candidates(folder: Path, quick: bool) -> list[Candidate]:
 
 
 def crops(folder: Path, args: argparse.Namespace) -> None:
-    pictures = args.pictures or photographs(folder / "pictures", 8 if args.quick else 24, 1356, 2040)
-    pack_all(pictures, folder)
+    images = args.pictures or photographs(folder / "images", 8 if args.quick else 24, 1356, 2040)
+    pack_all(images, folder)
     wall: dict[str, list[float]] = {}
     core: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
@@ -234,9 +234,9 @@ def chart(core: dict[str, list[float]], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     values = [statistics.median(v) for v in core.values()]
-    colours = ["#c44e52" if n.startswith("ours") else "#bbbbbb" for n in core]
+    colors = ["#c44e52" if n.startswith("ours") else "#bbbbbb" for n in core]
     figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
-    bars = axes.barh(list(core), values, color=colours, log=True)
+    bars = axes.barh(list(core), values, color=colors, log=True)
     axes.bar_label(bars, [f"{v:,.0f}" for v in values], padding=3)
     axes.set_xlim(1, max(values) * 6)
     axes.invert_yaxis()
@@ -247,11 +247,11 @@ def chart(core: dict[str, list[float]], file: Path) -> None:
 
 def packing(folder: Path, args: argparse.Namespace) -> None:
     """Two processes against one, and what is written to disk alone, interleaved."""
-    pictures = args.pictures or photographs(folder / "pictures", 4 if args.quick else 12, 1356, 2040)
-    source = FolderSource(root=pictures)
+    images = args.pictures or photographs(folder / "images", 4 if args.quick else 12, 1356, 2040)
+    source = FolderSource(root=images)
     items = [i for split in ("train", "valid") for i in source.items(split, SCALE)]
     megapixels = sum(np.prod(Image.open(i.hr).size) for i in items) / 1e6
-    base = [sys.executable, "-m", "srgan_dist", "pack", "folder", "--root", str(pictures), "--scale", str(SCALE)]
+    base = [sys.executable, "-m", "srgan_dist", "pack", "folder", "--root", str(images), "--scale", str(SCALE)]
     times: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
     for n in range(2 if args.quick else 5):
         for workers in times:
@@ -266,7 +266,7 @@ def packing(folder: Path, args: argparse.Namespace) -> None:
             whole = time.perf_counter() - began
             packed = float(done.stderr.split(" s: ")[0].split()[-1])
             times[workers].append((whole, packed, peak_mb(done.stderr)))
-    print(f"{len(items)} pictures, {megapixels:.1f} megapixels\n")
+    print(f"{len(items)} images, {megapixels:.1f} megapixels\n")
     print("| processes | command s | packing s | s per megapixel | speed-up of packing | peak MB |")
     print("|--:|--:|--:|--:|--:|--:|")
     for workers, found in times.items():
@@ -302,14 +302,14 @@ print(first, opened - before, rss() - before)
 
 
 def celeba(folder: Path, args: argparse.Namespace) -> None:
-    """Packs and reads sets of growing size; what memory adds per picture is the index."""
-    print("| pictures | packing s | packing peak MB | manifest MB | first batch s | memory MB | after 2,000 batches |")
+    """Packs and reads sets of growing size; what memory adds per image is the index."""
+    print("| images | packing s | packing peak MB | manifest MB | first batch s | memory MB | after 2,000 batches |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     found: list[tuple[int, float, float]] = []
     for count in (2_000, 10_000) if args.quick else (20_000, 200_000):
-        pictures, out = folder / f"faces-{count}", folder / f"shards-{count}"
-        faces(pictures, count)
-        command = [sys.executable, "-m", "srgan_dist", "pack", "folder", "--root", str(pictures), "--out", str(out)]
+        images, out = folder / f"faces-{count}", folder / f"shards-{count}"
+        faces(images, count)
+        command = [sys.executable, "-m", "srgan_dist", "pack", "folder", "--root", str(images), "--out", str(out)]
         began = time.perf_counter()
         done = subprocess.run(["/usr/bin/env", "time", "-v", *command], capture_output=True, text=True, check=True)
         seconds, peak = time.perf_counter() - began, peak_mb(done.stderr)
@@ -325,7 +325,7 @@ def celeba(folder: Path, args: argparse.Namespace) -> None:
         found.append((count, peak, opened))
     (n1, p1, m1), (n2, p2, m2) = found
     per = [1024**2 * (b - a) / (n2 - n1) for a, b in ((p1, p2), (m1, m2))]
-    print(f"\nbytes per picture: {per[0]:.0f} while packing, {per[1]:.0f} in a run")
+    print(f"\nbytes per image: {per[0]:.0f} while packing, {per[1]:.0f} in a run")
 
 
 def faces(folder: Path, count: int) -> None:

@@ -109,10 +109,10 @@ def resized(image: np.ndarray, side: int, mode: int) -> np.ndarray:
 
 
 def noisy(image: np.ndarray, stage: object, j: int, rng: np.random.Generator) -> np.ndarray:
-    shape = (*image.shape[:2], 1) if stage.grey[j] else image.shape
+    shape = (*image.shape[:2], 1) if stage.gray[j] else image.shape
     if stage.gaussian[j]:
         return np.clip(image + stage.strength[j] * rng.standard_normal(shape, np.float32), 0, 1)
-    base = image @ np.float32([0.2989, 0.587, 0.114]) if stage.grey[j] else image
+    base = image @ np.float32([0.2989, 0.587, 0.114]) if stage.gray[j] else image
     base = np.clip((base * 255).round(), 0, 255).reshape(shape) / 255
     counts = 2 ** np.ceil(np.log2(len(np.unique(base))))
     noise = rng.poisson(base * counts) / counts - base

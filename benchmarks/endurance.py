@@ -63,8 +63,8 @@ def main() -> int:
         way(f"way-{number}")
         differs = differing(folder / "whole", folder / f"way-{number}")
         wrong += [name] if differs else []
-        verdict = f"{len(differs)} checkpoints DIFFER" if differs else "bit for bit the undisturbed run's"
-        print(f"{name}: {time.monotonic() - began:.0f} s, weights {verdict}", flush=True)
+        warning = f"{len(differs)} checkpoints DIFFER" if differs else "bit for bit the undisturbed run's"
+        print(f"{name}: {time.monotonic() - began:.0f} s, weights {warning}", flush=True)
     shutil.rmtree(folder)
     return 1 if wrong else 0
 

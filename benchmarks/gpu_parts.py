@@ -22,7 +22,7 @@ from srgan_dist.distributed.accelerator import start
 from srgan_dist.inference.fusion import super_resolve
 from srgan_dist.inference.upscaler import Upscaler
 from srgan_dist.models import SRResNetConfig
-from srgan_dist.training.trainable import Players
+from srgan_dist.training.trainable import Networks
 
 ROOT = Path(__file__).parent.parent
 
@@ -85,30 +85,30 @@ def overflow(report: Report, device: str, quick: bool) -> None:
     if device == "cpu":  # the same scaler around float32, which overflows later
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
     assert accelerator.scaler
-    players = Players(config, accelerator)
-    players.start_adversarial()
+    trainables = Networks(config, accelerator)
+    trainables.start_adversarial()
     lr, hr = images_of(config, accelerator.device)
     if device == "cuda":
         accelerator.scaler._scale = torch.full((), 2.0**40, device=device)
     else:  # Accelerate takes the factor out in fp16 only
-        assert players.discriminator
-        players.generator, players.discriminator = (
-            replace(player, unscale=partial(accelerator.scaler.unscale_, player.optimizer))
-            for player in (players.generator, players.discriminator)
+        assert trainables.discriminator
+        trainables.generator, trainables.discriminator = (
+            replace(trainable, unscale=partial(accelerator.scaler.unscale_, trainable.optimizer))
+            for trainable in (trainables.generator, trainables.discriminator)
         )
-    networks = {"generator": players.generator, "discriminator": players.discriminator}
+    networks = {"generator": trainables.generator, "discriminator": trainables.discriminator}
     overflows, wrong = dict.fromkeys(networks, 0), 0
     count, last = 40, dict.fromkeys(networks, -1)
     for step in range(count):
-        before = {name: [p.detach().clone() for p in player.parameters] for name, player in networks.items()}
-        terms, _ = players.update([Pair(lr, hr)], 1e-4, probe=False)
-        for name, player in networks.items():
-            kept = all(torch.equal(a, b) for a, b in zip(before[name], player.parameters, strict=True))
+        before = {name: [p.detach().clone() for p in trainable.parameters] for name, trainable in networks.items()}
+        terms, _ = trainables.update([Pair(lr, hr)], 1e-4, measure_gradient_shares=False)
+        for name, trainable in networks.items():
+            kept = all(torch.equal(a, b) for a, b in zip(before[name], trainable.parameters, strict=True))
             finite = bool(terms[f"{name}_norm"].isfinite())
             overflows[name] += not finite
             last[name] = last[name] if finite else step
             wrong += kept == finite
-    finite = all(bool(p.isfinite().all()) for player in networks.values() for p in player.parameters)
+    finite = all(bool(p.isfinite().all()) for trainable in networks.values() for p in trainable.parameters)
     report.say(
         f"{count} steps: {overflows['generator']} overflows of the generator's gradient and "
         f"{overflows['discriminator']} of the discriminator's, the last ones at steps {last['generator']} and "

@@ -61,7 +61,7 @@ def finish(command: list[str], folder: Path) -> None:
 def weights(run: Path) -> dict[str, torch.Tensor]:
     content = checkpoint.load_latest(run / "checkpoints")
     assert content is not None
-    networks = [p["network"] for p in content["players"]["players"]]
+    networks = [p["network"] for p in content["networks"]["networks"]]
     return {f"{k}.{name}": t for k, network in enumerate(networks) for name, t in network.items()}
 
 

@@ -151,7 +151,7 @@ def differing(whole: Path, killed: Path) -> list[str]:
     """Which of the killed run's checkpoints are not, bit for bit, those of the undisturbed one."""
     names = common(whole, killed)
     return [
-        n for n in names if not _same(*(checkpoint.load(r / "checkpoints" / n)["players"] for r in (whole, killed)))
+        n for n in names if not _same(*(checkpoint.load(r / "checkpoints" / n)["networks"] for r in (whole, killed)))
     ]
 
 

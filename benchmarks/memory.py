@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from step import shadow
+from step import meta_step
 
 from srgan_dist.training.flops import state_bytes, step_bytes
 from srgan_dist.training.presets import preset
@@ -51,7 +51,7 @@ def row(name: str, dtype: torch.dtype, recompute: bool) -> str:
 
 def estimate(config: Any, dtype: torch.dtype) -> tuple[float, float]:
     """Bytes that do not depend on the batch, and bytes a crop."""
-    ghost = shadow(config)
+    ghost = meta_step(config)
     two, four = (step_bytes(ghost, n, config.data.hr_crop, config.scale, dtype) for n in (2, 4))
     content = ghost.losses.content
     fixed = state_bytes((ghost.generator, ghost.discriminator), ghost.generator, content)

@@ -23,7 +23,7 @@ from srgan_dist.models import vgg
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.meter import Meter
 from srgan_dist.training.presets import preset
-from srgan_dist.training.trainable import Players
+from srgan_dist.training.trainable import Networks
 
 PRESETS = ("srgan-x4", "esrgan-x4", "real-esrgan-x4")
 _CROP = 32
@@ -71,11 +71,11 @@ def count_step(config: TrainConfig, precision: Any) -> CountOperations:
     config = replace(config, mixed_precision=precision, data=replace(config.data, hr_crop=_CROP, batch=2))
     accelerator = start(precision)
     with patch.object(vgg, "_download", random_vgg):
-        players, meter = Players(config, accelerator), Meter(accelerator)
-        players.start_adversarial()
+        networks, meter = Networks(config, accelerator), Meter(accelerator)
+        networks.start_adversarial()
     for _ in range(2):  # the first step makes the optimizers' state
         with CountOperations() as counted:
-            terms, skipped = players.update([_pair(config.scale, 2)], 1e-4, probe=False)
+            terms, skipped = networks.update([_pair(config.scale, 2)], 1e-4, measure_gradient_shares=False)
             meter.add(terms, skipped, 0.0)
     return counted
 

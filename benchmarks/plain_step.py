@@ -1,6 +1,6 @@
 """The step that users would otherwise run: a plain loop as BasicSR writes it, and BasicSR itself where it is installed.
 
-float32, NCHW, the discriminator's passes over real and fake apart with a backward each, the fake judged once for each
+float32, NCHW, the discriminator's passes over real and fake apart with a backward each, the fake scored once for each
 network, losses read back every step, the moving average by a Python loop over the parameters.
 """
 
@@ -34,8 +34,8 @@ class PlainLoop:
         self.net_g_ema = copy.deepcopy(self.net_g).eval()
         self.vgg = features(config).to(device)
         rate = config.adversarial.schedule.at(0, config.adversarial.steps)
-        self.optimizer_g = torch.optim.Adam(self.net_g.parameters(), lr=rate, betas=config.betas)
-        self.optimizer_d = torch.optim.Adam(self.net_d.parameters(), lr=rate, betas=config.betas)
+        self.optimizer_g = torch.optim.Adam(self.net_g.parameters(), lr=rate, betas=config.optimizer.betas)
+        self.optimizer_d = torch.optim.Adam(self.net_d.parameters(), lr=rate, betas=config.optimizer.betas)
 
     def step(self, lq: Tensor, gt: Tensor) -> Losses:
         """One update of both networks on a batch; the losses as numbers."""
@@ -126,7 +126,7 @@ def _basicsr_options(config: TrainConfig, device: torch.device) -> dict[str, obj
     relativistic = isinstance(config.loss.adversarial, RelativisticGAN)
     blocks = {"num_feat": 64, "num_block": config.generator.blocks}
     network = {"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, **blocks} if relativistic else None
-    adam = {"type": "Adam", "lr": 1e-4, "betas": list(config.betas)}
+    adam = {"type": "Adam", "lr": 1e-4, "betas": list(config.optimizer.betas)}
     layers = {"conv5_4" if relativistic else "relu5_4": 1.0}
     return {
         "name": "peer", "model_type": "ESRGANModel" if relativistic else "SRGANModel", "scale": config.scale,

@@ -83,12 +83,12 @@ def work(out: Path) -> None:
     from srgan_dist.data.batch import Pair
     from srgan_dist.distributed.accelerator import start
     from srgan_dist.distributed.launcher import exit_process
-    from srgan_dist.training.trainable import Players
+    from srgan_dist.training.trainable import Networks
 
     config = small()
     accelerator = start("no", threads=1)
-    players = Players(config, accelerator)
-    players.start_adversarial()
+    networks = Networks(config, accelerator)
+    networks.start_adversarial()
     batch, side = config.data.batch, config.data.hr_crop
     hr = torch.rand(batch, 3, side, side).to(memory_format=torch.channels_last)
     pair = Pair(torch.nn.functional.avg_pool2d(hr, config.scale), hr)
@@ -96,7 +96,7 @@ def work(out: Path) -> None:
         if number == WARM:
             accelerator.wait_for_everyone()
             began = time.perf_counter()
-        players.update([pair], 1e-4, probe=False)
+        networks.update([pair], 1e-4, measure_gradient_shares=False)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         out.write_text(json.dumps((time.perf_counter() - began) / STEPS))
@@ -109,8 +109,10 @@ def small() -> Any:
 
     config = preset("srgan-mse-x4")
     generator = SRResNetConfig(blocks=8, channels=32)
-    judge = VGGDiscriminatorConfig(channels=16, dense=64)
-    return replace(config, data=replace(config.data, batch=8, hr_crop=96), generator=generator, discriminator=judge)
+    evaluate_methods = VGGDiscriminatorConfig(channels=16, dense=64)
+    return replace(
+        config, data=replace(config.data, batch=8, hr_crop=96), generator=generator, discriminator=evaluate_methods
+    )
 
 
 def modelled(step: float) -> None:
@@ -120,7 +122,7 @@ def modelled(step: float) -> None:
     gradients = [4 * sum(p.numel() for p in network.parameters()) for network in sizes]
     shares = (0.18, 0.32)  # of the step's work: generator, discriminator
     print(
-        f"\nmodelled, SRGAN x4, 16 crops a GPU, {step * 1e3:.2f} ms a step on one; gradients "
+        f"\nmodeled, SRGAN x4, 16 crops a GPU, {step * 1e3:.2f} ms a step on one; gradients "
         f"{' + '.join(f'{g / 1e6:.1f} MB' for g in gradients)} (generator + discriminator), float32, ring all-reduce; "
         f"{_BACKWARD:.0%} of each network's own work hides its reduction:\n"
     )

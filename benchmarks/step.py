@@ -222,13 +222,13 @@ def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
     from srgan_dist.distributed.coordination import Skips
     from srgan_dist.training.compilation import choose_kernels, prepare_compilation
     from srgan_dist.training.meter import Meter
-    from srgan_dist.training.trainable import Players
+    from srgan_dist.training.trainable import Networks
 
     accelerator = start(config.mixed_precision)
     choose_kernels(config.deterministic, config.compile)
     prepare_compilation(config.compilation, cache_folder())
-    players, meter, skips = Players(config, accelerator), Meter(accelerator), Skips(accelerator.device)
-    players.start_adversarial()
+    networks, meter, skips = Networks(config, accelerator), Meter(accelerator), Skips(accelerator.device)
+    networks.start_adversarial()
     lr, hr = (t.to(accelerator.device).to(memory_format=torch.channels_last) for t in (lr, hr))
     batch = Pair(lr, hr, np.arange(len(hr), dtype=np.uint64))
     rate = config.adversarial.schedule.at(0, config.adversarial.steps)
@@ -236,7 +236,7 @@ def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
 
     def step() -> dict[str, float]:
         nonlocal number
-        terms, skipped = players.update([batch], rate, probe=False)
+        terms, skipped = networks.update([batch], rate, measure_gradient_shares=False)
         meter.add(terms, skipped, 0.0)
         skips.add(terms, skipped, number)
         number += 1
@@ -249,25 +249,30 @@ def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
 def flops(config: Any) -> int:
     from srgan_dist.training.flops import step_flops
 
-    return step_flops(shadow(config), config.data.batch, config.data.hr_crop, config.scale)
+    return step_flops(meta_step(config), config.data.batch, config.data.hr_crop, config.scale)
 
 
-def shadow(config: Any) -> Any:
+def meta_step(config: Any) -> Any:
     """The networks of a configuration, for counting."""
     import torch
     from torchvision.models import vgg19
 
     from srgan_dist.models.vgg import VGG19Features
-    from srgan_dist.training.flops import Shadow
+    from srgan_dist.training.flops import MetaStep
     from srgan_dist.training.losses import ContentLoss
     from srgan_dist.training.steps import Losses
 
     content = config.loss.content
     with torch.device("meta"):
-        generator, judge = config.generator.build(config.scale), config.discriminator.build(config.data.hr_crop)
+        generator, evaluate_methods = (
+            config.generator.build(config.scale),
+            config.discriminator.build(config.data.hr_crop),
+        )
         vgg = VGG19Features(vgg19().features, [layer for layer, _ in content.layers])
     gan = config.loss.adversarial.build(lambda mean: mean)
-    return Shadow(generator, judge, Losses(config.loss.pixel, ContentLoss(vgg, content), gan, config.loss.weights))
+    return MetaStep(
+        generator, evaluate_methods, Losses(config.loss.pixel, ContentLoss(vgg, content), gan, config.loss.weights)
+    )
 
 
 if __name__ == "__main__":

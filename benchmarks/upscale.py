@@ -1,4 +1,4 @@
-"""Upscaling against plain PyTorch, tiles against the whole picture, and the memory of a 12-megapixel picture.
+"""Upscaling against plain PyTorch, tiles against the whole image, and the memory of a 12-megapixel image.
 
     python benchmarks/upscale.py [--quick] [--part speed|tiles|memory] [--bf16]
 
@@ -29,7 +29,7 @@ from srgan_dist.models.files import save_generator
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small pictures: a minute on two cores")
+    parser.add_argument("--quick", action="store_true", help="small images: a minute on two cores")
     parser.add_argument("--part", choices=["speed", "tiles", "memory"], help="only this part")
     parser.add_argument("--bf16", action="store_true", help="tiles against whole in bf16, which takes half the time")
     arguments = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> None:
 
 def speed(quick: bool) -> None:
     width, height = (256, 170) if quick else (510, 339)
-    network, lr = srresnet(), picture(width, height)
+    network, lr = srresnet(), image(width, height)
     ours, bf16 = Upscaler(network, 4), Upscaler(network, 4, precision="bf16")
     candidates: dict[str, Callable[[], object]] = {
         "plain PyTorch, fp32, NCHW, whole": lambda: super_resolve(network, lr),
@@ -62,7 +62,7 @@ def native_bf16() -> bool:
 
 def tiles(precision: Precision, quick: bool) -> None:
     width, height = (1100, 900) if quick else (2000, 1500)
-    network, lr = srresnet(), picture(width, height)
+    network, lr = srresnet(), image(width, height)
     whole, tiled = Upscaler(network, 4, precision=precision, tile=10_000), Upscaler(network, 4, precision=precision)
     plan, _ = tiled.plan(height, width)
     candidates = {"whole": lambda: whole(lr), f"in {len(plan)} tiles, chosen": lambda: tiled(lr)}
@@ -76,7 +76,7 @@ def memory(quick: bool) -> None:
         model, source = Path(folder, "model.safetensors"), Path(folder, "in.png")
         notes = {"label": "SRResNet", "scale": 4, "degradation": "matlab-mirror"}
         save_generator(model, srresnet(), SRResNetConfig(), notes)
-        Image.fromarray(picture(width, height)).save(source)
+        Image.fromarray(image(width, height)).save(source)
         command = [sys.executable, "-m", "srgan_dist", "upscale", source, Path(folder, "out.png"), "--model", model]
         started = time.perf_counter()
         subprocess.run([str(part) for part in command], check=True)
@@ -95,7 +95,7 @@ def srresnet() -> torch.nn.Module:
     return network
 
 
-def picture(width: int, height: int) -> np.ndarray:
+def image(width: int, height: int) -> np.ndarray:
     noise = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 

@@ -1,4 +1,4 @@
-"""Small real things for the tests: pictures, shards, a launcher."""
+"""Small real things for the tests: images, shards, a launcher."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def picture(height: int, width: int, seed: int = 0) -> Pixels:
-    """Smooth colours, hard edges and a little noise: something that can be enlarged well or badly."""
+    """Smooth colors, hard edges and a little noise: something that can be upscaled well or badly."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 255, (4, 5, 3), dtype=np.uint8))
     image = np.array(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
@@ -48,8 +48,8 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int] = (72, 88), s
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten training and two held-out pictures at x2."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Ten training and two held-out images at x2."""
+    root = tmp_path_factory.mktemp("images")
     write_pictures(root / "train", 10)
     write_pictures(root / "valid", 2, seed=100)
     out = root / "shards"
@@ -59,9 +59,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Benchmark pictures beside the checkout, where there are some."""
+    """Benchmark images beside the checkout, where there are some."""
     if not SHARED.is_dir():
-        pytest.skip("no benchmark pictures beside the checkout")
+        pytest.skip("no benchmark images beside the checkout")
     return SHARED
 
 

@@ -62,7 +62,7 @@ def test_a_configuration_without_later_fields_resumes_and_compares_equal(old: Pa
     (old / "stopped").rename(old / "run")
     for run in ("run", "finished"):
         config = json.loads((old / run / "config.json").read_text())
-        del config["probe_every"], config["data"]["window"], config["generator"]["batch_norm"]
+        del config["gradient_shares_every"], config["data"]["window"], config["generator"]["batch_norm"]
         config["ema_decay"] = config["ema_decay"] if run == "run" else 0.5
         (old / run / "config.json").write_text(json.dumps(config))
 
@@ -71,7 +71,7 @@ def test_a_configuration_without_later_fields_resumes_and_compares_equal(old: Pa
 
     page = (old / "page.html").read_text()
     assert "<td>ema_decay</td>" in page  # what differs is there
-    assert not [f for f in ("probe_every", "data.window", "generator.batch_norm") if f"<td>{f}</td>" in page]
+    assert not [f for f in ("gradient_shares_every", "data.window", "generator.batch_norm") if f"<td>{f}</td>" in page]
 
 
 @pytest.mark.parametrize("source", ["finished", "stopped", "stopped/checkpoints/best", "exported.safetensors"])

@@ -10,7 +10,7 @@ import torch
 import srgan_dist
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
-from tests.conftest import ROOT, picture, write_pictures
+from tests.conftest import ROOT, image, write_pictures
 
 
 def test_the_version_stands_in_one_place():
@@ -26,7 +26,7 @@ def test_a_generator_is_loaded_upscales_and_is_evaluated(tmp_path: Path):
     folder = write_pictures(tmp_path / "images", 2)
 
     generator = srgan_dist.load_generator(tmp_path / "tiny.safetensors")
-    sr = srgan_dist.Upscaler(generator.network, generator.scale)(picture(9, 11))
+    sr = srgan_dist.Upscaler(generator.network, generator.scale)(image(9, 11))
     means = srgan_dist.evaluate(folder, [tmp_path / "tiny.safetensors"]).means()
 
     assert (sr.shape, sr.dtype) == ((18, 22, 3), np.uint8)

@@ -8,11 +8,11 @@ from srgan_dist import __version__
 from srgan_dist.cli.console import guarded, show_list, unknown
 
 COMMANDS = {
-    "pack": "pictures to WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
+    "pack": "images to WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
     "shards": "verify, index, show or push packed shards: srgan shards verify DIR|URL",
     "train": "the same as `accelerate launch train.py PRESET`, for one process",
-    "evaluate": "models and interpolation on held-out pictures, by the protocol of record",
-    "upscale": "enlarge pictures with a trained model: srgan upscale IN OUT --model RUN",
+    "evaluate": "models and interpolation on held-out images, by the standard evaluation protocol",
+    "upscale": "upscale images with a trained model: srgan upscale IN OUT --model RUN",
     "compare": "one HTML page: numbers, sliders, crops, curves: srgan compare RUN RUN --out report.html",
     "export": "a trained model as a file for other programs: srgan export RUN --out FILE",
     "mlflow": "open MLflow's UI on the runs of this folder",

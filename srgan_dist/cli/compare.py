@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from srgan_dist.cli.console import Processes, join_processes
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.evaluation.metric_names import PerceptualMetric
-from srgan_dist.imaging.resize import INTERPOLATIONS, Enlargement
+from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 
 if TYPE_CHECKING:
     from srgan_dist.evaluation.results import Evaluation
@@ -25,23 +25,23 @@ class CompareOptions:
     """The page, one HTML file."""
 
     data: Path | None = None
-    """What they are judged on, as in srgan evaluate; the first run's own held-out pictures when not given."""
+    """What they are evaluated on, as in srgan evaluate; the first run's own held-out images when not given."""
 
     at: str | None = None
     """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
     one that is not finished the last checkpoint."""
 
-    against: tuple[Enlargement, ...] = INTERPOLATIONS
+    against: tuple[Interpolation, ...] = INTERPOLATIONS
     """Interpolations to stand beside them."""
 
     perceptual: tuple[PerceptualMetric, ...] = ()
     """Also how real it looks: lpips, dists, niqe; needs the extra srgan-dist[perceptual]."""
 
     images: int = 6
-    """Pictures to show, those in which the models differ most; the table is about all of them."""
+    """Images to show, those in which the models differ most; the table is about all of them."""
 
     side: int = 768
-    """HR pixels: of larger pictures, the square of this side in which the models differ most is shown."""
+    """HR pixels: of larger images, the square of this side in which the models differ most is shown."""
 
 
 def main(args: list[str]) -> int:
@@ -69,9 +69,9 @@ def run(options: CompareOptions, processes: Processes) -> "Evaluation":
     configs = {run: config for run in options.runs if (config := read_run_config(run))}
     held_out = [Path(config.data.shards[0]) for config in configs.values() if config.data.shards]
     if not options.data and not held_out:
-        raise ValueError("--data is needed: none of these is a run directory that names its own held-out pictures")
+        raise ValueError("--data is needed: none of these is a run directory that names its own held-out images")
     return compare(
         options.runs, options.data or held_out[0], options.out, {run: to_dict(c) for run, c in configs.items()},
         at=options.at, against=options.against, perceptual=options.perceptual, images=options.images, side=options.side,
-        group=processes.group, track=processes.track, device=processes.device,
+        group=processes.group, progress=processes.progress, device=processes.device,
     )  # fmt: skip

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from srgan_dist.distributed.group import AgreedError, Group, Track
-from srgan_dist.distributed.launcher import end_with_launcher, exit_process
+from srgan_dist.distributed.group import AgreedError, Group, ProgressFn
+from srgan_dist.distributed.launcher import exit_process, exit_when_launcher_dies
 from srgan_dist.distributed.precision import MixedPrecision, Precision
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
@@ -18,7 +18,7 @@ class Processes(NamedTuple):
     """The processes that a launcher started for a command, this one among them."""
 
     group: Group
-    track: Track
+    progress: ProgressFn
     device: str
     precision: Precision
 
@@ -34,12 +34,12 @@ def join_processes(precision: MixedPrecision = "no") -> Processes:
     Raises:
         ValueError: the launcher promised other processes than those that are there.
     """
-    from srgan_dist.distributed.accelerator import Ranks, precision_of, start
-    from srgan_dist.utils.progress import bar, start_logging
+    from srgan_dist.distributed.accelerator import AcceleratorGroup, precision_of, start
+    from srgan_dist.utils.progress import progress_bar, start_logging
 
     accelerator = start(precision, patience_hours=24)
     start_logging(accelerator.is_main_process)
-    return Processes(Ranks(accelerator), bar, str(accelerator.device), precision_of(accelerator))
+    return Processes(AcceleratorGroup(accelerator), progress_bar, str(accelerator.device), precision_of(accelerator))
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -47,7 +47,7 @@ def guarded(run: Callable[[], int]) -> int:
 
     Among several processes this one ends here.
     """
-    end_with_launcher()
+    exit_when_launcher_dies()
     try:
         return exit_process(run())
     except Exception as error:

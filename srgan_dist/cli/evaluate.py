@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from srgan_dist.cli.console import Processes, join_processes
 from srgan_dist.cli.parsing import parse
 from srgan_dist.evaluation.metric_names import PerceptualMetric
-from srgan_dist.imaging.resize import INTERPOLATIONS, Enlargement
+from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 
 if TYPE_CHECKING:
     from srgan_dist.evaluation.results import Evaluation
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What is judged, and on which pictures."""
+    """What is evaluated, and on which images."""
 
     data: Path
-    """A folder of HR pictures, one that holds HR_x4 and LR_x4 (or HR and LR) folders, packed shards, or the name of
+    """A folder of HR images, one that holds HR_x4 and LR_x4 (or HR and LR) folders, packed shards, or the name of
     a test set to download: set5, set14, bsd100, urban100."""
 
     scale: int | None = None
@@ -33,7 +33,7 @@ class EvaluateOptions:
     """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
     one that is not finished the last checkpoint."""
 
-    against: tuple[Enlargement, ...] = INTERPOLATIONS
+    against: tuple[Interpolation, ...] = INTERPOLATIONS
     """Interpolations to stand beside them."""
 
     perceptual: tuple[PerceptualMetric, ...] = ()
@@ -77,7 +77,7 @@ def run(options: EvaluateOptions, processes: Processes) -> str:
         _check_mlflow()
     evaluation = evaluate(
         options.data, options.models, scale=options.scale, at=options.at, against=options.against,
-        perceptual=options.perceptual, published=options.published, group=processes.group, track=processes.track,
+        perceptual=options.perceptual, published=options.published, group=processes.group, progress=processes.progress,
         device=processes.device,
     )  # fmt: skip
     table = evaluation.table(options.published)

@@ -35,7 +35,7 @@ class ExportOptions:
     """What the second one counts: ESRGAN Sec. 3.4."""
 
     license: str = "unknown"
-    """The weights' licence, by the Hub's identifier: cc-by-4.0, apache-2.0, other."""
+    """The weights' license, by the Hub's identifier: cc-by-4.0, apache-2.0, other."""
 
     push: str | None = None
     """Upload file and model card to this Hugging Face repository: USER/NAME."""
@@ -55,7 +55,7 @@ def export(options: ExportOptions) -> list[str]:
     """Writes the file and its card, checks it, and returns what there is to say, a line each.
 
     Raises:
-        ValueError: nothing to export, two generators that do not fit, or a file that does not give the same pictures.
+        ValueError: nothing to export, two generators that do not fit, or a file that does not give the same images.
     """
     from srgan_dist.models.export import export_generator
     from srgan_dist.models.model_card import push

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import tyro
 
 from srgan_dist.cli.console import WRONG_USAGE
+from srgan_dist.utils.renamed import current_name
 from srgan_dist.utils.unions import find, members, tag
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ _COMMAND_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
 
 def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = None) -> T:
     """A config dataclass from the command line; wrong usage exits with 2 and the nearest names."""
+    args = [_with_current_name(arg) for arg in args]
     try:
         if default is None:
             return tyro.cli(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
@@ -32,6 +34,15 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
         if stop.code == WRONG_USAGE and default is not None:
             _suggest(args, _names(default))
         raise
+
+
+def _with_current_name(arg: str) -> str:
+    """Return an argument with the present name of a flag that had another one in an earlier version."""
+    flag, equals, value = arg.partition("=")
+    name = current_name(flag.removeprefix("--").replace("-", "_"))
+    if not flag.startswith("--") or name == flag[2:].replace("-", "_"):
+        return arg
+    return f"--{name.replace('_', '-')}{equals}{value}"
 
 
 def _chosen(default: T, args: Sequence[str], prog: str) -> tuple[T, list[str]]:

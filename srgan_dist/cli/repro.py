@@ -114,10 +114,10 @@ def _changed(name: str, then: Any, now: Any) -> Iterator[str]:
 
 
 def _hash(location: str, config: "TrainConfig") -> str:
-    from srgan_dist.data.shards.location import Place
+    from srgan_dist.data.shards.location import ShardLocation
 
     try:
-        return Place(location, config.data.cache).hash
+        return ShardLocation(location, config.data.cache).hash
     except ValueError as error:
         return f"not readable ({error})"
 

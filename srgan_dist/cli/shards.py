@@ -9,7 +9,7 @@ from typing import Any
 from srgan_dist.cli.console import show_list, unknown
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.data.packing.index import index
-from srgan_dist.data.shards.location import Place
+from srgan_dist.data.shards.location import ShardLocation
 from srgan_dist.data.shards.manifest import Split, read_manifest
 from srgan_dist.data.shards.verify import count_of, faults, layout_faults, one_line
 from srgan_dist.imaging import images
@@ -25,8 +25,8 @@ class VerifyOptions:
 
 
 def verify(options: VerifyOptions) -> str:
-    """read every byte: sha256, members, shapes; the first damaged sample of each shard is named"""
-    place = Place(options.location)
+    """read every byte: sha256, members, shapes; the first corrupt sample of each shard is named"""
+    place = ShardLocation(options.location)
     found: list[str] = []
     manifest = place.manifest
     for shard in manifest.shards:
@@ -50,7 +50,7 @@ class IndexOptions:
     """What the tars must have; found out when not given."""
 
     source: str = "foreign tars"
-    """Where the pictures come from, for the manifest."""
+    """Where the images come from, for the manifest."""
 
 
 def write_index(options: IndexOptions) -> str:
@@ -66,7 +66,7 @@ class ShowOptions:
     """A folder of shards, or their URL."""
 
     out: Path = Path("contact-sheet.png")
-    """The picture that is written."""
+    """The image that is written."""
 
     split: Split = "train"
     """Of which split."""
@@ -82,7 +82,7 @@ class ShowOptions:
 
 
 def show(options: ShowOptions) -> str:
-    """draw HR and LR crops side by side, and where in its picture each was taken"""
+    """draw HR and LR crops side by side, and where in its image each was taken"""
     from srgan_dist.data.loading.contact_sheet import (
         contact_sheet,  # loads torch, which the other actions need not wait for
     )
@@ -102,8 +102,8 @@ class PushOptions:
     to: str
     """hf://datasets/USER/NAME"""
 
-    licence: str = "other"
-    """The pictures' licence, by the Hub's short names (cc-by-4.0, ...). DIV2K and CelebA are for research only."""
+    license: str = "other"
+    """The images' license, by the Hub's short names (cc-by-4.0, ...). DIV2K and CelebA are for research only."""
 
     private: bool = True
     """Only you can see it."""
@@ -114,7 +114,7 @@ def publish(options: PushOptions) -> str:
     from srgan_dist.data.packing.hub import push
 
     manifest = read_manifest(options.folder)
-    return f"{push(options.folder, manifest, options.to, options.licence, options.private)}: {count_of(manifest)}"
+    return f"{push(options.folder, manifest, options.to, options.license, options.private)}: {count_of(manifest)}"
 
 
 ACTIONS: dict[str, tuple[type[Any], Callable[[Any], str]]] = {

@@ -68,7 +68,7 @@ def sync(options: SyncOptions) -> str:
         raise ValueError(f"{run}: not sent to {server.shown(uri)}: {error}") from None
     left = f"; {outbox.count()} could not be sent" if outbox.count() else ", nothing is left"
     sent = f"{sender.points} numbers and {before - outbox.count()} other things sent"
-    return f"{run}: {sent}{left}; MLflow run {sender.keeper.now.run_id}"
+    return f"{run}: {sent}{left}; MLflow run {sender.state_file.now.run_id}"
 
 
 def _close_a_killed_run(run: Path, outbox: "Outbox") -> None:

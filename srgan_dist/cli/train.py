@@ -80,5 +80,5 @@ def _train(args: list[str]) -> int:
     except BaseException as error:
         return failed(error)
     if evaluation and first:
-        sys.stdout.write(f"\n{evaluation.table()}\n\nThe picture: {config.run_dir / 'comparison.png'}\n")
+        sys.stdout.write(f"\n{evaluation.table()}\n\nThe image: {config.run_dir / 'comparison.png'}\n")
     return 0

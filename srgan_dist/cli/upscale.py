@@ -1,4 +1,4 @@
-"""`srgan upscale`: image files, folders and globs, enlarged with a trained generator."""
+"""`srgan upscale`: image files, folders and globs, upscaled with a trained generator."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from srgan_dist.imaging.photo import Format
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleOptions:
-    """What is enlarged, and where it goes."""
+    """What is upscaled, and where it goes."""
 
     paths: Positional[tuple[Path, ...]]
-    """Pictures, folders or globs, and at last the target: a file for one picture, else a folder."""
+    """Images, folders or globs, and at last the target: a file for one image, else a folder."""
 
     model: Path
     """A run directory, a checkpoint, an exported generator, or any .pth or .safetensors that spandrel knows."""
@@ -42,7 +42,7 @@ class UpscaleOptions:
     """Average over the eight orientations: eight times the work, a little closer to the original."""
 
     overwrite: bool = False
-    """Also do what was done before: pictures whose result is there and newer than they are."""
+    """Also do what was done before: images whose result is there and newer than they are."""
 
 
 def main(args: list[str]) -> int:
@@ -59,5 +59,5 @@ def main(args: list[str]) -> int:
         model.network, model.scale, processes.device, precision=processes.precision,
         tile=options.tile, batch=options.batch, self_ensemble=options.self_ensemble,
     )  # fmt: skip
-    failed = upscale_files(jobs, upscaler, options.quality, options.overwrite, processes.group, processes.track)
+    failed = upscale_files(jobs, upscaler, options.quality, options.overwrite, processes.group, processes.progress)
     return FAILED if failed else 0

@@ -13,7 +13,7 @@ class DataConfig:
 
     shards: tuple[str, ...] = ()
     """Folders of packed shards, or their URLs (hf://datasets/USER/NAME, s3://, https://); their `train` split is
-    trained on, their `valid` split judged on."""
+    trained on, their `valid` split evaluated on."""
 
     hr_crop: int = 96
     """Side of a training crop in HR pixels; a multiple of the scale."""
@@ -22,7 +22,7 @@ class DataConfig:
     """Crops per process and step."""
 
     on_bad: OnBad = "stop"
-    """skip replaces damaged samples by others, by a fixed rule, and counts the crops in the logs."""
+    """skip replaces corrupt samples by others, by a fixed rule, and counts the crops in the logs."""
 
     stream: tuple[str, ...] = ()
     """WebDataset tars (URLs or files, {000..012} is expanded) to train on without manifest and without disk. Not
@@ -34,11 +34,11 @@ class DataConfig:
     window: int = 0
     """For data larger than the disk: so many shards are used, and kept, at a time. 0 keeps all."""
 
-    rounds: int = 8
+    crops_per_decode: int = 8
     """Crops that one decoding of a png or webp gives. Raw shards need no decoding."""
 
-    held: int = 64
-    """Pictures that stay decoded, in all processes together; at least the crops of a step. Not for raw shards."""
+    decoded_cache: int = 64
+    """Images that stay decoded, in all processes together; at least the crops of a step. Not for raw shards."""
 
     threads: int = 2
     """That decode, per process. Changes the speed only."""

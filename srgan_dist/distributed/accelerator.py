@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from srgan_dist.distributed.group import AgreedError
-from srgan_dist.distributed.launcher import asked_of_launcher, find_launcher
+from srgan_dist.distributed.launcher import find_launcher, requested_num_processes
 from srgan_dist.distributed.precision import MixedPrecision, Precision
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def precision_of(accelerator: Accelerator) -> Precision:
 def _guard(accelerator: Accelerator, expect: int | None) -> None:
     """Three ways of launching N processes silently give fewer, or N runs of one; none of them trains here."""
     there, promised = accelerator.num_processes, int(os.environ.get("WORLD_SIZE", 1))
-    asked = asked_of_launcher() if "WORLD_SIZE" not in os.environ else None
+    asked = requested_num_processes() if "WORLD_SIZE" not in os.environ else None
     wanted = expect or asked or promised
     if there != wanted:
         raise ValueError(
@@ -131,7 +131,7 @@ def launch_command() -> list[str]:
     return launcher.cmdline() if launcher else [sys.executable, *sys.orig_argv[1:]]
 
 
-class Ranks:
+class AcceleratorGroup:
     """The launched processes as a `group.Group`."""
 
     def __init__(self, accelerator: Accelerator) -> None:

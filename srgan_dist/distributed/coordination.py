@@ -56,7 +56,7 @@ class Skips:
         return in_row, total, last - 1 if last else None
 
 
-class Consensus:
+class StopCoordinator:
     """Watches for requests to stop: signals, a `STOP` file, a time limit, a launcher that is gone."""
 
     def __init__(self, accelerator: Accelerator, run: Path, time_limit: float | None) -> None:
@@ -66,7 +66,7 @@ class Consensus:
         self._deadline = time.monotonic() + time_limit * 60 if time_limit else None
         self._signal, self._skipped = 0, 0
         self._next, self._interval, self._checked = 0, 1.0, (0, time.monotonic())
-        self._handlers = {n: signal.signal(n, self._remember) for n in (signal.SIGTERM, signal.SIGINT)}
+        self._handlers = {n: signal.signal(n, self._record_signal) for n in (signal.SIGTERM, signal.SIGINT)}
         if accelerator.is_main_process:
             self._stop_file.unlink(missing_ok=True)  # left over from the stop before
 
@@ -75,7 +75,7 @@ class Consensus:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _remember(self, number: int, _: FrameType | None) -> None:
+    def _record_signal(self, number: int, _: FrameType | None) -> None:
         if self._signal == signal.SIGINT == number:
             signal.default_int_handler(number, None)  # a second Ctrl-C does not wait for the step
         self._signal = number
@@ -91,7 +91,7 @@ class Consensus:
         flags = self._accelerator.reduce(flags.float().to(self._accelerator.device), "sum").tolist()  # pyright: ignore
         self._next = step + max(1, int(flags[-1] / self._accelerator.num_processes))
         reasons = [
-            r for r, flag in zip(("signal", "STOP file", "time limit", "launcher gone"), flags, strict=False) if flag
+            r for r, flag in zip(("signal", "STOP file", "time limit", "launcher exited"), flags, strict=False) if flag
         ]
         new, self._skipped = total - self._skipped, total
         return Decision(", ".join(reasons), in_row, new)

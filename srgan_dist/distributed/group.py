@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-Track = Callable[[Iterable[Any], str], Iterable[Any]]
+ProgressFn = Callable[[Iterable[Any], str], Iterable[Any]]
 """Hands items through and shows, under a label, how far along they are: `silent`, or `progress.bar`."""
 
 
@@ -34,7 +34,7 @@ class Group(Protocol):
         ...
 
 
-class Alone:
+class SingleProcess:
     """A group of one."""
 
     rank: int = 0
@@ -49,7 +49,7 @@ class Alone:
         return nullcontext()
 
 
-def silent(items: Iterable[Any], label: str) -> Iterable[Any]:
+def no_progress(items: Iterable[Any], label: str) -> Iterable[Any]:
     """The items, with nothing shown."""
     del label
     return items

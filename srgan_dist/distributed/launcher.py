@@ -29,7 +29,7 @@ def find_launcher() -> psutil.Process | None:
     return parent if any(name in command for name in _LAUNCHERS) else None
 
 
-def asked_of_launcher() -> int | None:
+def requested_num_processes() -> int | None:
     """How many processes a launcher that started this one alone was asked for."""
     launcher = find_launcher()
     if launcher is None:
@@ -44,11 +44,11 @@ def asked_of_launcher() -> int | None:
     return None
 
 
-def end_with_launcher(grace: float = GRACE) -> None:
+def exit_when_launcher_dies(grace: float = GRACE) -> None:
     """Ends this process some time after torchrun's agent, its parent, was killed.
 
-    Training notices by itself and saves (`Consensus`). But a worker that is still starting waits for a rendezvous
-    that died with the agent, and one whose neighbours are gone waits in a collective: both for minutes, while the
+    Training notices by itself and saves (`StopCoordinator`). But a worker that is still starting waits for a rendezvous
+    that died with the agent, and one whose neighbors are gone waits in a collective: both for minutes, while the
     resumed run already writes into the same directory.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -1,4 +1,4 @@
-"""The field's test sets, by name from the Hub: HR pictures, from which LR is made as the papers' was."""
+"""The field's test sets, by name from the Hub: HR images, from which LR is made as the papers' was."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ KERNEL: Kernel = "matlab-clamp"
 
 
 def fetch_testset(name: str) -> list[Item]:
-    """The HR pictures of a test set, by name; downloaded once, then from the Hub's cache.
+    """The HR images of a test set, by name; downloaded once, then from the Hub's cache.
 
     Raises:
         ValueError: it is not in the cache and cannot be downloaded.
@@ -27,7 +27,7 @@ def fetch_testset(name: str) -> list[Item]:
     folder = _unpacked(archive)
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
     if not files:
-        raise ValueError(f"{archive}: no pictures in it")
+        raise ValueError(f"{archive}: no images in it")
     return [Item(f.stem, f) for f in files]
 
 
@@ -40,7 +40,7 @@ def _download(name: str) -> Path:
     except Exception as error:  # the Hub's own errors, or those of the HTTP library below it
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ValueError(
-            f"{name} could not be fetched from the Hub ({reason}); without network, put its HR pictures into a folder "
+            f"{name} could not be fetched from the Hub ({reason}); without network, put its HR images into a folder "
             "and give that as --data"
         ) from error
 
@@ -60,7 +60,7 @@ def _unpacked(archive: Path) -> Path:
         if not final.is_dir():  # another process may have been quicker
             os.rename(partial, final)
     except tarfile.TarError as error:
-        raise ValueError(f"{archive}: damaged ({error}); delete it and it is downloaded again") from error
+        raise ValueError(f"{archive}: corrupt ({error}); delete it and it is downloaded again") from error
     except OSError:
         if not final.is_dir():
             raise

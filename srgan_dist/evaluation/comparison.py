@@ -1,4 +1,4 @@
-"""Runs and models side by side: numbers, pictures, curves and configurations on one page."""
+"""Runs and models side by side: numbers, images, curves and configurations on one page."""
 
 import logging
 from collections import Counter
@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from srgan_dist.distributed.group import Group, Track
+from srgan_dist.distributed.group import Group, ProgressFn
 from srgan_dist.evaluation.curves import read_curves
-from srgan_dist.evaluation.evaluate import Method, generator, interpolation, judge, matching_gallery, model_methods
-from srgan_dist.evaluation.evaluation_set import Gallery
+from srgan_dist.evaluation.evaluate import (
+    Method,
+    evaluate_methods,
+    generator,
+    interpolation,
+    matching_evaluation_set,
+    model_methods,
+)
+from srgan_dist.evaluation.evaluation_set import EvaluationSet
 from srgan_dist.evaluation.figure import best_square
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.perceptual import open_perceptual
-from srgan_dist.evaluation.report import Exhibit, Report
+from srgan_dist.evaluation.report import ImageComparison, Report
 from srgan_dist.evaluation.results import Evaluation
-from srgan_dist.imaging.resize import INTERPOLATIONS, Enlargement
+from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 from srgan_dist.models.files import Generator, load_generator
 from srgan_dist.utils.files import write_text
 from srgan_dist.utils.serialization import flatten
@@ -38,12 +45,12 @@ def compare(
     configs: dict[Path, dict[str, Any]],
     *,
     at: str | None = None,
-    against: tuple[Enlargement, ...],
+    against: tuple[Interpolation, ...],
     perceptual: tuple[PerceptualMetric, ...],
     images: int,
     side: int,
     group: Group,
-    track: Track,
+    progress: ProgressFn,
     device: str = "cpu",
 ) -> Evaluation:
     """Write the page to `out` and return its numbers; the evaluation is shared out over `group`.
@@ -59,32 +66,34 @@ def compare(
     """
     models = [load_generator(run, at) for run in runs]
     names = labels(runs, [m.label for m in models])
-    gallery = matching_gallery(data, models, None)
+    evaluation_set = matching_evaluation_set(data, models, None)
     trained: dict[str, Method] = {name: generator(m, device) for name, m in zip(names, models, strict=True)}
-    methods: dict[str, Method] = {i: interpolation(i, gallery.scale) for i in against} | trained
+    methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in against} | trained
     metrics = open_perceptual(perceptual, device, group)
-    evaluation = judge(gallery, methods, group, track, metrics)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics)
     if group.rank == 0:
-        chosen = telling_images(evaluation, list(trained), images)
-        drawn = [exhibit(gallery, i, methods, list(trained), side) for i in track(chosen, "drawing")]
+        chosen = most_different_images(evaluation, list(trained), images)
+        drawn = [compare_image(evaluation_set, i, methods, list(trained), side) for i in progress(chosen, "drawing")]
         shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
         sources = dict(zip(names, runs, strict=True))
         about = model_rows(dict(zip(names, models, strict=True)), sources)
         named = {name: configs[run] for name, run in sources.items() if run in configs}
-        write_text(_report(gallery, evaluation, shown, sources, named, about).html(), out)
+        write_text(_report(evaluation_set, evaluation, shown, sources, named, about).html(), out)
     return evaluation
 
 
-def write_page(run: Path, files: tuple[Path, ...], gallery: Gallery, evaluation: Evaluation, device: str) -> None:
+def write_page(
+    run: Path, files: tuple[Path, ...], evaluation_set: EvaluationSet, evaluation: Evaluation, device: str
+) -> None:
     """A finished run's own page, `comparison.html`, from numbers that are there already."""
     models = [load_generator(f) for f in files]
     trained = model_methods(models, files, device)
-    methods: dict[str, Method] = {i: interpolation(i, gallery.scale) for i in INTERPOLATIONS} | trained
-    chosen = telling_images(evaluation, list(trained), _PICTURES)
-    drawn = [exhibit(gallery, i, methods, list(trained), _SIDE) for i in chosen]
+    methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in INTERPOLATIONS} | trained
+    chosen = most_different_images(evaluation, list(trained), _PICTURES)
+    drawn = [compare_image(evaluation_set, i, methods, list(trained), _SIDE) for i in chosen]
     shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
     about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
-    write_text(_report(gallery, evaluation, shown, {run.name: run}, {run.name: {}}, about).html(), run / PAGE)
+    write_text(_report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about).html(), run / PAGE)
 
 
 def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
@@ -97,7 +106,7 @@ def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
     return [name if times[name] == 1 else f"{name} {run}" for name, run in zip(names, runs, strict=True)]
 
 
-def telling_images(evaluation: Evaluation, trained: list[str], count: int) -> list[int]:
+def most_different_images(evaluation: Evaluation, trained: list[str], count: int) -> list[int]:
     """The numbers of the images in which the models' PSNR-Y differs most; one model is compared with bicubic."""
     names = trained if len(trained) > 1 else [*trained, "bicubic"]
     psnr: dict[str, list[float]] = {}
@@ -109,18 +118,20 @@ def telling_images(evaluation: Evaluation, trained: list[str], count: int) -> li
     return sorted(np.argsort(spread)[::-1][:count].tolist())
 
 
-def exhibit(gallery: Gallery, number: int, methods: dict[str, Method], trained: list[str], side: int) -> Exhibit:
-    """One picture by every method, or, where it is large, the square in which the models differ most."""
-    picture, s = gallery.read(number), gallery.scale
+def compare_image(
+    evaluation_set: EvaluationSet, number: int, methods: dict[str, Method], trained: list[str], side: int
+) -> ImageComparison:
+    """One image by every method, or, where it is large, the square in which the models differ most."""
+    picture, s = evaluation_set.read(number), evaluation_set.scale
     results = {name: method(picture.lr) for name, method in methods.items()}
     lr = np.repeat(np.repeat(picture.lr, s, 0), s, 1)
-    whole = Exhibit(picture.name, lr, picture.hr, results, trained)
+    whole = ImageComparison(picture.name, lr, picture.hr, results, trained)
     if max(picture.hr.shape[:2]) <= side:
         return whole
     square = best_square(whole.difference(), side, step=s * max(1, _STEP // s))
     cut = {name: square.cut(image) for name, image in results.items()}
     name = f"{picture.name}, {square.side}x{square.side} at x={square.x} y={square.y}"
-    return Exhibit(name, square.cut(lr), square.cut(picture.hr), cut, trained)
+    return ImageComparison(name, square.cut(lr), square.cut(picture.hr), cut, trained)
 
 
 def _psnr_of(evaluation: Evaluation, number: int) -> dict[str, float]:
@@ -138,19 +149,20 @@ def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[l
 
 
 def _report(
-    gallery: Gallery,
+    evaluation_set: EvaluationSet,
     evaluation: Evaluation,
-    shown: list[Exhibit],
+    shown: list[ImageComparison],
     runs: dict[str, Path],
     configs: dict[str, dict[str, Any]],
     models: list[list[str]],
 ) -> Report:
-    lr = "LR as given" if gallery.degradation == "given" else f"LR by {gallery.degradation}"
+    count, data = evaluation_set.count, evaluation_set.data
+    lr = "LR as given" if evaluation_set.degradation == "given" else f"LR by {evaluation_set.degradation}"
     return Report(
         title=" · ".join(runs),
-        subtitle=f"x{gallery.scale} on {gallery.data}, {gallery.count} pictures, {lr}; {len(shown)} of them shown",
+        subtitle=f"x{evaluation_set.scale} on {data}, {count} images, {lr}; {len(shown)} of them shown",
         evaluation=evaluation,
-        exhibits=shown,
+        comparisons=shown,
         curves={name: read_curves(runs[name]) for name in configs},
         models=models,
         differences=config_differences(configs),

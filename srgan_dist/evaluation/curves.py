@@ -6,7 +6,9 @@ from collections import defaultdict
 from html import escape
 from pathlib import Path
 
-COLOURS = ("#0b66c3", "#d1495b", "#2a9d64", "#b7791f", "#7a4fbf", "#0e9aa7", "#c2487f", "#6b7280")
+from srgan_dist.utils.renamed import current_name
+
+COLORS = ("#0b66c3", "#d1495b", "#2a9d64", "#b7791f", "#7a4fbf", "#0e9aa7", "#c2487f", "#6b7280")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _FLOOR = 360, 210, 58, 354, 30, 184
 _MOST_POINTS = 400
 
@@ -25,7 +27,7 @@ def read_curves(run: Path) -> dict[str, Curve]:
             continue  # the last line of a run that is being written, or was killed
         for name, value in entry.items():
             if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):
-                curves[name].append((entry["step"], value))
+                curves[current_name(name)].append((entry["step"], value))
     return dict(curves)
 
 
@@ -46,14 +48,14 @@ def _chart(name: str, curves: dict[str, Curve]) -> str:
         f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x0:.0f}</text>',
         f'<text x="{_RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">step {x1:.0f}</text>',
     ]
-    for colour, (run, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
+    for color, (run, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
         thinned = curve[:: len(curve) // _MOST_POINTS + 1]
         spots = [((x - x0) / (x1 - x0), (y - y0) / (y1 - y0)) for x, y in thinned]
         places = [(f"{_LEFT + (_RIGHT - _LEFT) * x:.1f}", f"{_FLOOR - (_FLOOR - _TOP) * y:.1f}") for x, y in spots]
         path = " ".join(f"{x},{y}" for x, y in places)
         if len(places) == 1:  # a line of one point shows nothing
-            parts.append(f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="3" fill="{colour}"/>')
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8">')
+            parts.append(f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="3" fill="{color}"/>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.8">')
         parts.append(f"<title>{escape(run)}</title></polyline>")
     return "\n".join([*parts, "</svg>"])
 
@@ -64,13 +66,13 @@ def _level(value: float, y: float) -> str:
 
 
 def legend(runs: list[str]) -> str:
-    """Which colour is which run."""
+    """Which color is which run."""
     dots = (f'<span style="color:{c}">●</span> {escape(r)}' for c, r in zip(_cycle(len(runs)), runs, strict=True))
     return "&emsp;".join(dots)
 
 
 def _cycle(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+    return [COLORS[i % len(COLORS)] for i in range(count)]
 
 
 def _range(values: list[float]) -> tuple[float, float]:

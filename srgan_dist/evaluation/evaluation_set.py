@@ -13,10 +13,10 @@ from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.evaluation.benchmark_sets import KERNEL, TESTSETS, fetch_testset
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import Kernel, crop_to_multiple, reduce
+from srgan_dist.imaging.resize import Kernel, crop_to_multiple, downscale
 
 
-class Picture(NamedTuple):
+class ImagePair(NamedTuple):
     """A held-out pair."""
 
     name: str
@@ -25,19 +25,19 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """The pictures of one data set, read one at a time."""
+class EvaluationSet:
+    """The images of one data set, read one at a time."""
 
     data: str
     scale: int
     degradation: str
     """The kernel that made LR, or `given`."""
     count: int
-    read: Callable[[int], Picture]
+    read: Callable[[int], ImagePair]
 
 
-def open_gallery(data: Path, scale: int, kernel: Kernel = "matlab-mirror") -> Gallery:
-    """The pictures of a folder, of shards (their `valid` split, or all where there is none), or of a test set.
+def open_evaluation_set(data: Path, scale: int, kernel: Kernel = "matlab-mirror") -> EvaluationSet:
+    """The images of a folder, of shards (their `valid` split, or all where there is none), or of a test set.
 
     Raises:
         ValueError: nothing to read, shards of another scale, or a test set that cannot be downloaded.
@@ -59,38 +59,38 @@ def _check_pairs(data: Path, scale: int) -> None:
         raise ValueError(f"--data {data}: there is no HR_x{scale} here, but {', '.join(there)}; set --scale to match")
 
 
-def shard_gallery(shards: ShardSet, name: str) -> Gallery:
+def shard_evaluation_set(shards: ShardSet, name: str) -> EvaluationSet:
     """Shards as a gallery."""
 
-    def read(i: int) -> Picture:
-        return Picture(shards.keys[i], shards.lr(i).copy(), shards.hr(i).copy())
+    def read(i: int) -> ImagePair:
+        return ImagePair(shards.keys[i], shards.lr(i).copy(), shards.hr(i).copy())
 
-    return Gallery(name, shards.scale, shards.manifests[0].degradation, len(shards), read)
+    return EvaluationSet(name, shards.scale, shards.manifests[0].degradation, len(shards), read)
 
 
-def _open_shards(data: Path, scale: int) -> Gallery:
+def _open_shards(data: Path, scale: int) -> EvaluationSet:
     manifest = read_manifest(data)
     if manifest.scale != scale:
-        raise ValueError(f"--data {data}: shards of scale={manifest.scale}, judged at scale={scale}")
-    return shard_gallery(ShardSet((str(data),), "valid" if manifest.samples("valid") else "train"), data.name)
+        raise ValueError(f"--data {data}: shards of scale={manifest.scale}, evaluated at scale={scale}")
+    return shard_evaluation_set(ShardSet((str(data),), "valid" if manifest.samples("valid") else "train"), data.name)
 
 
-def _from_items(name: str, items: list[Item], scale: int, kernel: Kernel) -> Gallery:
+def _from_items(name: str, items: list[Item], scale: int, kernel: Kernel) -> EvaluationSet:
     made = "given" if items[0].lr else kernel
-    return Gallery(name, scale, made, len(items), lambda i: _load(items[i], scale, kernel))
+    return EvaluationSet(name, scale, made, len(items), lambda i: _load(items[i], scale, kernel))
 
 
-def _load(item: Item, scale: int, kernel: Kernel) -> Picture:
+def _load(item: Item, scale: int, kernel: Kernel) -> ImagePair:
     hr = images.read(item.hr)
     if item.lr is None:
         hr = np.ascontiguousarray(crop_to_multiple(hr, scale))
         if 0 in hr.shape:
             raise ValueError(f"{item.hr}: smaller than scale={scale}")
-        return Picture(item.name, reduce(hr, scale, kernel), hr)
+        return ImagePair(item.name, downscale(hr, scale, kernel), hr)
     lr = images.read(item.lr)
     height, width = lr.shape[0] * scale, lr.shape[1] * scale
     if not (0 <= hr.shape[0] - height < scale and 0 <= hr.shape[1] - width < scale):
         raise ValueError(
             f"{item.hr}: {hr.shape[1]}x{hr.shape[0]} is not {scale} x {lr.shape[1]}x{lr.shape[0]} ({item.lr})"
         )
-    return Picture(item.name, lr, np.ascontiguousarray(hr[:height, :width]))  # LR was made of the part that divides
+    return ImagePair(item.name, lr, np.ascontiguousarray(hr[:height, :width]))  # LR was made of the part that divides

@@ -1,4 +1,4 @@
-"""The comparison picture: the same crops by every method, side by side, each with its PSNR."""
+"""The comparison image: the same crops by every method, side by side, each with its PSNR."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Square:
-    """A square of an HR picture, in pixels."""
+    """A square of an HR image, in pixels."""
 
     y: int
     x: int
@@ -37,20 +37,20 @@ class Square:
         return slice(self.y, self.y + self.side), slice(self.x, self.x + self.side)
 
     def cut(self, image: Pixels, scale: int = 1) -> Pixels:
-        """The square out of a picture that is `scale` times smaller than HR."""
+        """The square out of an image that is `scale` times smaller than HR."""
         y, x, side = self.y // scale, self.x // scale, self.side // scale
         return image[y : y + side, x : x + side]
 
 
 def busiest_square(hr: Pixels, side: int, scale: int) -> Square:
-    """Where the picture has the most detail: the square with the largest sum of luma gradients."""
+    """Where the image has the most detail: the square with the largest sum of luma gradients."""
     gradient = np.abs(np.gradient(luma(hr))).sum(axis=0).clip(0, 24)  # clipped: texture, not one hard edge
     side = min(side, *(n // scale * scale for n in hr.shape[:2]))
     return best_square(gradient, side, step=scale * max(1, 8 // scale))
 
 
 def best_square(weights: NDArray[np.float64], side: int, step: int) -> Square:
-    """The square with the largest sum of `weights` (H, W), at multiples of `step`; smaller in smaller pictures."""
+    """The square with the largest sum of `weights` (H, W), at multiples of `step`; smaller in smaller images."""
     side = min(side, *weights.shape)
     table = np.pad(weights.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     sums = table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
@@ -60,7 +60,7 @@ def best_square(weights: NDArray[np.float64], side: int, step: int) -> Square:
 
 
 def cells(lr: Pixels, hr: Pixels, results: dict[str, Pixels], scale: int, side: int = 96) -> list[Cell]:
-    """A row of the picture: LR, each method's result, HR, all cut at the busiest square."""
+    """A row of the image: LR, each method's result, HR, all cut at the busiest square."""
     square = busiest_square(hr, side, scale)
     original = square.cut(hr)
     row = [Cell("LR", np.repeat(np.repeat(square.cut(lr, scale), scale, 0), scale, 1))]
@@ -71,7 +71,7 @@ def cells(lr: Pixels, hr: Pixels, results: dict[str, Pixels], scale: int, side: 
 
 
 def draw(rows: Sequence[Sequence[Cell]], names: Sequence[str], footnote: str) -> Pixels:
-    """All rows as one picture, (H, W, 3) uint8; `names` label the rows."""
+    """All rows as one image, (H, W, 3) uint8; `names` label the rows."""
     columns = max(len(row) for row in rows)
     width = columns * (_CELL + _GAP) + _GAP
     height = len(rows) * (_CELL + _GAP + _TEXT) + 2 * _TEXT

@@ -1,4 +1,4 @@
-"""Image quality by the protocol of record of super-resolution papers.
+"""Image quality by the standard evaluation protocol of super-resolution papers.
 
 SR clamped and rounded to uint8, luma of BT.601 (not rounded), a border of `scale` pixels removed, mean over
 images of the per-image values. The name says it all: `psnr_y_crop4` is that at x4.
@@ -16,16 +16,16 @@ from srgan_dist.imaging.images import Pixels
 
 
 class Quality(NamedTuple):
-    """How close a picture is to the original."""
+    """How close an image is to the original."""
 
     psnr_y: float
-    """dB; infinite for equal pictures."""
+    """dB; infinite for equal images."""
     ssim_y: float
     """At most 1."""
 
 
 Scores = dict[str, float]
-"""Numbers of one picture or means, by column: `psnr_y` and `ssim_y` always, others as wanted."""
+"""Numbers of one image or means, by column: `psnr_y` and `ssim_y` always, others as wanted."""
 
 
 def protocol(column: str, scale: int) -> str:
@@ -46,13 +46,13 @@ def scores(sr: Pixels, hr: Pixels, border: int) -> Scores:
 
 
 def quality(sr: Pixels, hr: Pixels, border: int) -> Quality:
-    """PSNR and SSIM of luma without the border, of two (H, W, 3) uint8 RGB pictures.
+    """PSNR and SSIM of luma without the border, of two (H, W, 3) uint8 RGB images.
 
     Raises:
-        ValueError: the sizes differ, or the pictures are too small for the border and SSIM's window.
+        ValueError: the sizes differ, or the images are too small for the border and SSIM's window.
     """
     if sr.shape != hr.shape:
-        raise ValueError(f"pictures of different size cannot be compared: {sr.shape[:2]} and {hr.shape[:2]}")
+        raise ValueError(f"images of different size cannot be compared: {sr.shape[:2]} and {hr.shape[:2]}")
     if min(hr.shape[:2]) < 2 * border + 11:
         raise ValueError(f"{hr.shape[1]}x{hr.shape[0]} is too small: SSIM needs 11 pixels inside a border of {border}")
     inside = slice(border, -border or None)

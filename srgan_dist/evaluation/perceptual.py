@@ -12,7 +12,7 @@ from srgan_dist.imaging.images import Pixels
 
 
 class Perceptual:
-    """The metrics of that name; lower is better for all of them. Whole pictures, RGB, no border removed.
+    """The metrics of that name; lower is better for all of them. Whole images, RGB, no border removed.
 
     Raises:
         ValueError: pyiqa or a metric's weights are not there.
@@ -23,7 +23,7 @@ class Perceptual:
         self._metrics = {name: _create(name, device) for name in names}
 
     def __call__(self, sr: Pixels, hr: Pixels) -> Scores:
-        """Every metric of one picture."""
+        """Every metric of one image."""
         ours, original = self._batch(sr), self._batch(hr)
         return {n: float(m(ours) if n == "niqe" else m(ours, original)) for n, m in self._metrics.items()}
 

@@ -20,12 +20,12 @@ from srgan_dist.imaging.images import Pixels
 _CROP, _CROPS, _ZOOM = 64, 3, 3
 _HEAT = np.array([[0, 0, 0], [70, 20, 110], [190, 50, 80], [250, 150, 30], [255, 255, 200]], float)
 _FULL_HEAT = 32.0
-"""Levels of luma from HR that are shown in the hottest colour."""
+"""Levels of luma from HR that are shown in the hottest color."""
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """One picture by every method."""
+class ImageComparison:
+    """One image by every method."""
 
     name: str
     lr: Pixels
@@ -35,7 +35,7 @@ class Exhibit:
     trained: list[str]
     """The methods that are models."""
     psnr_y: dict[str, float] = field(default_factory=dict)
-    """The whole picture's, by method, as in the table."""
+    """The whole image's, by method, as in the table."""
 
     def columns(self) -> dict[str, Pixels]:
         """Everything to look at, LR left out where nearest shows the same."""
@@ -56,7 +56,7 @@ class Report:
     title: str
     subtitle: str
     evaluation: Evaluation
-    exhibits: list[Exhibit]
+    comparisons: list[ImageComparison]
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
     """Per run."""
     models: list[list[str]] = field(default_factory=list)
@@ -66,16 +66,16 @@ class Report:
 
     def html(self) -> str:
         """The page."""
-        pictures = {str(i): _images(e) for i, e in enumerate(self.exhibits)}
+        pictures = {str(i): _images(e) for i, e in enumerate(self.comparisons)}
         content = {
             "title": escape(self.title),
             "subtitle": escape(self.subtitle),
             "table": _quality_table(self.evaluation) + _image_table(self.evaluation),
             "models": _table("models", self.models),
-            "exhibits": "\n".join(_exhibit(i, e) for i, e in enumerate(self.exhibits)),
+            "exhibits": "\n".join(_comparison_card(i, e) for i, e in enumerate(self.comparisons)),
             "curves": _curves(self.curves),
             "configuration": _configuration(self.differences),
-            "pictures": json.dumps(pictures).replace("</", "<\\/"),
+            "images": json.dumps(pictures).replace("</", "<\\/"),
         }
         page = files("srgan_dist.evaluation").joinpath("report.html").read_text("utf-8")
         for name, part in content.items():
@@ -83,9 +83,9 @@ class Report:
         return page
 
 
-def _images(exhibit: Exhibit) -> dict[str, dict[str, str]]:
-    told = {name: f"{name} · {value:.2f} dB" for name, value in exhibit.psnr_y.items()}
-    return {n: {"src": _data_uri(image), "tag": told.get(n, n)} for n, image in exhibit.columns().items()}
+def _images(compare_image: ImageComparison) -> dict[str, dict[str, str]]:
+    told = {name: f"{name} · {value:.2f} dB" for name, value in compare_image.psnr_y.items()}
+    return {n: {"src": _data_uri(image), "tag": told.get(n, n)} for n, image in compare_image.columns().items()}
 
 
 def _data_uri(image: Pixels, lossless: bool = True) -> str:
@@ -138,13 +138,13 @@ def _number(column: str, value: float, best: bool) -> str:
     return f'<td class="best">{shown}</td>' if best else f"<td>{shown}</td>"
 
 
-def _exhibit(number: int, exhibit: Exhibit) -> str:
-    names = list(exhibit.columns())
-    left = "bicubic" if "bicubic" in exhibit.results else names[1]
-    right = exhibit.trained[-1] if exhibit.trained else "HR"
-    width = exhibit.hr.shape[1]
-    return f"""<section class="card" data-exhibit="{number}">
-<div class="bar"><h3>{escape(exhibit.name)}</h3>
+def _comparison_card(number: int, compare_image: ImageComparison) -> str:
+    names = list(compare_image.columns())
+    left = "bicubic" if "bicubic" in compare_image.results else names[1]
+    right = compare_image.trained[-1] if compare_image.trained else "HR"
+    width = compare_image.hr.shape[1]
+    return f"""<section class="card" data-comparison="{number}">
+<div class="bar"><h3>{escape(compare_image.name)}</h3>
 <label>left <select class="left">{_options(names, left)}</select></label>
 <label>right <select class="right">{_options(names, right)}</select></label>
 <label>zoom <select class="zoom">{_options(["fit", "1", "2", "4"], "fit")}</select></label>
@@ -154,9 +154,9 @@ def _exhibit(number: int, exhibit: Exhibit) -> str:
 <input type="range" min="0" max="100" value="50" step="0.5" aria-label="where left ends and right begins">
 <span class="edge"></span><span class="tag left"></span><span class="tag right"></span>
 </div></div>
-{_crops(exhibit)}
+{_crops(compare_image)}
 <details open><summary>Distance from the original in luma, brightest at {_FULL_HEAT:.0f} of 255 levels</summary>
-<div class="grid">{_maps(exhibit)}</div></details>
+<div class="grid">{_maps(compare_image)}</div></details>
 </section>"""
 
 
@@ -164,22 +164,22 @@ def _options(names: list[str], chosen: str) -> str:
     return "".join(f"<option{' selected' if n == chosen else ''}>{escape(n)}</option>" for n in names)
 
 
-def _crops(exhibit: Exhibit) -> str:
+def _crops(compare_image: ImageComparison) -> str:
     """The squares where the models differ most, a row each."""
-    weights, rows = exhibit.difference().copy(), []
+    weights, rows = compare_image.difference().copy(), []
     for _ in range(_CROPS):
         square = best_square(weights, _CROP, step=8)
         if weights[square.window].sum() == 0:
             break
         weights[square.window] = 0  # the next one lies elsewhere
-        rows.append(f'<div class="row">{_row(exhibit, square)}</div>')
+        rows.append(f'<div class="row">{_row(compare_image, square)}</div>')
     return "\n".join(rows)
 
 
-def _row(exhibit: Exhibit, square: Square) -> str:
-    original = square.cut(exhibit.hr)
+def _row(compare_image: ImageComparison, square: Square) -> str:
+    original = square.cut(compare_image.hr)
     figures: list[str] = []
-    for name, image in exhibit.columns().items():
+    for name, image in compare_image.columns().items():
         cut = square.cut(image)
         told = "" if name in ("LR", "HR") else f" · {psnr(luma(cut), luma(original)):.2f} dB"
         zoomed = np.repeat(np.repeat(cut, _ZOOM, 0), _ZOOM, 1)
@@ -187,14 +187,14 @@ def _row(exhibit: Exhibit, square: Square) -> str:
     return "".join(figures)
 
 
-def _maps(exhibit: Exhibit) -> str:
-    original = luma(exhibit.hr)
+def _maps(compare_image: ImageComparison) -> str:
+    original = luma(compare_image.hr)
     maps = [
         _map(f"{name} against HR", np.abs(luma(image) - original), _FULL_HEAT)
-        for name, image in exhibit.results.items()
+        for name, image in compare_image.results.items()
     ]
-    if len(exhibit.trained) > 1:  # often close together, so on a scale of their own
-        between = exhibit.difference()
+    if len(compare_image.trained) > 1:  # often close together, so on a scale of their own
+        between = compare_image.difference()
         full = max(1.0, float(np.percentile(between, 99.9)))
         maps.append(_map(f"between the models, brightest at {full:.1f}", between, full))
     return "".join(maps)
@@ -210,7 +210,7 @@ def _caption(text: str) -> str:
 
 
 def _heat(levels: np.ndarray, full: float) -> Pixels:
-    """(H, W) levels of luma as colours, black where there is no difference, the hottest one from `full` on."""
+    """(H, W) levels of luma as colors, black where there is no difference, the hottest one from `full` on."""
     position = levels.clip(0, full) / full * (len(_HEAT) - 1)
     channels = [np.interp(position, np.arange(len(_HEAT)), _HEAT[:, c]) for c in range(3)]
     return np.stack(channels, axis=2).round().astype(np.uint8)

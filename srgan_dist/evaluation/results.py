@@ -117,5 +117,5 @@ def _shown(name: str, value: float) -> str:
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity, which is the PSNR of equal pictures."""
+    """JSON knows no infinity, which is the PSNR of equal images."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

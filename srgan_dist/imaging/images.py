@@ -1,4 +1,4 @@
-"""Picture files to and from RGB uint8, with errors that name the file."""
+"""Image files to and from RGB uint8, with errors that name the file."""
 
 import io
 import os
@@ -17,34 +17,34 @@ Pixels = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder, sorted by name.
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, sorted by name.
 
     Raises:
-        ValueError: the folder is missing or holds no picture.
+        ValueError: the folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
     if not files:
-        raise ValueError(f"{folder}: no pictures here (looked for {', '.join(sorted(EXTENSIONS))})")
+        raise ValueError(f"{folder}: no images here (looked for {', '.join(sorted(EXTENSIONS))})")
     return files
 
 
 def read(file: Path) -> Pixels:
-    """The picture as (H, W, 3) uint8 RGB, upright.
+    """The image as (H, W, 3) uint8 RGB, upright.
 
-    Grey, palette and CMYK are converted, 16-bit is rounded to 8, transparency is laid on white.
+    Gray, palette and CMYK are converted, 16-bit is rounded to 8, transparency is laid on white.
 
     Raises:
-        ValueError: missing, not a picture, truncated, or so large that it may be a decompression bomb.
+        ValueError: missing, not an image, truncated, or so large that it may be a decompression bomb.
     """
     with decoding(str(file)), Image.open(file) as image:
         return _upright(image)
 
 
 def decode(content: bytes | memoryview, where: str) -> Pixels:
-    """The picture in these bytes, as `read`; `where` names it in errors."""
+    """The image in these bytes, as `read`; `where` names it in errors."""
     with decoding(where), Image.open(io.BytesIO(content)) as image:
         return _upright(image)
 
@@ -64,19 +64,19 @@ def decoding(where: str) -> Generator[None]:
     except FileNotFoundError:
         raise ValueError(f"{where}: there is no such file") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{where}: not a picture that Pillow can read") from None
+        raise ValueError(f"{where}: not an image that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{where}: refused, {error}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise all of these
-        raise ValueError(f"{where}: damaged or truncated ({error})") from error
+        raise ValueError(f"{where}: corrupt or truncated ({error})") from error
 
 
 def to_rgb(image: Image.Image) -> Pixels:
     """Any Pillow mode as (H, W, 3) uint8 RGB; see `read`."""
-    if image.mode.startswith(("I", "F")):  # Pillow's own conversion of 16-bit grey clips at 255
-        grey = np.asarray(image).astype(np.float64)
-        peak = 65535.0 if grey.max(initial=0) > 255 else 255.0
-        levels = np.floor(grey.clip(0, peak) / peak * 255 + 0.5).astype(np.uint8)
+    if image.mode.startswith(("I", "F")):  # Pillow's own conversion of 16-bit gray clips at 255
+        gray = np.asarray(image).astype(np.float64)
+        peak = 65535.0 if gray.max(initial=0) > 255 else 255.0
+        levels = np.floor(gray.clip(0, peak) / peak * 255 + 0.5).astype(np.uint8)
         return np.repeat(levels[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
@@ -88,7 +88,7 @@ def write(image: Pixels, file: Path) -> None:
     """Writes (H, W, 3) uint8 RGB in the format of the file's extension, under its name only once it is whole.
 
     Raises:
-        ValueError: the extension is not a picture format, or the file cannot be written.
+        ValueError: the extension is not an image format, or the file cannot be written.
     """
     if file.suffix.lower() not in EXTENSIONS:
         raise ValueError(f"{file}: cannot write {file.suffix or 'a file without extension'}; use .png, .jpg or .webp")

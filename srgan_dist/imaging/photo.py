@@ -1,4 +1,4 @@
-"""Picture files with everything that an enlargement keeps: depth, grey, alpha, colour profile, EXIF."""
+"""Image files with everything that an enlargement keeps: depth, gray, alpha, color profile, EXIF."""
 
 import os
 from collections.abc import Callable, Generator
@@ -30,21 +30,21 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
-# How a TIFF stores its pixels stands among its EXIF tags, and is another matter for the enlarged file.
+# How a TIFF stores its pixels stands among its EXIF tags, and is another matter for the upscaled file.
 _LAYOUT = {_ORIENTATION, *range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, 320, *range(322, 326), 338, 339,
            330, 347, 512, 529, 530, 531, 532, 34675}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture, upright, and what goes with it."""
+    """An image, upright, and what goes with it."""
 
     pixels: NDArray[Any]
-    """(h, w, C) uint8 or uint16; C is 1 for grey, 3 for RGB."""
+    """(h, w, C) uint8 or uint16; C is 1 for gray, 3 for RGB."""
     alpha: NDArray[Any] | None = None
     """(h, w), of the same type."""
     icc: bytes | None = None
-    """The colour profile of `pixels`."""
+    """The color profile of `pixels`."""
     exif: bytes | None = None
     """Without the orientation, which the pixels have now."""
     remark: str = ""
@@ -52,29 +52,29 @@ class Photo:
 
 
 def read_photo(file: Path) -> Photo:
-    """A picture file, with 16 bits where it has them.
+    """An image file, with 16 bits where it has them.
 
     Raises:
-        ValueError: not a picture, damaged, animated, of several pages, or so large that it may be a bomb.
+        ValueError: not an image, corrupt, animated, of several pages, or so large that it may be a bomb.
     """
     try:
         with decoding(str(file)), Image.open(file) as image:
             upright, icc, exif, remark = _upright(file, image)
     except _Refused as error:
         raise ValueError(f"{file}: {error}") from None
-    grey, has_alpha = upright.shape[2] < 3, upright.shape[2] in (2, 4)
-    pixels = upright[:, :, : 1 if grey else 3]
+    gray, has_alpha = upright.shape[2] < 3, upright.shape[2] in (2, 4)
+    pixels = upright[:, :, : 1 if gray else 3]
     return Photo(pixels, upright[:, :, -1] if has_alpha else None, icc, exif, remark)
 
 
 class _Refused(Exception):  # noqa: N818
-    """The file is sound, but not one that can be enlarged."""
+    """The file is sound, but not one that can be upscaled."""
 
 
 def _upright(file: Path, image: Image.Image) -> tuple[NDArray[Any], bytes | None, bytes | None, str]:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a preview behind it
-        raise _Refused(f"{frames} frames; take it apart into single pictures first")
+        raise _Refused(f"{frames} frames; take it apart into single images first")
     deep = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
     orientation, exif = _exif(image)
     image.load()
@@ -94,7 +94,7 @@ _Channels = tuple[NDArray[Any], bytes | None, str]
 
 
 def _channels(image: Image.Image) -> _Channels:
-    """(h, w, C), C being 1 to 4: grey or RGB, perhaps with alpha."""
+    """(h, w, C), C being 1 to 4: gray or RGB, perhaps with alpha."""
     icc = image.info.get("icc_profile")
     if image.mode.startswith("I") and image.mode != "I":
         return np.asarray(image).astype(np.uint16)[:, :, None], icc, ""
@@ -105,8 +105,8 @@ def _channels(image: Image.Image) -> _Channels:
         return values.astype(np.uint16)[:, :, None], icc, ""
     if image.mode == "CMYK":
         return np.asarray(_from_cmyk(image, icc)), _srgb(), "CMYK, converted to sRGB"
-    grey, alpha = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
-    mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
+    gray, alpha = image.mode in ("1", "L", "LA", "La"), image.has_transparency_data
+    mode = ("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")
     return np.atleast_3d(np.asarray(image.convert(mode))), None if image.mode == "LAB" else icc, ""
 
 
@@ -115,7 +115,7 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
         if icc:
             converted = ImageCms.profileToProfile(image, BytesIO(icc), ImageCms.createProfile("sRGB"), outputMode="RGB")
             return converted or image.convert("RGB")
-    except (ImageCms.PyCMSError, OSError):  # a damaged profile: as good as none
+    except (ImageCms.PyCMSError, OSError):  # a corrupt profile: as good as none
         pass
     return image.convert("RGB")
 
@@ -125,7 +125,7 @@ def _srgb() -> bytes:
 
 
 def _deep(file: Path, image: Image.Image) -> _Channels:
-    """16 bits of colour, which Pillow would cut down to 8."""
+    """16 bits of color, which Pillow would cut down to 8."""
     icc = image.info.get("icc_profile")
     if image.format == "PNG":
         from torchvision.io import ImageReadMode, decode_png, read_file
@@ -138,7 +138,7 @@ def _deep(file: Path, image: Image.Image) -> _Channels:
     return tifffile.imread(file), icc, ""
 
 
-def enlarge_alpha(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
+def upscale_alpha(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
     """(h, w) at `scale` times its size, bicubic."""
     size = alpha.shape[1] * scale, alpha.shape[0] * scale
     if alpha.dtype == np.uint8:
@@ -157,7 +157,7 @@ def check_target(file: Path, height: int, width: int) -> None:
 
 
 @contextmanager
-def becoming(file: Path) -> Generator[IO[bytes]]:
+def atomic_output(file: Path) -> Generator[IO[bytes]]:
     """A file to write to, which takes its name when everything is in it, or goes away.
 
     Raises:
@@ -212,7 +212,7 @@ def _write_by_pillow(image: NDArray[Any], source: Photo, out: IO[bytes], kind: s
         kind, {"quality": quality}
     )
     if kind == "JPEG":
-        options["subsampling"] = 0  # full colour: what was just made is not thrown away
+        options["subsampling"] = 0  # full color: what was just made is not thrown away
     if source.icc and (source.icc[16:20] == b"GRAY") == (picture.mode in ("L", "LA")):
         options["icc_profile"] = source.icc
     if source.exif:

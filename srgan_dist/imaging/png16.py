@@ -1,4 +1,4 @@
-"""PNG files of 16 bits per channel, in strips: Pillow writes such files only for grey."""
+"""PNG files of 16 bits per channel, in strips: Pillow writes such files only for gray."""
 
 import struct
 import zlib
@@ -7,19 +7,19 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _ROWS = 64
 
 
 def write_png16(image: NDArray[np.uint16], out: IO[bytes], icc: bytes | None = None, exif: bytes | None = None) -> None:
-    """Writes (H, W, C) uint16: grey, grey with alpha, RGB or RGBA. PNG specification, third edition, sections 5 to 11.
+    """Writes (H, W, C) uint16: gray, gray with alpha, RGB or RGBA. PNG specification, third edition, sections 5 to 11.
 
     Args:
         exif: as Pillow gives it, with or without its `Exif` prefix.
     """
     height, width, channels = image.shape
     out.write(b"\x89PNG\r\n\x1a\n")
-    _chunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0))
+    _chunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _COLOR_TYPES[channels], 0, 0, 0))
     if icc:
         _chunk(out, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
     if exif:

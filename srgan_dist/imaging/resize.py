@@ -1,7 +1,7 @@
-"""Resizing of uint8 pictures: MATLAB's bicubic reduction, bit for bit, and the enlargements to beat.
+"""Resizing of uint8 images: MATLAB's bicubic downscaling, bit for bit, and the interpolations to compare with.
 
-See decision 3 in architecture.md: a model trained on one bicubic and judged on another is judged wrongly, so every
-reduction has a name (`Kernel`) that travels with the shards.
+See decision 3 in architecture.md: a model that was trained on one bicubic and is evaluated on another gets pessimistic
+scores, so every kernel has a name (`Kernel`) that travels with the shards.
 """
 
 from typing import Literal, get_args
@@ -13,13 +13,13 @@ from srgan_dist.imaging.images import Pixels
 
 Kernel = Literal["matlab-mirror", "matlab-clamp", "pillow", "torch"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
-Enlargement = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-ENLARGEMENTS: tuple[Enlargement, ...] = get_args(Enlargement)
-INTERPOLATIONS: tuple[Enlargement, ...] = ("nearest", "bilinear", "bicubic")
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+ALL_INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
 """Those that stand beside every generator's results."""
 
 
-def reduce(hr: Pixels, scale: int, kernel: Kernel = "matlab-mirror") -> Pixels:
+def downscale(hr: Pixels, scale: int, kernel: Kernel = "matlab-mirror") -> Pixels:
     """`hr` (H, W, 3) uint8 RGB, antialiased bicubic, at 1/scale of its size; H and W multiples of `scale`.
 
     `matlab-mirror` is imresize of MATLAB today and of DIV2K; `matlab-clamp` imresize as it was when Set5,
@@ -35,11 +35,11 @@ def reduce(hr: Pixels, scale: int, kernel: Kernel = "matlab-mirror") -> Pixels:
     if kernel == "pillow":
         return _bicubic(hr, (width // scale, height // scale))
     if kernel == "torch":
-        return _reduce_as_torch(hr, scale)
-    return _reduce_as_matlab(hr, scale, mode="symmetric" if kernel == "matlab-mirror" else "edge")
+        return _downscale_as_torch(hr, scale)
+    return _downscale_as_matlab(hr, scale, mode="symmetric" if kernel == "matlab-mirror" else "edge")
 
 
-def _reduce_as_matlab(hr: Pixels, scale: int, mode: Literal["symmetric", "edge"]) -> Pixels:
+def _downscale_as_matlab(hr: Pixels, scale: int, mode: Literal["symmetric", "edge"]) -> Pixels:
     """Two uint8 passes, height first, each rounded: without the rounding between them 10 % of values differ."""
     margin = 2 * scale  # the widened kernel reaches 2 * scale pixels beyond the outermost output pixel
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
@@ -54,7 +54,7 @@ def _bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def _reduce_as_torch(hr: Pixels, scale: int) -> Pixels:
+def _downscale_as_torch(hr: Pixels, scale: int) -> Pixels:
     import torch  # slow to load, and packing has no other use for it
 
     chw = torch.from_numpy(np.ascontiguousarray(hr)).permute(2, 0, 1)[None].float()
@@ -63,7 +63,7 @@ def _reduce_as_torch(hr: Pixels, scale: int) -> Pixels:
     return lr.round().clamp(0, 255).byte()[0].permute(1, 2, 0).contiguous().numpy()
 
 
-def enlarge(lr: Pixels, scale: int, method: Enlargement) -> Pixels:
+def interpolate(lr: Pixels, scale: int, method: Interpolation) -> Pixels:
     """`lr` (h, w, 3) uint8 RGB at `scale` times its size, by Pillow's filter of that name."""
     size = (lr.shape[1] * scale, lr.shape[0] * scale)
     return np.asarray(Image.fromarray(lr).resize(size, Image.Resampling[method.upper()]))

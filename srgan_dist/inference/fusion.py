@@ -1,4 +1,4 @@
-"""A generator on pictures: uint8 in, uint8 out, and what makes it faster without changing what it computes."""
+"""A generator on images: uint8 in, uint8 out, and what makes it faster without changing what it computes."""
 
 import copy
 
@@ -15,7 +15,7 @@ from srgan_dist.models.srresnet import SRResNet
 def super_resolve(generator: nn.Module, lr: Pixels) -> Pixels:
     """(h, w, 3) uint8 RGB at the generator's scale, (scale*h, scale*w, 3) uint8, clamped and rounded.
 
-    The whole picture at once, by the network as it is; `upscaler.Upscaler` takes any size. The generator must be
+    The whole image at once, by the network as it is; `upscaler.Upscaler` takes any size. The generator must be
     in eval mode (SRGAN Sec. 3.2: BatchNorm off the batch at test time); it runs on its own device.
     """
     device = next(generator.parameters()).device
@@ -51,7 +51,7 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 class SelfEnsemble(nn.Module):
-    """The mean over the eight orientations of the picture (Timofte et al. 2016): eight times the work."""
+    """The mean over the eight orientations of the image (Timofte et al. 2016): eight times the work."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

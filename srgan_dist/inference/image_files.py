@@ -1,4 +1,4 @@
-"""Enlarges picture files with a trained generator: single ones, folders, globs."""
+"""Upscales image files with a trained generator: single ones, folders, globs."""
 
 import glob
 import logging
@@ -11,16 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from srgan_dist.distributed.group import Group, Track
+from srgan_dist.distributed.group import Group, ProgressFn
 from srgan_dist.imaging.extensions import EXTENSIONS
 from srgan_dist.imaging.photo import (
     FORMATS,
     Format,
     Photo,
-    becoming,
+    atomic_output,
     check_target,
-    enlarge_alpha,
     read_photo,
+    upscale_alpha,
     write_photo,
 )
 from srgan_dist.inference.upscaler import Image, Upscaler
@@ -32,14 +32,14 @@ MOVING = frozenset({".gif", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".m
 
 
 class Job(NamedTuple):
-    """One picture to enlarge."""
+    """One image to upscale."""
 
     source: Path
     target: Path
 
 
 class Outcome(NamedTuple):
-    """How a process's share went, in pictures."""
+    """How a process's share went, in images."""
 
     done: int
     failed: int
@@ -47,33 +47,33 @@ class Outcome(NamedTuple):
 
 
 def upscale_files(
-    jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, group: Group, track: Track
+    jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, group: Group, progress: ProgressFn
 ) -> int:
-    """Enlarges every picture, shared out over `group`, and returns how many failed; the log names each.
+    """Upscales every image, shared out over `group`, and returns how many failed; the log names each.
 
     Args:
         quality: of JPEG and WebP, 1 to 100.
         overwrite: also do what was done before.
     """
     started = time.monotonic()
-    mine = _work(jobs[group.rank :: group.size], upscaler, quality, overwrite, track)
+    mine = _work(jobs[group.rank :: group.size], upscaler, quality, overwrite, progress)
     done, failed, skipped = np.sum(group.gather([mine]), axis=0).tolist()
     seconds = time.monotonic() - started
     log.info(
-        "%d of %d pictures enlarged in %.1f s (%.3g images/s), %d failed, %d were done before",
+        "%d of %d images upscaled in %.1f s (%.3g images/s), %d failed, %d were done before",
         done, len(jobs), seconds, done / seconds, failed, skipped,
     )  # fmt: skip
     return failed
 
 
-def _work(jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, track: Track) -> Outcome:
+def _work(jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, progress: ProgressFn) -> Outcome:
     outcomes: Counter[str] = Counter()
-    for job in track(jobs, "upscaling"):
+    for job in progress(jobs, "upscaling"):
         if not overwrite and _is_done(job):
             outcomes["skipped"] += 1
             continue
         try:
-            enlarge_file(job, upscaler, quality, track)
+            upscale_file(job, upscaler, quality, progress)
             outcomes["done"] += 1
         except ValueError as error:
             log.error("%s", error)
@@ -88,20 +88,20 @@ def _is_done(job: Job) -> bool:
         return False
 
 
-def enlarge_file(job: Job, upscaler: Upscaler, quality: int, track: Track) -> None:
-    """Enlarges one picture file; the result is there under its name only when it is whole.
+def upscale_file(job: Job, upscaler: Upscaler, quality: int, progress: ProgressFn) -> None:
+    """Upscales one image file; the result is there under its name only when it is whole.
 
     Raises:
         ValueError: the file cannot be read, or the result not be written or held in memory.
     """
     if job.source.suffix.lower() in MOVING and job.source.suffix.lower() != ".gif":
-        raise ValueError(f"{job.source}: video is not enlarged here; take it apart with ffmpeg and name the folder")
+        raise ValueError(f"{job.source}: video is not upscaled here; take it apart with ffmpeg and name the folder")
     started, photo, s = time.monotonic(), read_photo(job.source), upscaler.scale
     height, width = (n * s for n in photo.pixels.shape[:2])
     check_target(job.target, height, width)
     _check_memory(job.source, photo, height, width)
-    with becoming(job.target) as out:
-        image = _enlarge(photo, upscaler, track)
+    with atomic_output(job.target) as out:
+        image = _upscale(photo, upscaler, progress)
         write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], quality)
     seconds = time.monotonic() - started
     log.info(
@@ -111,13 +111,13 @@ def enlarge_file(job: Job, upscaler: Upscaler, quality: int, track: Track) -> No
     )  # fmt: skip
 
 
-def _enlarge(photo: Photo, upscaler: Upscaler, track: Track) -> Image:
-    (height, width, colours), s = photo.pixels.shape, upscaler.scale
-    channels = colours + (photo.alpha is not None)
+def _upscale(photo: Photo, upscaler: Upscaler, progress: ProgressFn) -> Image:
+    (height, width, colors), s = photo.pixels.shape, upscaler.scale
+    channels = colors + (photo.alpha is not None)
     canvas = np.empty((height * s, width * s, channels), photo.pixels.dtype)
-    upscaler.into(canvas[:, :, :colours], photo.pixels, track)
+    upscaler.upscale_into(canvas[:, :, :colors], photo.pixels, progress)
     if photo.alpha is not None:
-        canvas[:, :, colours] = enlarge_alpha(photo.alpha, s)
+        canvas[:, :, colors] = upscale_alpha(photo.alpha, s)
     return canvas
 
 
@@ -131,7 +131,7 @@ def _check_memory(source: Path, photo: Photo, height: int, width: int) -> None:
 
 
 def find_jobs(paths: Sequence[Path], kind: Format) -> list[Job]:
-    """The pictures that the paths name, in order, each with its target, which is the last of the paths.
+    """The images that the paths name, in order, each with its target, which is the last of the paths.
 
     Args:
         kind: of the files in a target folder.
@@ -140,7 +140,7 @@ def find_jobs(paths: Sequence[Path], kind: Format) -> list[Job]:
         ValueError: a path that is not there, an empty folder, or a target that would replace its source.
     """
     if len(paths) < 2:
-        raise ValueError("name what to enlarge and where it goes: srgan upscale IN [IN ...] OUT --model RUN")
+        raise ValueError("name what to upscale and where it goes: srgan upscale IN [IN ...] OUT --model RUN")
     *named, target = paths
     sources = list(dict.fromkeys(file for path in named for file in _expand(path)))  # globs may name one twice
     single = len(named) == 1 and sources == named
@@ -163,7 +163,7 @@ def _expand(path: Path) -> list[Path]:
             f for f in path.iterdir() if f.suffix.lower() in known and not f.name.startswith(".") and not f.is_dir()
         )
         if not found:
-            raise ValueError(f"{path}: no pictures here (looked for {', '.join(sorted(EXTENSIONS))})")
+            raise ValueError(f"{path}: no images here (looked for {', '.join(sorted(EXTENSIONS))})")
         return found
     if path.exists():
         return [path]
@@ -179,5 +179,5 @@ def _names(sources: list[Path], kind: Format) -> list[str]:
     names = [f"{f.stem if times[f.stem] == 1 else f.name}.{kind}" for f in sources]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"{twice[0]}: two of the pictures have this name; enlarge their folders one by one")
+        raise ValueError(f"{twice[0]}: two of the images have this name; upscale their folders one by one")
     return names

@@ -15,7 +15,7 @@ from srgan_dist.models.files import load_generator
 
 
 class ServedGenerator:
-    """Enlarges batches of pictures, each as `srgan upscale` does it."""
+    """Upscales batches of images, each as `srgan upscale` does it."""
 
     def __init__(self, file: Path, device: str) -> None:
         model = load_generator(file)
@@ -29,8 +29,8 @@ class ServedGenerator:
         """
         del params
         if model_input.dtype != np.uint8 or model_input.ndim != 4 or model_input.shape[3] != 3:
-            raise ValueError(f"pictures are uint8 of shape (B, h, w, 3), not {model_input.dtype} {model_input.shape}")
-        return np.stack([self._upscaler(picture) for picture in model_input])
+            raise ValueError(f"images are uint8 of shape (B, h, w, 3), not {model_input.dtype} {model_input.shape}")
+        return np.stack([self._upscaler(image) for image in model_input])
 
 
 def _load_pyfunc(path: str) -> ServedGenerator:  # pyright: ignore[reportUnusedFunction] (MLflow calls it)

@@ -1,4 +1,4 @@
-"""Cutting a picture into overlapping windows whose results fit together without a seam."""
+"""Cutting an image into overlapping windows whose results fit together without a seam."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """Along one side of the picture, in LR pixels: what a window reads, and which part of that is its result."""
+    """Along one side of the image, in LR pixels: what a window reads, and which part of that is its result."""
 
     start: int
     stop: int
@@ -16,7 +16,7 @@ class Span(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A rectangle of the picture."""
+    """A rectangle of the image."""
 
     rows: Span
     columns: Span
@@ -30,7 +30,7 @@ class Window(NamedTuple):
 def spans(length: int, side: int, margin: int, align: int = 1) -> list[Span]:
     """`length` pixels in equal results of at most about `side`, each read with `margin` pixels around it.
 
-    Beyond the picture there is nothing to read. Windows begin at multiples of `align`, for networks that lay a
+    Beyond the image there is nothing to read. Windows begin at multiples of `align`, for networks that lay a
     grid of that size over what they read.
     """
     step = _up(ceil(length / ceil(length / side)), align)
@@ -42,7 +42,7 @@ def spans(length: int, side: int, margin: int, align: int = 1) -> list[Span]:
 
 
 def windows(height: int, width: int, sides: tuple[int, int], margin: int, align: int = 1) -> list[Window]:
-    """The windows that cover a picture with results of at most `sides` (height, width)."""
+    """The windows that cover an image with results of at most `sides` (height, width)."""
     columns = spans(width, sides[1], margin, align)
     return [Window(r, c) for r in spans(height, sides[0], margin, align) for c in columns]
 

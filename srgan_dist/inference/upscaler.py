@@ -1,4 +1,4 @@
-"""A generator on pictures of any size: in tiles, within a memory budget, equal to the whole picture at once."""
+"""A generator on images of any size: in tiles, within a memory budget, equal to the whole image at once."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from srgan_dist.distributed.group import Track, silent
+from srgan_dist.distributed.group import ProgressFn, no_progress
 from srgan_dist.distributed.precision import Precision
 from srgan_dist.inference.fusion import SelfEnsemble, fused
 from srgan_dist.inference.tiling import Span, Window, batches, best_sides, windows
@@ -18,7 +18,7 @@ from srgan_dist.utils.memory import free_bytes, peak_bytes
 log = logging.getLogger("srgan_dist")
 
 Image = NDArray[Any]
-"""(h, w, C) uint8 or uint16; C is 3 for RGB or 1 for grey."""
+"""(h, w, C) uint8 or uint16; C is 3 for RGB or 1 for gray."""
 
 _DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _ENOUGH = {"cpu": 1 << 30, "cuda": 16 << 30}
@@ -55,7 +55,7 @@ class TwoStage(Protocol):
 
 
 class Upscaler:
-    """A generator made ready for pictures: BatchNorm folded into the convolutions, channels_last, in tiles.
+    """A generator made ready for images: BatchNorm folded into the convolutions, channels_last, in tiles.
 
     Args:
         network: in eval mode; it is copied, not changed.
@@ -76,23 +76,23 @@ class Upscaler:
         self._network = SelfEnsemble(ready) if self_ensemble else ready
         self._first_bytes, self._second_bytes = self._measure()
 
-    def __call__(self, lr: Image, track: Track = silent) -> Image:
+    def __call__(self, lr: Image, progress: ProgressFn = no_progress) -> Image:
         """`lr` at `scale` times its size, of the same type and channels."""
         canvas = np.empty((lr.shape[0] * self.scale, lr.shape[1] * self.scale, lr.shape[2]), lr.dtype)
-        self.into(canvas, lr, track)
+        self.upscale_into(canvas, lr, progress)
         return canvas
 
     @torch.inference_mode()
-    def into(self, canvas: Image, lr: Image, track: Track = silent) -> None:
-        """Writes the enlarged picture into `canvas` tile by tile: nothing else of its size is ever held."""
+    def upscale_into(self, canvas: Image, lr: Image, progress: ProgressFn = no_progress) -> None:
+        """Writes the upscaled image into `canvas` tile by tile: nothing else of its size is ever held."""
         while True:
             plan, batch = self.plan(*lr.shape[:2])
             try:
-                return self._fill(canvas, lr, list(batches(plan, batch)), track)
+                return self._fill(canvas, lr, list(batches(plan, batch)), progress)
             except torch.OutOfMemoryError:
-                self._give_way(plan, batch)
+                self._shrink_tiles_after_oom(plan, batch)
 
-    def _give_way(self, plan: list[Window], batch: int) -> None:
+    def _shrink_tiles_after_oom(self, plan: list[Window], batch: int) -> None:
         """Smaller batches, then smaller tiles: something else has taken memory that was free."""
         height, width = plan[0].shape
         if batch == 1 and min(height, width) - 2 * self.margin <= _SMALLEST:
@@ -105,15 +105,15 @@ class Upscaler:
             self._tile = max(_SMALLEST, max(height, width) // 2)
         log.warning("out of memory; going on with %s", f"batches of {self._batch}" if batch > 1 else "smaller tiles")
 
-    def _fill(self, canvas: Image, lr: Image, groups: list[list[Window]], track: Track) -> None:
-        for group in track(groups, "tiles") if len(groups) > 1 else groups:
+    def _fill(self, canvas: Image, lr: Image, groups: list[list[Window]], progress: ProgressFn) -> None:
+        for group in progress(groups, "tiles") if len(groups) > 1 else groups:
             cuts = np.stack([lr[w.rows.start : w.rows.stop, w.columns.start : w.columns.stop] for w in group])
             for rows, sr in self._results(self._to_tensor(cuts), group):
                 for window, part in zip(group, sr, strict=True):
                     self._place(canvas, window, rows, part)
 
     def plan(self, height: int, width: int) -> tuple[list[Window], int]:
-        """The tiles of a picture of that size in LR pixels, and how many of them go at a time."""
+        """The tiles of an image of that size in LR pixels, and how many of them go at a time."""
         enough = _ENOUGH.get(self._device.type, 1 << 30)
         pixels = min(enough, free_bytes(self._device) / 2) / self._first_bytes
         chosen = (self._tile, self._tile) if self._tile else best_sides(height, width, pixels, self.margin, self._grid)
@@ -181,17 +181,17 @@ def overlap(network: nn.Module) -> int:
     """LR pixels that a tile must read beyond its result so that its own edge does not show in it.
 
     The receptive field that the generator states; where that is none, or so large that its rim hardly counts (RRDBNet's
-    is 350 pixels), the distance at which a cut through a noise picture stops showing, with a quarter to spare.
+    is 350 pixels), the distance at which a cut through a noise image stops showing, with a quarter to spare.
     """
     stated = getattr(network, "receptive_field", None)
     if stated is not None and stated <= _AFFORDABLE_OVERLAP:
         return int(stated)
-    measured = _depth_of_a_cut(network)
+    measured = _measure_seam_width(network)
     return measured if stated is None else min(measured, int(stated))
 
 
 @torch.inference_mode()
-def _depth_of_a_cut(network: nn.Module, side: int = 16, most: int = 96) -> int:
+def _measure_seam_width(network: nn.Module, side: int = 16, most: int = 96) -> int:
     """How far from a cut, in LR pixels, the result differs by an eighth of one 8-bit level or more."""
     first = next(network.parameters())
     noise = torch.rand(1, 3, side, 2 * most, generator=torch.Generator().manual_seed(0)).to(first.device, first.dtype)

@@ -17,12 +17,12 @@ class CompactConfig:
     """Feature maps."""
 
     def build(self, scale: int) -> "SRVGGNetCompact":
-        """A freshly initialised network for any scale from 1 on."""
+        """A freshly initialized network for any scale from 1 on."""
         return SRVGGNetCompact(self, scale)
 
 
 class SRVGGNetCompact(nn.Module):
-    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w): all work at LR size, on top of nearest-neighbour.
+    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w): all work at LR size, on top of nearest-neighbor.
 
     Not in a paper: from the Real-ESRGAN authors' code. Pixels are RGB in [0, 1] on both sides, not clamped.
     """

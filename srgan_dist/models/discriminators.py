@@ -1,4 +1,4 @@
-"""Discriminators: how real a picture looks, as raw logits."""
+"""Discriminators: how real an image looks, as raw logits."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class VGGDiscriminatorConfig:
     """BatchNorm, as in the paper."""
 
     def build(self, hr_crop: int) -> "VGGDiscriminator":
-        """A freshly initialised network for square crops of `hr_crop` HR pixels."""
+        """A freshly initialized network for square crops of `hr_crop` HR pixels."""
         return VGGDiscriminator(self, hr_crop)
 
 
@@ -62,7 +62,7 @@ class UNetDiscriminatorConfig:
     """Feature maps of the first convolution; the deepest one has eight times as many."""
 
     def build(self, hr_crop: int) -> "UNetDiscriminator":
-        """A freshly initialised network for square crops of `hr_crop` HR pixels, a multiple of 8."""
+        """A freshly initialized network for square crops of `hr_crop` HR pixels, a multiple of 8."""
         if hr_crop % 8:
             raise ValueError(f"data.hr_crop={hr_crop} must be a multiple of 8 for the U-Net discriminator")
         return UNetDiscriminator(self)
@@ -71,7 +71,7 @@ class UNetDiscriminatorConfig:
 class UNetDiscriminator(nn.Module):
     """Maps images (B, 3, H, W), RGB in [0, 1], to a raw logit for each pixel, (B, 1, H, W).
 
-    Paper: Real-ESRGAN Sec. 3.3, spectral normalisation on all but the outermost convolutions. The parameters have
+    Paper: Real-ESRGAN Sec. 3.3, spectral normalization on all but the outermost convolutions. The parameters have
     the published names.
     """
 
@@ -82,11 +82,11 @@ class UNetDiscriminator(nn.Module):
         self.conv1 = _halving(c, 2 * c)
         self.conv2 = _halving(2 * c, 4 * c)
         self.conv3 = _halving(4 * c, 8 * c)
-        self.conv4 = _normalised(8 * c, 4 * c)
-        self.conv5 = _normalised(4 * c, 2 * c)
-        self.conv6 = _normalised(2 * c, c)
-        self.conv7 = _normalised(c, c)
-        self.conv8 = _normalised(c, c)
+        self.conv4 = _normalized(8 * c, 4 * c)
+        self.conv5 = _normalized(4 * c, 2 * c)
+        self.conv6 = _normalized(2 * c, c)
+        self.conv7 = _normalized(c, c)
+        self.conv8 = _normalized(c, c)
         self.conv9 = nn.Conv2d(c, 1, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def _halving(channels: int, out: int) -> nn.Module:
     return spectral_norm(nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False))
 
 
-def _normalised(channels: int, out: int) -> nn.Module:
+def _normalized(channels: int, out: int) -> nn.Module:
     return spectral_norm(nn.Conv2d(channels, out, 3, padding=1, bias=False))
 
 

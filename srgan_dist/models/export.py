@@ -101,7 +101,7 @@ def _from_run(source: Path | None) -> dict[str, Any]:
 
 
 def _check_safetensors(file: Path, generator: Generator) -> str:
-    """Opens the file with spandrel and compares pictures; says who opens it."""
+    """Opens the file with spandrel and compares images; says who opens it."""
     ours = isinstance(generator.config, SRResNetConfig)
     known = (
         "spandrel (chaiNNer, ComfyUI) does not know SRResNet: export it with --format onnx, or call "
@@ -118,7 +118,7 @@ def _check_safetensors(file: Path, generator: Generator) -> str:
     if worst is None:
         return f"spandrel (chaiNNer, ComfyUI) does not know {type(generator.network).__name__}: export it as ONNX."
     if worst != 0:
-        raise ValueError(f"{file}: spandrel's pictures differ from ours by {worst:.1e}; this file is not to be trusted")
+        raise ValueError(f"{file}: spandrel's images differ from ours by {worst:.1e}; this file is not to be trusted")
     return f"{known} Checked with spandrel: largest difference 0."
 
 

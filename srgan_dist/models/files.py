@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from srgan_dist.models import GeneratorConfig, architecture, restore
 from srgan_dist.models.spandrel import ForeignNetwork
-from srgan_dist.models.state_dicts import describe, fit, identify, renamed, unwrapped
+from srgan_dist.models.state_dicts import describe, identify, load_compatible_state_dict, renamed, unwrapped
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.runs.run_dir import CONFIG
@@ -43,7 +43,7 @@ class Generator(NamedTuple):
     config: GeneratorConfig | None = None
     """None for architectures that only spandrel knows."""
     notes: dict[str, Any] = {}  # noqa: RUF012
-    """All that the file's header says: metrics, data, licence."""
+    """All that the file's header says: metrics, data, license."""
 
 
 def load_generator(source: Path, at: str | None = None) -> Generator:
@@ -55,7 +55,7 @@ def load_generator(source: Path, at: str | None = None) -> Generator:
         at: "last", "best" or a step: that checkpoint of a run directory instead.
 
     Raises:
-        ValueError: there is no such thing, or it is not a generator of three colours.
+        ValueError: there is no such thing, or it is not a generator of three colors.
     """
     source = checkpoint.resolve(source)
     if at is not None and not (source.is_dir() and is_run(source)):
@@ -93,7 +93,7 @@ def _from_checkpoint(folder: Path) -> Generator:
     config, scale = _network_of(run / CONFIG)
     state = checkpoint.load(folder)
     network = config.build(scale)
-    network.load_state_dict(state["players"]["ema"]["network"])
+    network.load_state_dict(state["networks"]["ema"]["network"])
     made, label = state.get("degradation", UNKNOWN), f"{run.name} step {state['step']}"
     return Generator(network.eval().requires_grad_(False), label, scale, made, config)
 
@@ -117,7 +117,7 @@ def _from_elsewhere(file: Path) -> Generator:
     if found is None:
         return _from_spandrel(file, state)
     network = found.config.build(found.scale)
-    fit(network, state, str(file))
+    load_compatible_state_dict(network, state, str(file))
     return Generator(network.eval().requires_grad_(False), file.stem, found.scale, UNKNOWN, found.config)
 
 
@@ -135,7 +135,7 @@ def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
     except (RuntimeError, KeyError) as error:  # nearly one: a tensor is missing or of another shape
         raise ValueError(f"{file}: its weights do not fit the architecture they look like ({error})") from error
     if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
-        raise ValueError(f"{file}: {model.architecture.name} does not turn one RGB picture into another")
+        raise ValueError(f"{file}: {model.architecture.name} does not turn one RGB image into another")
     network = ForeignNetwork(model, model.scale, str(file))
     return Generator(network.eval().requires_grad_(False), file.stem, model.scale, UNKNOWN)
 
@@ -172,7 +172,7 @@ def load_weights(network: nn.Module, source: Path) -> None:
     Raises:
         ValueError: nothing there, not a weights file, or another network's (see `state_dicts.fit`).
     """
-    fit(network, read_weights(source), str(source))
+    load_compatible_state_dict(network, read_weights(source), str(source))
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
@@ -187,7 +187,7 @@ def read_weights(source: Path) -> dict[str, Tensor]:
         log.info("%s opens as %s", source, chosen.about)
         source = chosen.path
     if (source / checkpoint.COMPLETE).is_file():
-        return unwrapped(checkpoint.load(source)["players"]["ema"]["network"])
+        return unwrapped(checkpoint.load(source)["networks"]["ema"]["network"])
     file = source
     if not file.is_file():
         raise ValueError(f"{file}: there is no such model file or run directory")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 _FACTS = {
-    "scale": "enlarges by",
+    "scale": "upscales by",
     "architecture": "architecture",
     "parameters": "parameters",
     "degradation": "LR made by",
@@ -60,7 +60,7 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
 def _usage(file: Path) -> str:
     if file.suffix == ".onnx":
         return f'sr = onnxruntime.InferenceSession("{file.name}").run(None, {{"lr": lr}})  # RGB in [0, 1]'
-    return f"srgan upscale picture.png larger.png --model {file.name}"
+    return f"srgan upscale image.png larger.png --model {file.name}"
 
 
 def _shown(value: object) -> str:

@@ -13,7 +13,7 @@ _OLDEST = (2, 9)
 CAN_EXPORT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= _OLDEST
 """The exporter of torch 2.8 leaves BatchNorm unfolded and rounds away from PyTorch by 0.04."""
 TOLERANCE = 1e-4
-"""How far onnxruntime's pictures may be from PyTorch's, pixels in [0, 1]."""
+"""How far onnxruntime's images may be from PyTorch's, pixels in [0, 1]."""
 _SIZES = ((24, 20), (33, 47), (17, 50))
 
 
@@ -86,5 +86,5 @@ def _difference(file: Path, network: nn.Module) -> float:
 def difference(run: Callable[[Tensor], Tensor], network: nn.Module, sizes: Sequence[tuple[int, int]]) -> float:
     """The largest difference of two networks on noise of some heights and widths."""
     rng = torch.Generator().manual_seed(0)
-    pictures = [torch.rand(1, 3, *size, generator=rng) for size in sizes]
-    return max(float((run(lr) - network(lr)).abs().max()) for lr in pictures)
+    images = [torch.rand(1, 3, *size, generator=rng) for size in sizes]
+    return max(float((run(lr) - network(lr)).abs().max()) for lr in images)

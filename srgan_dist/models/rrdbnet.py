@@ -26,7 +26,7 @@ class RRDBNetConfig:
     """Feature maps that each convolution of a dense block adds. Other programs know only 32."""
 
     unshuffle: bool = False
-    """For x1 and x2: fold the picture's pixels into channels first and enlarge by 4, as Real-ESRGAN does. Several
+    """For x1 and x2: fold the image's pixels into channels first and upscale by 4, as Real-ESRGAN does. Several
     times faster and lighter, a little softer."""
 
     recompute: bool = False
@@ -34,7 +34,7 @@ class RRDBNetConfig:
     bit for bit."""
 
     def build(self, scale: int) -> "RRDBNet":
-        """A freshly initialised network for one scale: 1, 2, 4 or 8."""
+        """A freshly initialized network for one scale: 1, 2, 4 or 8."""
         return RRDBNet(self, scale)
 
 

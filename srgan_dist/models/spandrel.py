@@ -78,7 +78,7 @@ class ForeignNetwork(nn.Module):
         sr: Any = self.network(torch.zeros(1, 3, *[-(-max(self.minimum, 16) // self.multiple) * self.multiple] * 2))
         self.train()
         if not isinstance(sr, Tensor) or sr.shape[1] != 3:
-            raise ValueError(f"{name} gives something else than one RGB picture, and cannot be trained here")
+            raise ValueError(f"{name} gives something else than one RGB image, and cannot be trained here")
 
 
 def _without_prefix(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: object) -> None:

@@ -27,7 +27,7 @@ class SRResNetConfig:
     interpolation misses and starts at bicubic quality. Not in the paper."""
 
     def build(self, scale: int) -> "SRResNet":
-        """A freshly initialised network for one scale: 2, 3, 4 or 8."""
+        """A freshly initialized network for one scale: 2, 3, 4 or 8."""
         return SRResNet(self, scale)
 
 
@@ -69,7 +69,7 @@ class SRResNet(nn.Module):
     def reconstruct(self, features: Tensor, lr: Tensor) -> Tensor:
         sr = self.tail(self.upsample(features))
         if self.interpolated_skip:
-            sr = sr + enlarge_bicubic(lr, self.scale)
+            sr = sr + interpolate_bicubic(lr, self.scale)
         return sr
 
     def shuffle_last(self) -> None:
@@ -134,7 +134,7 @@ def shuffle_factors(scale: int) -> list[int]:
     return factors[scale]
 
 
-def enlarge_bicubic(lr: Tensor, scale: int) -> Tensor:
+def interpolate_bicubic(lr: Tensor, scale: int) -> Tensor:
     """Bicubic enlargement (a = -0.5, as in MATLAB and Pillow) of a float (B, 3, h, w) batch, in float32."""
-    # antialias=True selects a = -0.5; when enlarging it changes nothing else. Autocast leaves it in float32.
+    # antialias=True selects a = -0.5; when upscaling it changes nothing else. Autocast leaves it in float32.
     return F.interpolate(lr.float(), scale_factor=scale, mode="bicubic", antialias=True)

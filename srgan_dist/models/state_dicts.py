@@ -130,7 +130,7 @@ def describe(state: State) -> str:
     return f"{len(state)} parameters of an unknown network ({shown}, ...)" if state else "no parameters at all"
 
 
-def fit(network: nn.Module, state: State, name: str) -> None:
+def load_compatible_state_dict(network: nn.Module, state: State, name: str) -> None:
     """Loads parameters in any published layout into a network.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from srgan_dist.utils.files import sha256_of, write_json, write_text
+from srgan_dist.utils.renamed import with_current_names
 
 log = logging.getLogger("srgan_dist")
 
@@ -109,8 +110,8 @@ def load(checkpoint: Path) -> dict[str, Any]:
         for name, digest in json.loads((checkpoint / COMPLETE).read_text())["sha256"].items():
             if sha256_of(checkpoint / name) != digest:
                 raise ValueError(f"{name} is not what was written")
-        return torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes json, pickle or zip raise
+        return with_current_names(torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever a corrupt file makes json, pickle or zip raise
         raise ValueError(f"checkpoint {checkpoint} is corrupt ({error})") from error
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 
-from srgan_dist.utils.files import write_json, write_whole
+from srgan_dist.utils.files import write_bytes, write_json
 
 FILE = "environment.json"
 PACKAGES = (
@@ -102,7 +102,7 @@ def remember(folder: Path, session: Facts) -> None:
     patch = _output("git", "diff", "--no-ext-diff", "--no-color", "--binary", "HEAD") if _dirty(session) else b""
     if 0 < len(patch) <= _PATCH_LIMIT:
         session["patch"] = f"uncommitted-{len(before)}.patch"
-        write_whole(patch, folder / session["patch"])
+        write_bytes(patch, folder / session["patch"])
     write_json({"sessions": [*before, session]}, folder / FILE, indent=2)
 
 

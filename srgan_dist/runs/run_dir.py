@@ -13,6 +13,7 @@ from typing import Any, Literal
 from srgan_dist.runs.changes import Change, Progress, find_changes, refuse_changes
 from srgan_dist.utils.files import write_json, write_text
 from srgan_dist.utils.jsonl import Journal
+from srgan_dist.utils.renamed import current_name
 
 Status = Literal["running", "preempted", "done", "failed"]
 
@@ -88,11 +89,14 @@ class RunDir:
         fail_run(self.path, step, reason)
 
     def truncate_metrics(self, step: int) -> None:
-        """Drops lines after `step`: a resumed run writes them again."""
+        """Drop lines after `step`, which a resumed run writes again, and put present names in the place of older ones.
+
+        So the curves of a run that an earlier version began go on under one name, in MLflow too.
+        """
         file = self.path / "metrics.jsonl"
         if self._writes and file.exists():
             before = file.read_text()
-            kept = "".join(f"{line}\n" for line in before.splitlines() if _step_of(line) <= step)
+            kept = "".join(f"{_with_current_names(line)}\n" for line in before.splitlines() if _step_of(line) <= step)
             if kept != before:
                 write_text(kept, file)
 
@@ -109,6 +113,12 @@ def fail_run(run: Path, step: int, reason: str) -> None:
     """Write into a run directory that its run failed, unless another reason stands there already."""
     if run.is_dir() and RunDir.state_of(run) != "failed":
         write_json({"state": "failed", "step": step, "reason": reason, "time": time.time()}, run / "status.json")
+
+
+def _with_current_names(line: str) -> str:
+    numbers = json.loads(line)
+    renamed = {current_name(name): value for name, value in numbers.items()}
+    return json.dumps(renamed) if renamed != numbers else line
 
 
 def _step_of(line: str) -> float:

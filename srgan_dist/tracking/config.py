@@ -17,4 +17,4 @@ class TrackingConfig:
     """Also put the finished models into MLflow's registry under this name; the alias best-psnr marks the best one."""
 
     buffer: int = 512
-    """MiB of pictures that wait on disk while the server is away; beyond it the oldest are left out."""
+    """MiB of images that wait on disk while the server is away; beyond it the oldest are left out."""

@@ -10,7 +10,7 @@ from PIL import Image
 from srgan_dist.tracking.outbox import Item
 from srgan_dist.tracking.points import Point, last_steps
 from srgan_dist.tracking.server import patience_for
-from srgan_dist.tracking.state import Keeper
+from srgan_dist.tracking.state import TrackingStateFile
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,9 +30,9 @@ class Delivery:
         keeper: what has arrived; its run exists.
     """
 
-    def __init__(self, client: "MlflowClient", folder: Path, keeper: Keeper) -> None:
-        self._client, self._folder, self._keeper = client, folder, keeper
-        self._run = keeper.now.run_id
+    def __init__(self, client: "MlflowClient", folder: Path, state_file: TrackingStateFile) -> None:
+        self._client, self._folder, self._keeper = client, folder, state_file
+        self._run = state_file.now.run_id
         self._kinds: dict[str, Callable[[Item, bool], None]] = {
             "params": self._params,
             "tags": self._tags,
@@ -48,10 +48,10 @@ class Delivery:
         """A batch of numbers; MLflow drops what it has with the same time already."""
         from mlflow.entities import Metric
 
-        keeper, steps = self._keeper, last_steps(points)
-        keeper.change(sending=keeper.now.sending | steps)
+        state_file, steps = self._keeper, last_steps(points)
+        state_file.change(sending=state_file.now.sending | steps)
         self._client.log_batch(self._run, metrics=[Metric(p.name, p.value, p.time, p.step) for p in points])
-        keeper.change(sent=keeper.now.sent | steps, sending={})
+        state_file.change(sent=state_file.now.sent | steps, sending={})
 
     def item(self, item: Item, again: bool) -> None:
         """Anything else.
@@ -96,17 +96,17 @@ class Delivery:
 
     def _image(self, item: Item, again: bool) -> None:
         key, step, time = (item.content[name] for name in ("key", "step", "time"))
-        pictures = self._keeper.now.pictures
-        if step > pictures.get(key, -1) and item.picture.exists():
+        images = self._keeper.now.images
+        if step > images.get(key, -1) and item.image.exists():
             if not (again and self._has_image(key, step, time)):
-                with Image.open(item.picture) as picture, patience_for(item.picture):
-                    self._client.log_image(self._run, picture, key=key, step=step, timestamp=time)
-            self._keeper.change(pictures=self._keeper.now.pictures | {key: step})
+                with Image.open(item.image) as image, patience_for(item.image):
+                    self._client.log_image(self._run, image, key=key, step=step, timestamp=time)
+            self._keeper.change(images=self._keeper.now.images | {key: step})
 
     def _has_image(self, key: str, step: int, time: int) -> bool:
         sign = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+"
         found = [f.path for f in self._client.list_artifacts(self._run, "images") if sign in f.path]
-        return len(found) >= 2  # the picture and its small copy
+        return len(found) >= 2  # the image and its small copy
 
     def _artifact(self, item: Item, _: bool) -> None:
         file = self._folder / item.content["file"]

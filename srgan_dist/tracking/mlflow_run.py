@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from srgan_dist.tracking.points import Steps
 from srgan_dist.tracking.server import shown
-from srgan_dist.tracking.state import Keeper, Memory
+from srgan_dist.tracking.state import TrackingState, TrackingStateFile
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,32 +17,34 @@ log = logging.getLogger("srgan_dist")
 TOKEN = "srgan.token"
 
 
-def open_run(client: "MlflowClient", keeper: Keeper, experiment: str, name: str) -> None:
+def open_run(client: "MlflowClient", state_file: TrackingStateFile, experiment: str, name: str) -> None:
     """Sees to it that the run exists and `keeper` knows how far it has got.
 
     Raises:
         MlflowException: the server is away or refuses.
     """
-    if keeper.now.run_id and not _exists(client, keeper.now.run_id):
-        log.warning("MLflow has no run %s at %s; a new one gets all numbers", keeper.now.run_id, _where(keeper))
-        keeper.change(run_id="", sent={}, sending={}, pictures={}, models={})
-    if not keeper.now.run_id:
-        keeper.change()  # the token is on disk before the run can be
-        keeper.change(run_id=_find_or_create(client, keeper.now.token, experiment, name, keeper.now.tracking_uri))
-    if keeper.now.sending:
-        keeper.change(sent=keeper.now.sent | _arrived(client, keeper), sending={})
+    if state_file.now.run_id and not _exists(client, state_file.now.run_id):
+        log.warning("MLflow has no run %s at %s; a new one gets all numbers", state_file.now.run_id, _where(state_file))
+        state_file.change(run_id="", sent={}, sending={}, images={}, models={})
+    if not state_file.now.run_id:
+        state_file.change()  # the token is on disk before the run can be
+        state_file.change(
+            run_id=_find_or_create(client, state_file.now.token, experiment, name, state_file.now.tracking_uri)
+        )
+    if state_file.now.sending:
+        state_file.change(sent=state_file.now.sent | _arrived(client, state_file), sending={})
 
 
-def page_of(client: "MlflowClient", memory: Memory) -> str:
+def page_of(client: "MlflowClient", state: TrackingState) -> str:
     """Return where people see the run: its page on a server, or the command that shows a local database."""
-    if not memory.tracking_uri.startswith("http"):
-        return f"{memory.run_id} in {shown(memory.tracking_uri)} (srgan mlflow shows it)"
-    experiment = client.get_run(memory.run_id).info.experiment_id
-    return f"{shown(memory.tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{memory.run_id}"
+    if not state.tracking_uri.startswith("http"):
+        return f"{state.run_id} in {shown(state.tracking_uri)} (srgan mlflow shows it)"
+    experiment = client.get_run(state.run_id).info.experiment_id
+    return f"{shown(state.tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{state.run_id}"
 
 
-def _where(keeper: Keeper) -> str:
-    return shown(keeper.now.tracking_uri)
+def _where(state_file: TrackingStateFile) -> str:
+    return shown(state_file.now.tracking_uri)
 
 
 def _exists(client: "MlflowClient", run: str) -> bool:
@@ -83,10 +85,10 @@ def _experiment(client: "MlflowClient", name: str, uri: str) -> str:
         return known.experiment_id
 
 
-def _arrived(client: "MlflowClient", keeper: Keeper) -> Steps:
+def _arrived(client: "MlflowClient", state_file: TrackingStateFile) -> Steps:
     """How far the numbers of an unconfirmed batch have really got."""
     steps: Steps = {}
-    for name in keeper.now.sending:
-        history = client.get_metric_history(keeper.now.run_id, name)
-        steps[name] = max([keeper.now.sent.get(name, -1), *(m.step for m in history)])
+    for name in state_file.now.sending:
+        history = client.get_metric_history(state_file.now.run_id, name)
+        steps[name] = max([state_file.now.sent.get(name, -1), *(m.step for m in history)])
     return steps

@@ -9,7 +9,7 @@ import numpy as np
 
 from srgan_dist.tracking.points import allowed
 from srgan_dist.tracking.server import patience_for
-from srgan_dist.tracking.state import Keeper
+from srgan_dist.tracking.state import TrackingStateFile
 from srgan_dist.utils.files import sha256_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LOADER = "srgan_dist.inference.pyfunc"
 _EXAMPLE = (1, 16, 24, 3)
 
 
-def log_model(client: "MlflowClient", keeper: Keeper, folder: Path, content: dict[str, Any]) -> None:
+def log_model(client: "MlflowClient", state_file: TrackingStateFile, folder: Path, content: dict[str, Any]) -> None:
     """Logs the model once per file, links it with its run and its scores, and registers it if asked to.
 
     Args:
@@ -31,18 +31,18 @@ def log_model(client: "MlflowClient", keeper: Keeper, folder: Path, content: dic
     """
     file, label = folder / content["file"], content["label"]
     digest = sha256_of(file)
-    known = keeper.now.models.get(label, {})
+    known = state_file.now.models.get(label, {})
     if known.get("sha256") != digest:
-        known = {"sha256": digest, "model_id": _create(client, keeper.now.run_id, content, digest).model_id}
-        keeper.change(models=keeper.now.models | {label: known})
+        known = {"sha256": digest, "model_id": _create(client, state_file.now.run_id, content, digest).model_id}
+        state_file.change(models=state_file.now.models | {label: known})
     if "ready" not in known:
         _upload(client, known["model_id"], file)
-        _link(client, keeper.now.run_id, known["model_id"], content)
+        _link(client, state_file.now.run_id, known["model_id"], content)
         known = known | {"ready": "yes"}
-        keeper.change(models=keeper.now.models | {label: known})
+        state_file.change(models=state_file.now.models | {label: known})
     if content["register"] and "version" not in known:
-        known = known | {"version": _register(client, keeper.now.run_id, known["model_id"], content)}
-        keeper.change(models=keeper.now.models | {label: known})
+        known = known | {"version": _register(client, state_file.now.run_id, known["model_id"], content)}
+        state_file.change(models=state_file.now.models | {label: known})
 
 
 def save_model(file: Path, out: Path) -> None:
@@ -51,7 +51,7 @@ def save_model(file: Path, out: Path) -> None:
     from mlflow.pyfunc import save_model as save  # pyright: ignore[reportUnknownVariableType]
     from mlflow.types import Schema, TensorSpec
 
-    def pictures() -> Schema:
+    def images() -> Schema:
         return Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
 
     rows = np.arange(_EXAMPLE[1])[:, None, None] * 10 + np.arange(_EXAMPLE[2])[None, :, None] * np.array([1, 3, 4])
@@ -59,7 +59,7 @@ def save_model(file: Path, out: Path) -> None:
         str(out),
         loader_module=LOADER,
         data_path=str(file),
-        signature=ModelSignature(pictures(), pictures()),
+        signature=ModelSignature(images(), images()),
         input_example=rows[None].astype(np.uint8),
         pip_requirements=[f"srgan-dist=={version('srgan-dist')}"],  # named, so that nothing is run to find out
     )

@@ -19,8 +19,8 @@ class Item(NamedTuple):
     number: int
     kind: str
     content: dict[str, Any]
-    picture: Path
-    """Where its picture is, if it has one."""
+    image: Path
+    """Where its image is, if it has one."""
 
 
 class Outbox:
@@ -30,7 +30,7 @@ class Outbox:
     the first time a warning says so.
 
     Args:
-        limit: bytes of pictures at most; beyond it the oldest go.
+        limit: bytes of images at most; beyond it the oldest go.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -40,22 +40,22 @@ class Outbox:
         self.first_new = max(found, default=0) + 1
         """Items with lower numbers were left by an earlier session."""
         self._next = itertools.count(self.first_new)
-        self._pictures = {n: self._picture(n).stat().st_size for n in found if self._picture(n).exists()}
+        self._pictures = {n: self._image(n).stat().st_size for n in found if self._image(n).exists()}
 
-    def put(self, kind: str, content: dict[str, Any], picture: bytes = b"") -> None:
-        """Adds an item, with the bytes of a picture if it has one."""
+    def put(self, kind: str, content: dict[str, Any], image: bytes = b"") -> None:
+        """Adds an item, with the bytes of an image if it has one."""
         with self._lock:
             number = next(self._next)
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                if picture:
-                    self._picture(number).write_bytes(picture)
-                    self._pictures[number] = len(picture)
+                if image:
+                    self._image(number).write_bytes(image)
+                    self._pictures[number] = len(image)
                     self._make_room()
                 write_json({"kind": kind} | content, self._file(number))
             except OSError as error:
                 with suppress(OSError):
-                    self._picture(number).unlink()
+                    self._image(number).unlink()
                 self._pictures.pop(number, None)
                 self._warn(f"{self._folder} cannot be written ({error.strerror or error}); MLflow will not get all")
 
@@ -64,14 +64,14 @@ class Outbox:
         found: list[Item] = []
         for number in self._numbers():
             content: dict[str, Any] = json.loads(self._file(number).read_text())
-            found.append(Item(number, content.pop("kind"), content, self._picture(number)))
+            found.append(Item(number, content.pop("kind"), content, self._image(number)))
         return found
 
     def done(self, item: Item) -> None:
         """Removes what was sent."""
         with self._lock:
             self._file(item.number).unlink(missing_ok=True)
-            item.picture.unlink(missing_ok=True)
+            item.image.unlink(missing_ok=True)
             self._pictures.pop(item.number, None)
 
     def count(self) -> int:
@@ -82,9 +82,9 @@ class Outbox:
         while sum(self._pictures.values()) > self._limit and len(self._pictures) > 1:
             oldest = min(self._pictures)
             self._file(oldest).unlink(missing_ok=True)
-            self._picture(oldest).unlink(missing_ok=True)
+            self._image(oldest).unlink(missing_ok=True)
             del self._pictures[oldest]
-            self._warn(f"over {self._limit >> 20} MiB of pictures wait for MLflow; the oldest are left out")
+            self._warn(f"over {self._limit >> 20} MiB of images wait for MLflow; the oldest are left out")
 
     def _warn(self, message: str) -> None:
         if not self._warned:
@@ -97,5 +97,5 @@ class Outbox:
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:08d}.json"
 
-    def _picture(self, number: int) -> Path:
+    def _image(self, number: int) -> Path:
         return self._folder / f"{number:08d}.png"

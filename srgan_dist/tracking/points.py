@@ -66,5 +66,5 @@ def last_steps(sent: list[Point]) -> Steps:
 
 
 def allowed(name: str) -> str:
-    """A name that MLflow takes for a number or a picture."""
+    """A name that MLflow takes for a number or an image."""
     return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)

@@ -16,7 +16,7 @@ from srgan_dist.tracking.delivery import Delivery
 from srgan_dist.tracking.mlflow_run import open_run, page_of
 from srgan_dist.tracking.outbox import Item, Outbox
 from srgan_dist.tracking.points import PointFile
-from srgan_dist.tracking.state import Keeper
+from srgan_dist.tracking.state import TrackingStateFile
 from srgan_dist.utils.jsonl import Journal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ log = logging.getLogger("srgan_dist")
 EVERY, AT_MOST_EVERY = 10.0, 60.0
 """Seconds between two looks; it doubles while the server is away."""
 _TRIES = 3
-_HOPELESS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"})
+_PERMANENT_ERRORS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"})
 
 
 class Sender:
@@ -49,7 +49,7 @@ class Sender:
         self._system: system_metrics.SystemMetrics | None = None
         self._failures: Counter[int] = Counter()
         self._alone, self._without_system = False, not system_metrics.wanted()
-        self.keeper = Keeper(folder, uri)
+        self.state_file = TrackingStateFile(folder, uri)
         self.away = ""
         """Why nothing can be sent, as far as is known."""
         self.moved = time.monotonic()
@@ -81,7 +81,7 @@ class Sender:
 
     def waiting(self) -> bool:
         """Whether something has not arrived."""
-        sent = self.keeper.now.sent
+        sent = self.state_file.now.sent
         return bool(self._outbox.count()) or any(file.read(sent)[0] for file in self._files)
 
     @contextmanager
@@ -104,7 +104,7 @@ class Sender:
         delivery = self._open()
         for file in self._files:
             while not self._abandoned.is_set():
-                points, place = file.read(self.keeper.now.sent)
+                points, place = file.read(self.state_file.now.sent)
                 if points:
                     delivery.points(points)
                     self.points += len(points)
@@ -127,7 +127,7 @@ class Sender:
             if _is_outage(error):
                 self._failures[item.number] = 1  # not the item's own fault
                 raise
-            if _is_hopeless(error):
+            if _is_permanent_error(error):
                 log.warning("MLflow does not take %s (%s); it is left out", _named(item), server.reason(error))
                 self._outbox.done(item)
             elif self._failures[item.number] == _TRIES:
@@ -159,9 +159,9 @@ class Sender:
     def _open(self) -> Delivery:
         if self._delivery is None:
             self._client = self._client or server.connect(self.uri)
-            open_run(self._client, self.keeper, self._experiment, self._folder.name)
-            self._delivery = Delivery(self._client, self._folder, self.keeper)
-            log.info("MLflow run: %s", page_of(self._client, self.keeper.now))
+            open_run(self._client, self.state_file, self._experiment, self._folder.name)
+            self._delivery = Delivery(self._client, self._folder, self.state_file)
+            log.info("MLflow run: %s", page_of(self._client, self.state_file.now))
             self._moved()
         return self._delivery
 
@@ -169,7 +169,7 @@ class Sender:
         if self._system or self._without_system or not self._alone or self._closing.is_set():
             return
         try:
-            first = system_metrics.next_sample(self._journal, self.keeper.now.sent)
+            first = system_metrics.next_sample(self._journal, self.state_file.now.sent)
             self._system = system_metrics.SystemMetrics(self._journal, first) if system_metrics.wanted() else None
         except Exception as error:  # a container without a network interface, say: all else is sent
             log.warning("no system metrics: %s", error)
@@ -184,12 +184,14 @@ def _is_outage(error: Exception) -> bool:
     return "API request to" in str(error) and "failed with" in str(error) and "error code 4" not in str(error)
 
 
-def _is_hopeless(error: Exception) -> bool:
+def _is_permanent_error(error: Exception) -> bool:
     """Whether trying again cannot help."""
     answer: Any = getattr(error, "response", None)
     code = getattr(answer, "status_code", 0)
     refused = isinstance(code, int) and 400 <= code < 500 and code not in (401, 403, 408, 429)
-    return refused or getattr(error, "error_code", "") in _HOPELESS or isinstance(error, (TypeError, ValueError))
+    return (
+        refused or getattr(error, "error_code", "") in _PERMANENT_ERRORS or isinstance(error, (TypeError, ValueError))
+    )
 
 
 def _named(item: Item) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_dist.tracking.state import read_memory
+from srgan_dist.tracking.state import read_tracking_state
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,8 +47,8 @@ def tracking_uri() -> str:
 
 def uri_of(folder: Path) -> str:
     """Where a run directory's MLflow run is, or will be; `MLFLOW_TRACKING_URI` has the last word."""
-    memory = None if os.environ.get("MLFLOW_TRACKING_URI") else read_memory(folder)
-    return memory.tracking_uri if memory else tracking_uri()
+    state = None if os.environ.get("MLFLOW_TRACKING_URI") else read_tracking_state(folder)
+    return state.tracking_uri if state else tracking_uri()
 
 
 def shown(uri: str) -> str:

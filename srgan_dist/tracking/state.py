@@ -9,12 +9,13 @@ from typing import Any
 
 from srgan_dist.tracking.points import Steps
 from srgan_dist.utils.files import write_json
+from srgan_dist.utils.renamed import with_current_names
 
 FILE = "mlflow.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class TrackingState:
     """The content of `mlflow.json`; written before and after everything that must not happen twice."""
 
     tracking_uri: str
@@ -29,13 +30,13 @@ class Memory:
     """The last step that has arrived, of every number."""
     sending: Steps = field(default_factory=dict[str, int])
     """The last step of a batch whose arrival was not confirmed."""
-    pictures: Steps = field(default_factory=dict[str, int])
-    """The last step that has arrived, of every picture."""
+    images: Steps = field(default_factory=dict[str, int])
+    """The last step that has arrived, of every image."""
     models: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     """By label: `sha256` of the file, MLflow's `model_id`, and once registered, `version`."""
 
 
-class Keeper:
+class TrackingStateFile:
     """Holds a `Memory` and writes every change at once."""
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
@@ -53,28 +54,28 @@ class Keeper:
         write_json(asdict(self.now) | place, self._file)
 
 
-def read_memory(folder: Path) -> Memory | None:
+def read_tracking_state(folder: Path) -> TrackingState | None:
     """What the run directory remembers; None if MLflow never heard of it."""
     return _read(folder, "") if (folder / FILE).exists() else None
 
 
-def _read(folder: Path, tracking_uri: str) -> Memory:
+def _read(folder: Path, tracking_uri: str) -> TrackingState:
     if not (folder / FILE).exists():
-        return Memory(tracking_uri=tracking_uri)
-    memory = Memory(**json.loads((folder / FILE).read_text()))
-    uri = tracking_uri or _absolute(memory.tracking_uri, folder, memory.folder)
-    if _is_copy(folder, memory):  # the original's MLflow run is the original's
-        return Memory(tracking_uri=uri)
-    return replace(memory, tracking_uri=uri)
+        return TrackingState(tracking_uri=tracking_uri)
+    state = TrackingState(**with_current_names(json.loads((folder / FILE).read_text())))
+    uri = tracking_uri or _absolute(state.tracking_uri, folder, state.folder)
+    if _is_copy(folder, state):  # the original's MLflow run is the original's
+        return TrackingState(tracking_uri=uri)
+    return replace(state, tracking_uri=uri)
 
 
-def _is_copy(folder: Path, memory: Memory) -> bool:
+def _is_copy(folder: Path, state: TrackingState) -> bool:
     """Whether the directory that this was written in is still there, at another place."""
-    before = Path(memory.folder) if memory.folder else folder
+    before = Path(state.folder) if state.folder else folder
     if before == folder.resolve() or not (before / FILE).is_file():
         return False
     try:
-        return json.loads((before / FILE).read_text()).get("token") == memory.token
+        return json.loads((before / FILE).read_text()).get("token") == state.token
     except (OSError, ValueError):
         return False
 

@@ -59,7 +59,7 @@ class Tracker:
         folder: the run directory; `mlflow.json` in it remembers the MLflow run.
         params: the flat configuration.
         tags: what else describes the run.
-        datasets: what it is trained and judged on.
+        datasets: what it is trained and evaluated on.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Tracker:
             return
         uri = server.uri_of(folder)
         self._sender = Sender(folder, uri, config.experiment, self._outbox, self._journal)
-        if not self._sender.keeper.now.run_id:
+        if not self._sender.state_file.now.run_id:
             self._put("params", values={name: str(value) for name, value in params.items()})
         with suppress(OSError):  # a full disk; the outbox says so
             (folder / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class Tracker:
             self._journal.append({"step": step, "time": now() / 1000} | numbers)
 
     def image(self, name: str, image: Pixels, step: int) -> None:
-        """Logs a picture that MLflow's image view steps through."""
+        """Logs an image that MLflow's image view steps through."""
         if self._sender:
             self._put("image", _png(image), key=allowed(name), step=step, time=now())
 

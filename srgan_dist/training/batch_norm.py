@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 
-class Statistics:
+class BatchNormStats:
     """The float buffers of a network, laid side by side in memory.
 
     A forward pass over a bad batch leaves NaN in the running averages, where it stays for ever; the weights
-    are guarded by the optimizer, these are not. `keep` before the step and `restore` after it cost one small
+    are guarded by the optimizer, these are not. `snapshot` before the step and `restore` after it cost one small
     copy each, whatever the number of layers, and read nothing back.
     """
 
@@ -21,7 +21,7 @@ class Statistics:
             persistent = name not in module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
             module.register_buffer(name, view.view_as(module.get_buffer(name)), persistent=persistent)
 
-    def keep(self) -> None:
+    def snapshot(self) -> None:
         """Remembers the statistics as they are."""
         self._kept.copy_(self._now)
 

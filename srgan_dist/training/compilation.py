@@ -54,7 +54,7 @@ def prepare_compilation(mode: Compile, cache: Path) -> None:
 def compile_in_place(network: nn.Module, mode: Compile) -> None:
     """Makes calls of the network run compiled code; its parameters keep their names, copies of it are not compiled.
 
-    Shapes are fixed: crops are all of one size, and what looks at whole pictures uses the moving average, a copy.
+    Shapes are fixed: crops are all of one size, and what looks at whole images uses the moving average, a copy.
     """
     if mode != "no":
         network.compile(dynamic=False, mode=None if mode == "default" else mode)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -15,7 +15,9 @@ from srgan_dist.runs.run_dir import CONFIG, RunDir
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.training.compilation import Compile
 from srgan_dist.training.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
+from srgan_dist.training.optimizers import AdamConfig, OptimizerConfig
 from srgan_dist.training.schedules import MilestoneSchedule, Schedule
+from srgan_dist.utils.renamed import with_current_names
 from srgan_dist.utils.serialization import from_dict, to_dict
 
 
@@ -47,7 +49,7 @@ class PhaseConfig:
     """Passes over the training images instead; `steps` follows from them, from the images and the crops per step."""
 
     label: str
-    """What the phase's result is called in tables, pictures and file names."""
+    """What the phase's result is called in tables, images and file names."""
 
     schedule: Schedule = MilestoneSchedule()
     """The learning rate of both networks."""
@@ -59,7 +61,7 @@ BestBy = Literal["last", "psnr_y", "ssim_y"]
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """How the held-out pictures are looked at during training."""
+    """How the held-out images are looked at during training."""
 
     every: int = 5000
     """Steps from one validation to the next; also at the end of each phase."""
@@ -68,7 +70,7 @@ class ValidationConfig:
     """How many held-out images, from the first on; 0 turns validation off."""
 
     side: int = 512
-    """HR pixels of the central square that is judged; the final evaluation takes whole pictures."""
+    """HR pixels of the central square that is evaluated; the final evaluation takes whole images."""
 
     best_by: BestBy = "psnr_y"
     """What the best checkpoint of the pretraining phase is chosen by; last keeps none besides the latest."""
@@ -105,7 +107,7 @@ class TrainConfig:
     """A training run."""
 
     scale: int = 4
-    """How many times larger the picture becomes."""
+    """How many times larger the image becomes."""
 
     run_dir: Path = Path("runs/train")
     """Where the run lives. The same command again resumes it."""
@@ -130,9 +132,6 @@ class TrainConfig:
     ema_decay: float = 0.999
     """Moving average of the generator, which is what is evaluated and exported; 0 turns it off."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Adam's."""
-
     accumulate: int = 1
     """Batches whose gradients are averaged into one step. Crops per step = processes x batch x accumulate."""
 
@@ -148,7 +147,7 @@ class TrainConfig:
     time_limit: float | None = None
     """Minutes after which to save and stop; the same command goes on."""
 
-    probe_every: int = 500
+    gradient_shares_every: int = 500
     """Steps from one measurement of each term's share in the generator's gradient to the next."""
 
     log_every: int = 100
@@ -165,11 +164,13 @@ class TrainConfig:
     degradation: DegradationConfig | None = None
     """Makes LR from HR on the device; none means the shards' own LR."""
     generator: GeneratorConfig = field(default_factory=SRResNetConfig)
-    """The network that enlarges."""
+    """The network that upscales."""
     weights: Path | None = None
     """Start the generator from this file or run: an exported file, a checkpoint, a published .pth."""
     discriminator: DiscriminatorConfig = field(default_factory=VGGDiscriminatorConfig)
     """The network that judges."""
+    optimizer: OptimizerConfig = AdamConfig()
+    """Updates the weights of both networks."""
     loss: LossConfig = field(default_factory=LossConfig)
     """The loss terms."""
     pretrain: PhaseConfig = PhaseConfig(steps=1_000_000, label="SRResNet")
@@ -177,7 +178,7 @@ class TrainConfig:
     adversarial: PhaseConfig = PhaseConfig(steps=200_000, label="SRGAN")
     """Both networks, starting from the pretraining's result."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    """Looks at held-out pictures."""
+    """Looks at held-out images."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """Saves."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -200,7 +201,8 @@ def check(config: TrainConfig) -> None:
         "scale": config.scale, "log_every": config.log_every, "data.batch": config.data.batch,
         "data.hr_crop": config.data.hr_crop, "validation.every": config.validation.every,
         "checkpoint.every": config.checkpoint.every, "checkpoint.keep": config.checkpoint.keep,
-        "accumulate": config.accumulate, "max_skips": config.max_skips, "probe_every": config.probe_every,
+        "accumulate": config.accumulate, "max_skips": config.max_skips,
+        "gradient_shares_every": config.gradient_shares_every,
     }  # fmt: skip
     for name, value in positive.items():
         if value < 1:
@@ -243,11 +245,15 @@ def read_config(file: Path) -> TrainConfig:
         ValueError: not readable, a key that does not exist (with the nearest that does), or a wrong value.
     """
     try:
-        return from_dict(TrainConfig, yaml.safe_load(file.read_text()))  # JSON is YAML
+        return from_dict(TrainConfig, _current(yaml.safe_load(file.read_text())))  # JSON is YAML
     except OSError as error:
         raise ValueError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"--config {file}: {error}") from error
+
+
+def _current(content: Any) -> Any:
+    return with_current_names(content) if isinstance(content, dict) else content  # pyright: ignore[reportUnknownArgumentType]
 
 
 def read_run_config(run: Path) -> TrainConfig | None:

@@ -70,7 +70,7 @@ def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
         config,
         run_dir=run,
         log_every=1,
-        probe_every=_STEPS + 2,  # in the second phase, but not at the step that is measured
+        gradient_shares_every=_STEPS + 2,  # in the second phase, but not at the step that is measured
         time_limit=None,
         profile=0,
         pretrain=few(config.pretrain),

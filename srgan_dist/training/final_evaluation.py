@@ -7,15 +7,15 @@ from accelerate import Accelerator
 from torch import nn
 
 from srgan_dist.data.shards.shard_set import ShardSet
-from srgan_dist.distributed.accelerator import Ranks
+from srgan_dist.distributed.accelerator import AcceleratorGroup
 from srgan_dist.evaluation.comparison import write_page
-from srgan_dist.evaluation.evaluate import judge_run
-from srgan_dist.evaluation.evaluation_set import shard_gallery
+from srgan_dist.evaluation.evaluate import evaluate_files
+from srgan_dist.evaluation.evaluation_set import shard_evaluation_set
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.models.files import save_generator
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.config import PhaseConfig, TrainConfig
-from srgan_dist.utils.progress import bar
+from srgan_dist.utils.progress import progress_bar
 
 
 def export_phase(
@@ -39,7 +39,9 @@ def evaluate_run(
         return None
     files = tuple(run_dir.model(p.label) for p in (config.pretrain, config.adversarial) if p.steps)
     name, device = Path(config.data.shards[0]).name, str(accelerator.device)
-    evaluation = judge_run(files, held_out, name, Ranks(accelerator), bar, device, run_dir.path)
+    evaluation = evaluate_files(
+        files, held_out, name, AcceleratorGroup(accelerator), progress_bar, device, run_dir.path
+    )
     if accelerator.is_main_process:
-        write_page(run_dir.path, files, shard_gallery(held_out, name), evaluation, device)
+        write_page(run_dir.path, files, shard_evaluation_set(held_out, name), evaluation, device)
     return evaluation

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from srgan_dist.data.batch import Pair
-from srgan_dist.training.steps import Losses, Player, gan_step, pretrain_step
+from srgan_dist.training.steps import Losses, Trainable, gan_step, pretrain_step
 
 _PEAK_TFLOPS = {
     "H200": 989, "H100 NVL": 835, "H100 PCIe": 756, "H100": 989, "GH200": 989, "GB200": 2450, "B200": 2250, "A100": 312,
@@ -24,7 +24,7 @@ _PEAK_TFLOPS = {
 
 
 @dataclass(frozen=True)
-class Shadow:
+class MetaStep:
     """The networks of a step as copies without memory: a step of them computes nothing, and can be counted.
 
     Without a discriminator it is a pretraining step. The originals stay as they are.
@@ -37,71 +37,71 @@ class Shadow:
     def step(self, crops: int, hr_crop: int, scale: int, dtype: torch.dtype = torch.float32) -> None:
         """One step on `crops` crops of `hr_crop` HR pixels, as if everything were of one dtype."""
         lr, hr = (torch.empty(crops, 3, n, n, dtype=dtype, device="meta") for n in (hr_crop // scale, hr_crop))
-        one = _player(self.generator, dtype)
+        one = _trainable(self.generator, dtype)
         if self.discriminator is None:
             pretrain_step(one, self.losses.pixel, [Pair(lr, hr)], Tensor.backward)
             return
-        content = _copied(self.losses.content, dtype) if self.losses.content else None
+        content = _meta_copy(self.losses.content, dtype) if self.losses.content else None
         losses = Losses(self.losses.pixel, content, self.losses.adversarial, self.losses.weights)  # pyright: ignore
-        gan_step(one, _player(self.discriminator, dtype), losses, [Pair(lr, hr)], Tensor.backward)
+        gan_step(one, _trainable(self.discriminator, dtype), losses, [Pair(lr, hr)], Tensor.backward)
 
 
-def step_flops(shadow: Shadow, crops: int, hr_crop: int, scale: int) -> int:
+def step_flops(meta_step: MetaStep, crops: int, hr_crop: int, scale: int) -> int:
     """Floating point operations of one step: convolutions and matrix products, forward and backward.
 
     A multiplication and an addition count as two.
     """
     with FlopCounterMode(display=False) as counter:
-        shadow.step(crops, hr_crop, scale)
+        meta_step.step(crops, hr_crop, scale)
     return counter.get_total_flops()
 
 
-def step_bytes(shadow: Shadow, crops: int, hr_crop: int, scale: int, dtype: torch.dtype) -> int:
+def step_bytes(meta_step: MetaStep, crops: int, hr_crop: int, scale: int, dtype: torch.dtype) -> int:
     """The most bytes that one step holds at a time for its backward passes, the weights themselves left out."""
-    held = _Held()
-    with saved_tensors_hooks(held.keep, held.give):
-        shadow.step(crops, hr_crop, scale, dtype)
+    held = SavedTensorMemory()
+    with saved_tensors_hooks(held.pack, held.unpack):
+        meta_step.step(crops, hr_crop, scale, dtype)
     return held.peak
 
 
-class _Held:
+class SavedTensorMemory:
     """Counts the bytes of tensors that autograd keeps; one that several operations keep counts once."""
 
     def __init__(self) -> None:
         self._times: Counter[int] = Counter()
         self._now, self.peak = 0, 0
 
-    def keep(self, tensor: Tensor) -> "_Kept | Tensor":
+    def pack(self, tensor: Tensor) -> "_SavedTensor | Tensor":
         """Notes a tensor that is kept."""
         if isinstance(tensor, nn.Parameter):
             return tensor
         storage = tensor.untyped_storage()
-        kept = _Kept(tensor, storage._cdata, storage.nbytes(), self)  # pyright: ignore[reportPrivateUsage]
+        kept = _SavedTensor(tensor, storage._cdata, storage.nbytes(), self)  # pyright: ignore[reportPrivateUsage]
         self._times[kept.key] += 1
         if self._times[kept.key] == 1:
             self._now += kept.size
             self.peak = max(self.peak, self._now)
         return kept
 
-    def give(self, kept: "_Kept | Tensor") -> Tensor:
+    def unpack(self, kept: "_SavedTensor | Tensor") -> Tensor:
         """The tensor back."""
-        return kept.tensor if isinstance(kept, _Kept) else kept
+        return kept.tensor if isinstance(kept, _SavedTensor) else kept
 
-    def drop(self, key: int, size: int) -> None:
+    def release(self, key: int, size: int) -> None:
         """One operation needs it no more."""
         self._times[key] -= 1
         self._now -= 0 if self._times[key] else size
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept:
+class _SavedTensor:
     tensor: Tensor
     key: int
     size: int
-    owner: _Held
+    owner: SavedTensorMemory
 
     def __del__(self) -> None:
-        self.owner.drop(self.key, self.size)
+        self.owner.release(self.key, self.size)
 
 
 def state_bytes(trained: Iterable[nn.Module], generator: nn.Module, features: nn.Module | None) -> int:
@@ -112,27 +112,27 @@ def state_bytes(trained: Iterable[nn.Module], generator: nn.Module, features: nn
     return 4 * sizes
 
 
-def _player(network: nn.Module, dtype: torch.dtype) -> Player:
-    copied = _copied(network, dtype).train()
+def _trainable(network: nn.Module, dtype: torch.dtype) -> Trainable:
+    copied = _meta_copy(network, dtype).train()
     for module in copied.modules():
         if isinstance(module, nn.SyncBatchNorm):  # refuses all but CUDA tensors; it costs what a plain one does
             module.__class__ = nn.BatchNorm2d  # pyright: ignore[reportAttributeAccessIssue]
     nothing = torch.optim.SGD(copied.parameters())
-    return Player(net=copied, raw=copied, optimizer=nothing, apply=lambda: None)
+    return Trainable(net=copied, raw=copied, optimizer=nothing, optimizer_step=lambda: None)
 
 
-def _copied(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def _meta_copy(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The network on the meta device, without a copy of its tensors in between."""
     ghosts: dict[int, Any] = {}
     for module in network.modules():
-        # Spectral normalisation keeps its weight as a plain attribute, which cannot be copied otherwise.
+        # Spectral normalization keeps its weight as a plain attribute, which cannot be copied otherwise.
         for tensor in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):  # pyright: ignore[reportPrivateUsage]
             if isinstance(tensor, Tensor):
-                ghosts[id(tensor)] = _ghost(tensor, dtype)
+                ghosts[id(tensor)] = _meta_tensor(tensor, dtype)
     return copy.deepcopy(network, ghosts)
 
 
-def _ghost(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def _meta_tensor(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     empty = torch.empty_like(tensor, device="meta", dtype=dtype if tensor.is_floating_point() else tensor.dtype)
     return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 

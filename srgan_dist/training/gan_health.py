@@ -1,6 +1,6 @@
 """How a GAN is doing, from numbers that are on the device anyway, and what to make of them.
 
-Thresholds are the field's rules of thumb; the README's table "Is my GAN healthy?" says what to do about each verdict.
+Thresholds are the field's rules of thumb; the README's table "Is my GAN healthy?" says what to do about each warning.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 
-def colour_drift(sr: Tensor, lr: Tensor) -> Tensor:
-    """Mean over crops and channels of how far the average colour moved from the LR's, in levels of 255.
+def color_drift(sr: Tensor, lr: Tensor) -> Tensor:
+    """Mean over crops and channels of how far the average color moved from the LR's, in levels of 255.
 
     Bicubic enlargement keeps the average, so this is the drift against bicubic.
     """
@@ -40,7 +40,7 @@ def gradient_shares(weighted: dict[str, Tensor], sr: Tensor) -> dict[str, Tensor
     return {f"share_{name}": norm / total for name, norm in norms.items()}
 
 
-class Verdict(NamedTuple):
+class HealthWarning(NamedTuple):
     """A named finding about one logged number."""
 
     name: str
@@ -60,23 +60,27 @@ class Rule(NamedTuple):
 RULES = (
     Rule("discriminator saturated", "accuracy", -1, 0.98, "it tells real from fake nearly always; its gradient fades"),
     Rule(
-        "discriminator blind", "accuracy", 0.45, 2, "it does worse than guessing; generator or learning rate too strong"
+        "discriminator at chance",
+        "accuracy",
+        0.45,
+        2,
+        "it does worse than guessing; generator or learning rate too strong",
     ),
-    Rule("adversarial term unheard", "share_adversarial", 0.001, 2, "under 0.1 % of the generator's gradient"),
+    Rule("adversarial term negligible", "share_adversarial", 0.001, 2, "under 0.1 % of the generator's gradient"),
     Rule("adversarial term dominates", "share_adversarial", -1, 0.9, "over 90 % of the generator's gradient"),
     Rule("generator gradient large", "generator_norm", -1, 100.0, "norm above 100; lower the rate or clip it"),
     Rule(
         "discriminator gradient large", "discriminator_norm", -1, 1000.0, "norm above 1000; lower the rate or clip it"
     ),
-    Rule("colour drift", "colour_drift", -1, 4.0, "average colour more than 4 of 255 levels from bicubic's"),
+    Rule("color drift", "color_drift", -1, 4.0, "average color more than 4 of 255 levels from bicubic's"),
     Rule("steps skipped", "skipped", -1, 0.01, "over 1 % of the steps had gradients that are not finite"),
 )
 
 
-def verdicts(means: dict[str, float]) -> list[Verdict]:
+def health_warnings(means: dict[str, float]) -> list[HealthWarning]:
     """What is worth a word in one window of logged means."""
     return [
-        Verdict(rule.name, f"{rule.name}: {rule.metric} {means[rule.metric]:.3g}, {rule.message}")
+        HealthWarning(rule.name, f"{rule.name}: {rule.metric} {means[rule.metric]:.3g}, {rule.message}")
         for rule in RULES
         if rule.metric in means and not rule.below <= means[rule.metric] <= rule.above
     ]

@@ -66,10 +66,10 @@ class ContentLoss(nn.Module):
 class AdversarialLoss(Protocol):
     """What a GAN loss is to the step: two functions of the discriminator's raw logits, (B, 1) or (B, 1, H, W)."""
 
-    relative: ClassVar[bool]
+    needs_real_logits: ClassVar[bool]
     """Whether the generator's loss looks at the logits of real images too; otherwise none are computed for it."""
 
-    def for_discriminator(self, real: Tensor, fake: Tensor) -> "Judgement":
+    def for_discriminator(self, real: Tensor, fake: Tensor) -> "DiscriminatorLoss":
         """The discriminator's loss."""
         ...
 
@@ -79,14 +79,14 @@ class AdversarialLoss(Protocol):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class DiscriminatorLoss:
     """A discriminator's loss, with its logits on real and generated images: relative ones where those count."""
 
     loss: Tensor
     real_logits: Tensor
     fake_logits: Tensor
 
-    def signs(self) -> dict[str, Tensor]:
+    def diagnostics(self) -> dict[str, Tensor]:
         """Detached scalars: mean logits of both kinds, and the share of images that it told apart correctly."""
         real, fake = self.real_logits.detach(), self.fake_logits.detach()
         accuracy = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
@@ -100,17 +100,17 @@ class VanillaGAN:
     Paper: SRGAN Eq. 2 and 6. Real and fake are not halved.
     """
 
-    relative: ClassVar[bool] = False
+    needs_real_logits: ClassVar[bool] = False
 
     def build(self, average: Average) -> AdversarialLoss:
         """Itself: it needs nothing from other processes."""
         del average
         return self
 
-    def for_discriminator(self, real: Tensor, fake: Tensor) -> Judgement:
+    def for_discriminator(self, real: Tensor, fake: Tensor) -> DiscriminatorLoss:
         real, fake = real.float(), fake.float()
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log sigmoid(x) = softplus(-x)
-        return Judgement(loss, real, fake)
+        return DiscriminatorLoss(loss, real, fake)
 
     def for_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
         del real
@@ -141,11 +141,11 @@ def _own(mean: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class _RelativisticLoss:
     average: Average
-    relative: ClassVar[bool] = True
+    needs_real_logits: ClassVar[bool] = True
 
-    def for_discriminator(self, real: Tensor, fake: Tensor) -> Judgement:
+    def for_discriminator(self, real: Tensor, fake: Tensor) -> DiscriminatorLoss:
         real, fake = real.float(), fake.float()
-        return Judgement(self._loss(real, fake), real - fake.mean(), fake - real.mean())
+        return DiscriminatorLoss(self._loss(real, fake), real - fake.mean(), fake - real.mean())
 
     def for_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
         assert real is not None

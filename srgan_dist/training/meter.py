@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from srgan_dist.training.flops import peak_tflops
-from srgan_dist.training.steps import Terms
+from srgan_dist.training.steps import StepMetrics
 from srgan_dist.utils.memory import peak_memory
+from srgan_dist.utils.renamed import current_name
 
 Names = tuple[str, ...]
 
@@ -29,7 +30,7 @@ class Meter:
         self.flops_per_crop = 0.0
         """Of the phase that the run is in; 0 or NaN where it is not known."""
 
-    def add(self, terms: Terms, skipped: Tensor, waited: float) -> None:
+    def add(self, terms: StepMetrics, skipped: Tensor, waited: float) -> None:
         """One step's terms, whether it was skipped (bool scalar), and the seconds that it waited for data."""
         names, one = tuple(terms), torch.ones((), device=skipped.device)
         values = torch.where(skipped, 0.0, torch.stack([*(t.float() for t in terms.values()), one]))
@@ -72,6 +73,7 @@ class Meter:
         """Restores what `state_dict` gave; with another number of processes the first one carries the sums on."""
         rank, size, device = (getattr(self._accelerator, n) for n in ("process_index", "num_processes", "device"))
         for names, rows in zip(state["names"], state["rows"], strict=True):
+            names = [current_name(f"train/{n}").removeprefix("train/") for n in names]
             alone = torch.zeros_like(rows[:size])
             mine = rows[rank] if len(rows) == size else rows.sum(0) if rank == 0 else alone[0]
             self._rows[tuple(names)] = mine.to(device)

@@ -1,43 +1,79 @@
-"""Adam as one fused kernel, without what torch loads for compiled optimizers."""
+"""The optimizers of the networks, each as one fused kernel. A new one is a class here and a line in the union."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def _bare(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of torch's without the wrapper that imports the compiler first."""
+@dataclass(frozen=True, kw_only=True)
+class AdamConfig:
+    """Adam (Kingma and Ba 2015), as in the SRGAN, ESRGAN and Real-ESRGAN papers."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the running means of the gradient and of its square."""
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
+        """Return torch's fused Adam for float32 parameters of one device; its learning rate is set at each step."""
+        kind = QuickStartAdam if can_skip_compiler_import() else torch.optim.Adam
+        return kind(parameters, betas=self.betas, fused=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWConfig:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019). Not in the papers; for transformers."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the running means of the gradient and of its square."""
+
+    weight_decay: float = 1e-2
+    """Share of the learning rate by which weights shrink at each step."""
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+        """Return torch's fused AdamW for float32 parameters of one device; its learning rate is set at each step."""
+        return torch.optim.AdamW(parameters, betas=self.betas, weight_decay=self.weight_decay, fused=True)
+
+
+OptimizerConfig = AdamConfig | AdamWConfig
+
+
+_KERNELS = ("_fused_adam_", "_foreach_add_", "_foreach_sub_")
+_METHODS = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+
+def can_skip_compiler_import() -> bool:
+    """Return whether this version of torch has the internals that `QuickStartAdam` calls."""
+    return all(hasattr(torch, name) for name in _KERNELS) and hasattr(torch.optim.Adam, "_init_group")
+
+
+def _unwrapped(name: str) -> Callable[..., Any]:
+    """Return a method of torch's optimizers without the wrapper that imports the compiler first."""
+    method = getattr(Optimizer, name)
     return getattr(method, "__wrapped__", method)
 
 
-class FusedAdam(torch.optim.Adam):
-    """`torch.optim.Adam(fused=True)` to the last bit, for parameters of one dtype on one device.
+class QuickStartAdam(torch.optim.Adam):
+    """`torch.optim.Adam(fused=True)`, bit for bit, that does not import torch's compiler.
 
-    torch's own imports the compiler when it is built and at each step, which takes as long as torch itself: a third of
-    the time to the first step. A `found_inf` of 1 leaves weights and state alone, as in torch's own.
-
-    Args:
-        parameters: float32, all on one device.
-        betas: decay of the two moments.
+    torch's own imports it when it is built and at its first step, which takes as long as torch itself: a third of the
+    time to the first step. It leans on private names of torch, so `AdamConfig.build` takes torch's own where
+    `can_skip_compiler_import` says that one of them is missing.
     """
-
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], betas: tuple[float, float]) -> None:
-        super().__init__(parameters, betas=betas, fused=True)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Moves the parameters that have a gradient."""
+        """Update the parameters that have a gradient; a `found_inf` of 1 leaves weights and state as they are."""
         del closure
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
-            self._move(group, found_inf)
+            self._update_group(group, found_inf)
 
-    def _move(self, group: dict[str, Any], found_inf: Tensor | None) -> None:
+    def _update_group(self, group: dict[str, Any], found_inf: Tensor | None) -> None:
         lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])
-        self._init_group(group, *lists)  # weights, gradients, two moments, (none with amsgrad), counts
+        self._init_group(group, *lists)  # weights, gradients, two moments, (none with amsgrad), step counts
         weights, *_, counts = lists
         if not weights:
             return
@@ -50,7 +86,4 @@ class FusedAdam(torch.optim.Adam):
         if found_inf is not None:
             torch._foreach_sub_(counts, [found_inf] * len(counts))  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
-    add_param_group = _bare(Optimizer.add_param_group)
-    zero_grad = _bare(Optimizer.zero_grad)
-    state_dict = _bare(Optimizer.state_dict)
-    load_state_dict = _bare(Optimizer.load_state_dict)
+    add_param_group, zero_grad, state_dict, load_state_dict = map(_unwrapped, _METHODS)

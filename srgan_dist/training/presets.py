@@ -42,7 +42,7 @@ _NOTEBOOK_X2 = TrainConfig(
     checkpoint=CheckpointConfig(every=250),
 )
 
-# Small enough for minutes on a CPU, from start to picture. Not from a paper: the interpolated skip starts at
+# Small enough for minutes on a CPU, from start to image. Not from a paper: the interpolated skip starts at
 # bicubic quality, L1 and a cosine get the most out of few steps, pixel content needs no VGG weights.
 _QUICKSTART = TrainConfig(
     scale=2,

@@ -14,13 +14,13 @@ from srgan_dist.distributed.coordination import StopRequested
 from srgan_dist.evaluation.metrics import Quality
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import enlarge
+from srgan_dist.imaging.resize import interpolate
 from srgan_dist.runs import environment
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import UnreachableError, check_server, shown, uri_of
 from srgan_dist.tracking.tracker import Dataset, Tracker, forget
 from srgan_dist.training.config import PhaseConfig, TrainConfig
-from srgan_dist.training.gan_health import verdicts
+from srgan_dist.training.gan_health import health_warnings
 from srgan_dist.training.run_state import RunState
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.validation import Validation
@@ -74,10 +74,10 @@ class Reporter:
         skips = self._config.data.on_bad == "skip"
         replaced = {"replaced": self._feed.replaced(0, state.step * state.crops_per_step)} if skips else {}
         terms = means | replaced
-        found = verdicts(terms)
-        for verdict in found:
-            if verdict.name not in self._warned:  # said when it begins, not at every line
-                self._warn("step %d  %s", state.step, verdict.message)
+        found = health_warnings(terms)
+        for warning in found:
+            if warning.name not in self._warned:  # said when it begins, not at every line
+                self._warn("step %d  %s", state.step, warning.message)
         self._warned = {v.name for v in found}
         numbers = {f"train/{name}": value for name, value in terms.items()} | {"phase": state.phase + 1.0}
         health = {f"health/{name.replace(' ', '_')}": 1.0 for name in self._warned}
@@ -185,7 +185,7 @@ def _log_held_out_crops(tracker: Tracker, validation: Validation | None) -> None
     for crop in validation.crops if validation else []:
         tracker.image(f"{crop.name} HR", crop.hr, 0)
         scale = crop.hr.shape[0] // crop.lr.shape[0]
-        tracker.image(f"{crop.name} bicubic", enlarge(crop.lr, scale, "bicubic"), 0)
+        tracker.image(f"{crop.name} bicubic", interpolate(crop.lr, scale, "bicubic"), 0)
 
 
 def _log_results(

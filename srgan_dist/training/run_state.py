@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from srgan_dist.distributed.accelerator import Ranks, on_first
+from srgan_dist.distributed.accelerator import AcceleratorGroup, on_first
 from srgan_dist.distributed.group import AgreedError
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.changes import PHASES, Progress, find_changes
@@ -158,7 +158,7 @@ def resume_point(config: TrainConfig, accelerator: Accelerator) -> dict[str, Any
     content, mine = found, ""
     if not accelerator.is_main_process:
         content, mine = _same_checkpoint(folder, chosen)
-    problems = [p for p in Ranks(accelerator).gather([mine]) if p]
+    problems = [p for p in AcceleratorGroup(accelerator).gather([mine]) if p]
     if problems:
         reason = f"the processes cannot resume together: {'; '.join(f'process {p}' for p in problems)}"
         if accelerator.is_main_process:

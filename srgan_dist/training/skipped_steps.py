@@ -5,7 +5,7 @@ import logging
 from accelerate import Accelerator
 
 from srgan_dist.data.loading.feed import Feed
-from srgan_dist.distributed.accelerator import Ranks
+from srgan_dist.distributed.accelerator import AcceleratorGroup
 from srgan_dist.distributed.coordination import Decision, Skips
 from srgan_dist.distributed.group import AgreedError
 from srgan_dist.runs.changes import PHASES
@@ -51,5 +51,5 @@ class SkippedSteps:
         """Which crops the last bad step of each process was made of."""
         a, step = self._accelerator, self.counts.read()[2]
         mine, first = state.share(step or 0, a.process_index, a.num_processes)
-        found = Ranks(a).gather([] if step is None else [self._feed.describe(first, mine)])
+        found = AcceleratorGroup(a).gather([] if step is None else [self._feed.describe(first, mine)])
         return " ".join(found) or "The losses were finite everywhere; only gradients overflowed."

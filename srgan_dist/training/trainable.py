@@ -17,27 +17,26 @@ from srgan_dist.data.rng import hashed
 from srgan_dist.distributed.accelerator import autocast_dtype, average
 from srgan_dist.models.files import load_weights
 from srgan_dist.models.vgg import load_vgg19
-from srgan_dist.training.batch_norm import Statistics
+from srgan_dist.training.batch_norm import BatchNormStats
 from srgan_dist.training.compilation import compile_in_place, mark_step
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.ema import EMA
-from srgan_dist.training.flops import Shadow, step_flops
+from srgan_dist.training.flops import MetaStep, step_flops
 from srgan_dist.training.losses import ContentLoss, VanillaGAN
-from srgan_dist.training.optimizers import FusedAdam
-from srgan_dist.training.steps import Losses, Player, Terms, gan_step, pretrain_step
+from srgan_dist.training.steps import Losses, StepMetrics, Trainable, gan_step, pretrain_step
 
 log = logging.getLogger("srgan_dist")
 
 
-class Players:
+class Networks:
     """Generator and its moving average from the start, discriminator and losses from the adversarial phase on."""
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self._config, self._accelerator = config, accelerator
-        self._statistics: list[Statistics] = []
-        self.generator = self._player(self._first_generator, stream=0)
+        self._statistics: list[BatchNormStats] = []
+        self.generator = self._trainable(self._first_generator, stream=0)
         self.ema = EMA(self.generator.raw, config.ema_decay)
-        self.discriminator: Player | None = None
+        self.discriminator: Trainable | None = None
         self._losses = Losses(config.loss.pixel, None, VanillaGAN(), config.loss.weights)
         """Those of the adversarial phase from then on; before it the pixel term counts alone."""
         self._degrade = config.degradation.build(config.scale, config.seed) if config.degradation else None
@@ -57,11 +56,13 @@ class Players:
 
     def _add_discriminator(self) -> None:
         config = self._config
-        self.discriminator = self._player(lambda: config.discriminator.build(config.data.hr_crop), stream=1)
+        self.discriminator = self._trainable(lambda: config.discriminator.build(config.data.hr_crop), stream=1)
         adversarial = config.loss.adversarial.build(average(self._accelerator))
         self._losses = replace(self._losses, content=self._content_loss(), adversarial=adversarial)
 
-    def update(self, parts: Sequence[Pair], learning_rate: float, probe: bool) -> tuple[Terms, Tensor]:
+    def update(
+        self, parts: Sequence[Pair], learning_rate: float, measure_gradient_shares: bool
+    ) -> tuple[StepMetrics, Tensor]:
         """One optimizer step of the phase that the run is in.
 
         Returns:
@@ -69,7 +70,7 @@ class Players:
         """
         self._set_learning_rate(learning_rate)
         for statistics in self._statistics:
-            statistics.keep()
+            statistics.snapshot()
         _seed_torch(self._config.seed, parts[0])
         parts = [self._degraded(part) for part in parts]
         backward = self._accelerator.backward
@@ -77,7 +78,7 @@ class Players:
         if self.discriminator is None:
             terms = pretrain_step(self.generator, self._losses.pixel, parts, backward)
         else:
-            terms = gan_step(self.generator, self.discriminator, self._losses, parts, backward, probe)
+            terms = gan_step(self.generator, self.discriminator, self._losses, parts, backward, measure_gradient_shares)
         # Gradients were reduced over processes, so all of them see the same.
         bad = [~terms[f"{name}_norm"].isfinite() for name in ("generator", "discriminator")[: len(self._all())]]
         for statistics, skipped in zip(self._statistics, bad, strict=True):
@@ -90,8 +91,8 @@ class Players:
         # Counted by one process: its mean is everybody's.
         losses = replace(self._losses, adversarial=self._config.loss.adversarial.build(lambda mean: mean))
         judge = self.discriminator.raw if self.discriminator else None
-        shadow = Shadow(self.generator.raw, judge, losses)
-        return step_flops(shadow, crops, self._config.data.hr_crop, self._config.scale)
+        meta_step = MetaStep(self.generator.raw, judge, losses)
+        return step_flops(meta_step, crops, self._config.data.hr_crop, self._config.scale)
 
     def flops_per_crop(self) -> float:
         """Operations of a step per crop; NaN for networks that cannot be counted.
@@ -113,35 +114,35 @@ class Players:
         return batch._replace(lr=made.lr, sharpened=made.target)
 
     def _set_learning_rate(self, value: float) -> None:
-        for player in self._all():
-            for group in player.optimizer.param_groups:
+        for trainable in self._all():
+            for group in trainable.optimizer.param_groups:
                 group["lr"] = value
 
-    def _all(self) -> list[Player]:
+    def _all(self) -> list[Trainable]:
         return [self.generator] + ([self.discriminator] if self.discriminator else [])
 
-    def _player(self, build: Callable[[], nn.Module], stream: int) -> Player:
+    def _trainable(self, build: Callable[[], nn.Module], stream: int) -> Trainable:
         accelerator, config = self._accelerator, self._config
         with torch.random.fork_rng(devices=[]):  # the same start however the run got here
             torch.manual_seed(config.seed * 2 + stream)
             network = build()
-        if synchronised(config.sync_batch_norm, accelerator):
+        if synchronized(config.sync_batch_norm, accelerator):
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         raw = network.to(memory_format=torch.channels_last)
         net = accelerator.prepare_model(raw)  # DDP around it among several processes, else itself
-        self._statistics.append(Statistics(raw))
+        self._statistics.append(BatchNormStats(raw))
         compile_in_place(raw, config.compilation)
-        optimizer = FusedAdam(raw.parameters(), config.betas)
+        optimizer = config.optimizer.build(raw.parameters())
         prepared = accelerator.prepare_optimizer(optimizer)
-        return Player(
+        return Trainable(
             net=net,
             raw=raw,
             optimizer=optimizer,
-            apply=prepared.step,
+            optimizer_step=prepared.step,
             unscale=partial(accelerator.unscale_gradients, prepared),
-            unsynced=partial(accelerator.no_sync, net),
+            no_sync=partial(accelerator.no_sync, net),
             max_norm=config.clip_norm or math.inf,
-            whole_backward=config.compilation != "no",
+            full_backward=config.compilation != "no",
         )
 
     def _content_loss(self) -> ContentLoss | None:
@@ -161,18 +162,18 @@ class Players:
         """Everything that the next step depends on, apart from its number."""
         scaler = self._accelerator.scaler
         return {
-            "players": [{"network": p.raw.state_dict(), "optimizer": p.optimizer.state_dict()} for p in self._all()],
+            "networks": [{"network": p.raw.state_dict(), "optimizer": p.optimizer.state_dict()} for p in self._all()],
             "ema": {"network": self.ema.module.state_dict(), "updates": self.ema.updates},
             "scaler": scaler.state_dict() if scaler else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what `state_dict` gave."""
-        if len(state["players"]) == 2 and self.discriminator is None:
+        if len(state["networks"]) == 2 and self.discriminator is None:
             self._add_discriminator()
-        for player, saved in zip(self._all(), state["players"], strict=True):
-            player.raw.load_state_dict(saved["network"])
-            player.optimizer.load_state_dict(saved["optimizer"])
+        for trainable, saved in zip(self._all(), state["networks"], strict=True):
+            trainable.raw.load_state_dict(saved["network"])
+            trainable.optimizer.load_state_dict(saved["optimizer"])
         self.ema.module.load_state_dict(state["ema"]["network"])
         self.ema.updates = state["ema"]["updates"]
         if state["scaler"] and self._accelerator.scaler:
@@ -193,7 +194,7 @@ def _seed_torch(seed: int, batch: Pair) -> None:
         torch.manual_seed(int(hashed(seed, _STREAM, batch.indices[:1])[0] >> np.uint64(1)))
 
 
-def synchronised(wanted: bool | None, accelerator: Accelerator) -> bool:
+def synchronized(wanted: bool | None, accelerator: Accelerator) -> bool:
     """Whether BatchNorm takes its statistics over all processes.
 
     Raises:

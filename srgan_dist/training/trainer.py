@@ -12,7 +12,7 @@ from srgan_dist.data.loading.prefetch import Batches
 from srgan_dist.data.shards.cache import cache_folder
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.accelerator import on_first, start
-from srgan_dist.distributed.coordination import Consensus, StopRequested
+from srgan_dist.distributed.coordination import StopCoordinator, StopRequested
 from srgan_dist.evaluation.results import Evaluation, read_evaluation
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.lock import RunLock
@@ -34,7 +34,7 @@ from srgan_dist.training.run_state import (
 )
 from srgan_dist.training.skipped_steps import SkippedSteps
 from srgan_dist.training.startup_timer import Startup
-from srgan_dist.training.trainable import Players, load_vgg_early
+from srgan_dist.training.trainable import Networks, load_vgg_early
 from srgan_dist.training.validation import Validation
 from srgan_dist.utils.profiling import Profiler
 from srgan_dist.utils.progress import Progress, start_logging
@@ -120,8 +120,8 @@ class Trainer:
         self.phases = (config.pretrain, config.adversarial)
         self.first_process = accelerator.is_main_process
         self.run_dir = self._open_run_dir()
-        self.consensus = Consensus(accelerator, config.run_dir, config.time_limit)
-        self.players = Players(config, accelerator)
+        self.coordinator = StopCoordinator(accelerator, config.run_dir, config.time_limit)
+        self.networks = Networks(config, accelerator)
         validated = held_out if config.validation.images else None
         self.validation = Validation(config.validation, validated, accelerator) if validated else None
         self.meter = Meter(accelerator)
@@ -166,7 +166,7 @@ class Trainer:
         self.state.start_phase(number)
         self.meter.flops_per_crop = 0
         if number == 1:
-            self.players.start_adversarial()
+            self.networks.start_adversarial()
 
     def _batches(self) -> Batches:
         a, state = self.accelerator, self.state
@@ -179,7 +179,9 @@ class Trainer:
         waited = time.perf_counter() - asked
         state = self.state
         rate = phase.schedule.at(state.step - state.phase_start, phase.steps)
-        terms, skipped = self.players.update(parts, rate, probe=(state.step + 1) % self.config.probe_every == 0)
+        terms, skipped = self.networks.update(
+            parts, rate, measure_gradient_shares=(state.step + 1) % self.config.gradient_shares_every == 0
+        )
         self.meter.add(terms, skipped, waited)
         self.skipped_steps.counts.add(terms, skipped, state.step)
         state.step += 1
@@ -196,7 +198,7 @@ class Trainer:
         improved = self._due(config.validation.every) and self._validate()
         if self.state.phase_over and not read:  # the phase ended early
             progress.show(self._read_window())
-        request = self._decide() if self.consensus.due(step) or self.state.phase_over else ""
+        request = self._decide() if self.coordinator.due(step) or self.state.phase_over else ""
         if improved or request or self._due(config.checkpoint.every):
             self._save()
         if request:
@@ -207,7 +209,7 @@ class Trainer:
 
     def _read_window(self) -> dict[str, float]:
         if self.first_process and not self.meter.flops_per_crop and peak_tflops(self.accelerator.device):
-            self.meter.flops_per_crop = self.players.flops_per_crop()
+            self.meter.flops_per_crop = self.networks.flops_per_crop()
         return self.reporter.window(self.state, self.meter.read(self.state.crops_per_step))
 
     def _validate(self) -> bool:
@@ -215,14 +217,14 @@ class Trainer:
         if not self.validation:
             return False
         with memory_explained(self.config, "validation"):
-            quality, images = self.validation(self.players.ema.module)
+            quality, images = self.validation(self.networks.ema.module)
         self.reporter.validation(self.state.step, self.validation, quality, images)
         best_by, patience = self.config.validation.rule(self.state.phase)
         return best_by != "last" and self.state.add_validation(getattr(quality, best_by), patience)
 
     def _decide(self) -> str:
         """Return why to stop, if somebody asked; all processes get the same answer."""
-        decision = self.consensus.decide(self.state.step, self.skipped_steps.counts)
+        decision = self.coordinator.decide(self.state.step, self.skipped_steps.counts)
         self.skipped_steps.check(decision, self.state)
         return decision.stop
 
@@ -236,7 +238,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _state_dict(self) -> dict[str, Any]:
-        parts = {"meter": self.meter.state_dict(), "players": self.players.state_dict()}
+        parts = {"meter": self.meter.state_dict(), "networks": self.networks.state_dict()}
         return self.state.state_dict() | {"degradation": self.degradation} | parts
 
     def resume(self) -> None:
@@ -245,7 +247,7 @@ class Trainer:
         if content is not None:
             self.state.load_state_dict(content, self.accelerator.num_processes * self.config.accumulate)
             self.state.fit_phase(self.phases[self.state.phase].steps)
-            self.players.load_state_dict(content["players"])
+            self.networks.load_state_dict(content["networks"])
             self.meter.load_state_dict(content["meter"])
             log.info("resuming %s at step %d", self.run_dir.path, self.state.step)
         self.reporter.begin(self.state, self.validation)
@@ -253,7 +255,7 @@ class Trainer:
     def _export(self, phase: PhaseConfig) -> None:
         if self.first_process:
             about = {"degradation": self.degradation, "data": self.feed.hashes}
-            file = export_phase(self.config, phase, self.run_dir, self.players.ema.module, about)
+            file = export_phase(self.config, phase, self.run_dir, self.networks.ema.module, about)
             self.reporter.tracker.artifact(file, "models")
         self.accelerator.wait_for_everyone()
 
@@ -270,6 +272,6 @@ class Trainer:
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         self.profiler.close()
-        self.consensus.close()
+        self.coordinator.close()
         self.reporter.close(self.state.step, error)
         self.lock.release()

@@ -8,16 +8,16 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from srgan_dist.data.shards.shard_set import ShardSet
-from srgan_dist.distributed.accelerator import Ranks
+from srgan_dist.distributed.accelerator import AcceleratorGroup
 from srgan_dist.evaluation.metrics import Quality, quality
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import enlarge
+from srgan_dist.imaging.resize import interpolate
 from srgan_dist.inference.fusion import super_resolve
 from srgan_dist.training.config import ValidationConfig
 
 
 class Crop(NamedTuple):
-    """The central square of a held-out picture."""
+    """The central square of a held-out image."""
 
     name: str
     lr: Pixels
@@ -25,18 +25,18 @@ class Crop(NamedTuple):
 
 
 class Validation:
-    """Judges the generator on the same crops every time, shared out over the processes."""
+    """Evaluates the generator on the same crops every time, shared out over the processes."""
 
     def __init__(self, config: ValidationConfig, shards: ShardSet, accelerator: Accelerator) -> None:
-        self._ranks = Ranks(accelerator)
+        self._ranks = AcceleratorGroup(accelerator)
         self._scale = shards.scale
         self.crops = [_center(shards, i, config.side) for i in range(min(config.images, len(shards)))]
-        bicubic = [quality(enlarge(c.lr, self._scale, "bicubic"), c.hr, self._scale) for c in self.crops]
+        bicubic = [quality(interpolate(c.lr, self._scale, "bicubic"), c.hr, self._scale) for c in self.crops]
         self.bicubic = _mean(bicubic)
         """What bicubic reaches on the same crops."""
 
     def __call__(self, network: nn.Module) -> tuple[Quality, list[Pixels]]:
-        """Mean quality over the crops and the enlarged crops, the same on every process."""
+        """Mean quality over the crops and the upscaled crops, the same on every process."""
         for buffer in network.buffers():  # BatchNorm's statistics differ between processes; the first one's count
             broadcast(buffer)
         mine = range(self._ranks.rank, len(self.crops), self._ranks.size)

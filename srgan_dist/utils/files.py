@@ -14,10 +14,10 @@ def write_json(content: dict[str, Any], file: Path, indent: int | None = None) -
 
 def write_text(text: str, file: Path) -> None:
     """Writes UTF-8 under a temporary name, syncs, renames: the file is whole or not there."""
-    write_whole(text.encode(), file)
+    write_bytes(text.encode(), file)
 
 
-def write_whole(content: bytes, file: Path) -> None:
+def write_bytes(content: bytes, file: Path) -> None:
     """Writes under a temporary name, syncs, renames: the file is whole or not there."""
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")  # two processes may write the same file
     with partial.open("wb") as out:

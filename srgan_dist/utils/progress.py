@@ -67,7 +67,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def bar(items: Iterable[T], label: str) -> Iterator[T]:
+def progress_bar(items: Iterable[T], label: str) -> Iterator[T]:
     """The items, with a progress bar on a terminal, else with a line every half minute."""
     if sys.stderr.isatty():
         yield from tqdm(items, desc=label, dynamic_ncols=True, leave=None)  # one inside another goes away

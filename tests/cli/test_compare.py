@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from srgan_dist.cli.app import main
-from srgan_dist.evaluation.comparison import config_differences, labels, telling_images
+from srgan_dist.evaluation.comparison import config_differences, labels, most_different_images
 from srgan_dist.evaluation.curves import draw_curves, read_curves
-from srgan_dist.evaluation.report import Exhibit
+from srgan_dist.evaluation.report import ImageComparison
 from srgan_dist.evaluation.results import Evaluation, Row
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
@@ -22,7 +22,7 @@ from srgan_dist.utils.files import write_json
 from srgan_dist.utils.serialization import to_dict
 
 CONFIG = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True)
-ARTEFACTS = Path(os.environ.get("TEST_ARTEFACTS", Path(__file__).parents[2] / "build" / "test-artefacts"))
+ARTEFACTS = Path(os.environ.get("TEST_ARTEFACTS", Path(__file__).parents[2] / "build" / "test-artifacts"))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_page_works_in_a_browser(page: Path):
         view.goto(page.as_uri())
 
         table = view.locator("#quality").inner_text()
-        first = view.locator("[data-exhibit]").first
+        first = view.locator("[data-comparison]").first
         right, slider = first.locator("img.right"), first.locator("input")
         before = right.evaluate("e => getComputedStyle(e).clipPath")
         place = slider.bounding_box()
@@ -137,7 +137,7 @@ def test_the_page_works_in_a_browser(page: Path):
     assert (ARTEFACTS / "compare.png").stat().st_size > 20_000
 
 
-def test_the_pictures_shown_are_those_where_the_models_differ_most():
+def test_the_images_shown_are_those_where_the_models_differ_most():
     psnr = {"calm": (30, 30.1), "wild": (25, 31), "mild": (28, 29)}
     rows = [
         Row("d", image, method, {"psnr_y": value, "ssim_y": 1.0})
@@ -145,10 +145,10 @@ def test_the_pictures_shown_are_those_where_the_models_differ_most():
         for method, value in zip(("one", "two"), values, strict=True)
     ]
 
-    assert telling_images(Evaluation(2, rows), ["one", "two"], count=2) == [1, 2]
+    assert most_different_images(Evaluation(2, rows), ["one", "two"], count=2) == [1, 2]
 
 
-def test_a_large_picture_is_shown_where_the_models_differ(runs: list[Path], pictures: Path, tmp_path: Path):
+def test_a_large_image_is_shown_where_the_models_differ(runs: list[Path], pictures: Path, tmp_path: Path):
     file = tmp_path / "small.html"
 
     main(["compare", str(runs[0]), "--data", str(pictures), "--out", str(file), "--side", "64", "--images", "1"])
@@ -158,9 +158,9 @@ def test_a_large_picture_is_shown_where_the_models_differ(runs: list[Path], pict
 
 def test_one_model_is_compared_with_interpolation():
     flat = np.zeros((8, 8, 3), np.uint8)
-    exhibit = Exhibit("a", flat, flat, {"bicubic": flat, "model": flat + 10}, ["model"])
+    compare_image = ImageComparison("a", flat, flat, {"bicubic": flat, "model": flat + 10}, ["model"])
 
-    assert exhibit.difference().min() > 5
+    assert compare_image.difference().min() > 5
 
 
 def test_runs_are_named_by_directory_and_files_by_label(tmp_path: Path):
@@ -194,8 +194,8 @@ def test_the_page_has_every_images_numbers_and_what_each_model_is(page: Path):
     assert re.search(r"<th>vs bicubic</th>.*?<td>bicubic</td>.*?<td>\+0\.00 dB</td>", text)
 
 
-def test_the_page_says_how_good_each_shown_picture_is(page: Path):
-    shown = json.loads(page.read_text().split('id="pictures">')[1].split("</script>")[0].replace("<\\/", "</"))
+def test_the_page_says_how_good_each_shown_image_is(page: Path):
+    shown = json.loads(page.read_text().split('id="images">')[1].split("</script>")[0].replace("<\\/", "</"))
 
     assert re.fullmatch(r"bicubic · \d\d\.\d\d dB", shown["0"]["bicubic"]["tag"])
     assert shown["0"]["HR"]["tag"] == "HR"

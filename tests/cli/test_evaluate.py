@@ -8,11 +8,17 @@ import pytest
 from PIL import Image
 
 from srgan_dist.cli.app import main
-from srgan_dist.distributed.group import Alone, silent
-from srgan_dist.evaluation.evaluate import evaluate, interpolation, judge, matching_gallery, model_methods
-from srgan_dist.evaluation.evaluation_set import Gallery, open_gallery
+from srgan_dist.distributed.group import SingleProcess, no_progress
+from srgan_dist.evaluation.evaluate import (
+    evaluate,
+    evaluate_methods,
+    interpolation,
+    matching_evaluation_set,
+    model_methods,
+)
+from srgan_dist.evaluation.evaluation_set import EvaluationSet, open_evaluation_set
 from srgan_dist.evaluation.results import Evaluation, Row
-from srgan_dist.imaging.resize import reduce
+from srgan_dist.imaging.resize import downscale
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import Generator, save_generator
 from tests.conftest import SHARED
@@ -24,7 +30,7 @@ PUBLISHED_SIZES = pytest.mark.skipif(not SHARED.is_dir(), reason="no Set5 and Se
 @PUBLISHED_SIZES
 @pytest.mark.parametrize(("data", "scale", "psnr_y"), [("set5", 4, 28.43), ("set5", 2, 33.67)])
 def test_bicubic_reaches_the_numbers_of_record_on_set5(data: str, scale: int, psnr_y: float):
-    found = bicubic(open_gallery(SHARED / data, scale)).means()["bicubic"]
+    found = bicubic(open_evaluation_set(SHARED / data, scale)).means()["bicubic"]
 
     assert found["psnr_y"] == pytest.approx(psnr_y, abs=0.01)
 
@@ -33,7 +39,7 @@ def test_bicubic_reaches_the_numbers_of_record_on_set5(data: str, scale: int, ps
 @pytest.mark.slow
 @pytest.mark.parametrize(("scale", "psnr_y"), [(4, 26.09), (2, 30.33)])
 def test_bicubic_reaches_the_numbers_of_record_on_set14(scale: int, psnr_y: float):
-    found = bicubic(open_gallery(SHARED / "set14", scale)).means()["bicubic"]
+    found = bicubic(open_evaluation_set(SHARED / "set14", scale)).means()["bicubic"]
 
     assert found["psnr_y"] == pytest.approx(psnr_y, abs=0.01)
 
@@ -44,7 +50,7 @@ def test_a_set_of_one_image_has_that_images_values(tmp_path: Path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "img_001.png").write_bytes((SHARED / "set5" / folder / "img_001.png").read_bytes())
 
-    evaluation = bicubic(open_gallery(tmp_path, 4))
+    evaluation = bicubic(open_evaluation_set(tmp_path, 4))
 
     assert len(evaluation.rows) == 1
     assert evaluation.means()["bicubic"] == evaluation.rows[0].scores
@@ -52,13 +58,15 @@ def test_a_set_of_one_image_has_that_images_values(tmp_path: Path):
     assert evaluation.rows[0].scores["ssim_y"] == pytest.approx(0.8567, abs=1e-3)
 
 
-def bicubic(gallery: Gallery) -> Evaluation:
-    return judge(gallery, {"bicubic": interpolation("bicubic", gallery.scale)}, Alone(), silent)
+def bicubic(evaluation_set: EvaluationSet) -> Evaluation:
+    return evaluate_methods(
+        evaluation_set, {"bicubic": interpolation("bicubic", evaluation_set.scale)}, SingleProcess(), no_progress
+    )
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
@@ -70,28 +78,28 @@ def folder(tmp_path: Path) -> Path:
 def test_lr_is_made_by_the_kernel_that_the_model_was_trained_on(folder: Path):
     hr = np.asarray(Image.open(folder / "a.png"))[:52, :60]
 
-    gallery = matching_gallery(folder, [generator("x", "pillow")], None)
+    evaluation_set = matching_evaluation_set(folder, [generator("x", "pillow")], None)
 
-    assert np.array_equal(gallery.read(0).lr, reduce(hr, 4, "pillow"))
-    assert np.array_equal(gallery.read(0).hr, hr)
+    assert np.array_equal(evaluation_set.read(0).lr, downscale(hr, 4, "pillow"))
+    assert np.array_equal(evaluation_set.read(0).hr, hr)
 
 
-def test_a_model_judged_on_another_bicubic_is_told_so(folder: Path, caplog: pytest.LogCaptureFixture):
+def test_a_model_evaluated_on_another_bicubic_is_told_so(folder: Path, caplog: pytest.LogCaptureFixture):
     caplog.set_level("WARNING", "srgan_dist")
     logger = __import__("logging").getLogger("srgan_dist")
     logger.propagate = True
 
-    matching_gallery(folder, [generator("first", "pillow"), generator("second", "torch")], None)
-    matching_gallery(folder, [generator("third", "matlab-clamp")], None)
+    matching_evaluation_set(folder, [generator("first", "pillow"), generator("second", "torch")], None)
+    matching_evaluation_set(folder, [generator("third", "matlab-clamp")], None)
 
-    assert "first was trained on LR made by pillow and is judged on matlab-mirror" in caplog.text
+    assert "first was trained on LR made by pillow and is evaluated on matlab-mirror" in caplog.text
     assert "second" in caplog.text
     assert "third" not in caplog.text
 
 
 def test_models_of_different_scales_are_refused(folder: Path):
     with pytest.raises(ValueError, match=r"scales differ: --scale 2, x is x4; "):
-        matching_gallery(folder, [generator("x", "pillow")], 2)
+        matching_evaluation_set(folder, [generator("x", "pillow")], 2)
 
 
 def test_a_folder_of_pairs_at_another_scale_says_which_it_has(tmp_path: Path):
@@ -99,15 +107,15 @@ def test_a_folder_of_pairs_at_another_scale_says_which_it_has(tmp_path: Path):
     (tmp_path / "HR_x4").mkdir()
 
     with pytest.raises(ValueError, match=r"no HR_x3 here, but HR_x2, HR_x4"):
-        open_gallery(tmp_path, 3)
+        open_evaluation_set(tmp_path, 3)
 
 
-def test_published_rows_that_are_not_there_are_refused_before_anything_is_judged(folder: Path):
+def test_published_rows_that_are_not_there_are_refused_before_anything_is_evaluated(folder: Path):
     def judging(items: object, label: str) -> NoReturn:
-        raise AssertionError("it was judged first")
+        raise AssertionError("it was evaluated first")
 
     with pytest.raises(ValueError, match="the papers report Set5"):
-        evaluate(folder, published=True, track=judging)
+        evaluate(folder, published=True, progress=judging)
 
 
 def generator(label: str, degradation: str) -> Generator:
@@ -119,11 +127,11 @@ def test_hr_that_does_not_divide_is_cut_as_its_lr_was(tmp_path: Path):
     (tmp_path / "LR").mkdir()
     hr = np.random.default_rng(0).integers(0, 256, (50, 63, 3), np.uint8)
     Image.fromarray(hr).save(tmp_path / "HR" / "a.png")
-    Image.fromarray(reduce(hr[:48, :60], 4)).save(tmp_path / "LR" / "a.png")
+    Image.fromarray(downscale(hr[:48, :60], 4)).save(tmp_path / "LR" / "a.png")
 
-    picture = open_gallery(tmp_path, 4).read(0)
+    image = open_evaluation_set(tmp_path, 4).read(0)
 
-    assert np.array_equal(picture.hr, hr[:48, :60])
+    assert np.array_equal(image.hr, hr[:48, :60])
 
 
 def test_the_numbers_reach_json_csv_and_markdown(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -153,10 +161,10 @@ def test_the_means_reach_mlflow(folder: Path, tmp_path: Path, monkeypatch: pytes
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
-    assert main(["evaluate", "--data", str(folder), "--against", "bicubic", "--mlflow", "judged"]) == 0
+    assert main(["evaluate", "--data", str(folder), "--against", "bicubic", "--mlflow", "evaluated"]) == 0
 
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("judged")
+    experiment = client.get_experiment_by_name("evaluated")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
@@ -182,11 +190,11 @@ def test_the_papers_rows_stand_beside_ours_with_what_differs():
     assert "| SRGAN-VGG54 [SRGAN] | 29.40 | 0.8472 |" in table
     assert "| RRDB [ESRGAN] | 32.73 | 0.9011 |" in table
     assert "daala" in table
-    with pytest.raises(ValueError, match="not pictures at x2"):
-        Evaluation(2, [Row("pictures", "a", "bicubic", rows[0].scores)]).table(with_published=True)
+    with pytest.raises(ValueError, match="not images at x2"):
+        Evaluation(2, [Row("images", "a", "bicubic", rows[0].scores)]).table(with_published=True)
 
 
-def test_equal_pictures_leave_valid_json():
+def test_equal_images_leave_valid_json():
     evaluation = Evaluation(2, [Row("d", "a", "copy", {"psnr_y": float("inf"), "ssim_y": 1.0})])
 
     content = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
@@ -194,11 +202,11 @@ def test_equal_pictures_leave_valid_json():
     assert content["rows"][0]["psnr_y"] is None
 
 
-def test_a_picture_too_small_to_judge_is_named(tmp_path: Path):
+def test_a_image_too_small_to_judge_is_named(tmp_path: Path):
     Image.new("RGB", (16, 16)).save(tmp_path / "tiny.png")
 
     with pytest.raises(ValueError, match="tiny: 16x16 is too small"):
-        bicubic(open_gallery(tmp_path, 4))
+        bicubic(open_evaluation_set(tmp_path, 4))
 
 
 def test_processes_together_find_what_one_finds(folder: Path):
@@ -211,13 +219,13 @@ def test_processes_together_find_what_one_finds(folder: Path):
         def gather(self, mine: list[object]) -> list[object]:
             return [*self._others, *mine]
 
-    gallery = open_gallery(folder, 2)
+    evaluation_set = open_evaluation_set(folder, 2)
     methods = {"bicubic": interpolation("bicubic", 2)}
     seen: list[object] = []
     first = Half(0, [])
     first.gather = lambda mine: seen.extend(mine) or mine  # pyright: ignore
-    judge(gallery, methods, first, silent)
+    evaluate_methods(evaluation_set, methods, first, no_progress)
 
-    together = judge(gallery, methods, Half(1, seen), silent)
+    together = evaluate_methods(evaluation_set, methods, Half(1, seen), no_progress)
 
-    assert together == judge(gallery, methods, Alone(), silent)
+    assert together == evaluate_methods(evaluation_set, methods, SingleProcess(), no_progress)

@@ -57,7 +57,7 @@ def test_spandrel_opens_every_rrdbnet_and_compact_file_with_difference_zero(tmp_
 def test_the_command_refuses_a_file_that_spandrel_computes_differently(tmp_path, monkeypatch):
     monkeypatch.setattr("srgan_dist.models.rrdbnet._RESIDUAL_SCALE", 0.25)
 
-    with pytest.raises(ValueError, match="spandrel's pictures differ"):
+    with pytest.raises(ValueError, match="spandrel's images differ"):
         export(ExportOptions(source=model(tmp_path, RRDB, 4), out=tmp_path / "out.safetensors"))
 
 

@@ -14,7 +14,7 @@ from srgan_dist.data.packing.hub import card
 from srgan_dist.data.shards.manifest import read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
-from srgan_dist.imaging.resize import reduce
+from srgan_dist.imaging.resize import downscale
 from tests.conftest import ROOT, picture
 from tests.data.hub import Hub
 
@@ -25,7 +25,7 @@ def foreign_tar(file: Path, samples: int = 3, extension: str = "png", leave_out:
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as tar:
         for n in range(samples):
             hr = picture(64, 80, seed=n)
-            for part, image in (("hr", hr), ("lr", reduce(hr, 2))):
+            for part, image in (("hr", hr), ("lr", downscale(hr, 2))):
                 out = io.BytesIO()
                 np.save(out, image) if extension == "npy" else Image.fromarray(image).save(out, "PNG")
                 add(tar, f"some/dir/{n:05d}.{part}.{extension}", out.getvalue(), leave_out)
@@ -119,12 +119,12 @@ def test_push_uploads_shards_and_card_once_and_needs_a_token(shards: Path, tmp_p
     assert len(hub.uploads) == 2  # the two tars, once
 
 
-def test_the_card_says_source_licence_kernel_and_counts(shards: Path):
+def test_the_card_says_source_license_kernel_and_counts(shards: Path):
     text = card("user/name", read_manifest(shards), "cc-by-4.0")
 
     for words in (
         "license: cc-by-4.0",
-        "folder pictures",
+        "folder images",
         "matlab-mirror",
         "| train | 10 |",
         "hf://datasets/user/name",

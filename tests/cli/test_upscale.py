@@ -67,7 +67,7 @@ def test_every_bad_file_gets_a_line_and_the_rest_is_done(
     said = capsys.readouterr().err
     assert code == 1
     for bad, reason in {
-        "bomb.png": "bomb", "cut.jpg": "truncated", "text.png": "not a picture", "film.mp4": "video",
+        "bomb.png": "bomb", "cut.jpg": "truncated", "text.png": "not an image", "film.mp4": "video",
         "moving.gif": "2 frames",
     }.items():  # fmt: skip
         lines = [line for line in said.splitlines() if bad in line]
@@ -81,22 +81,22 @@ def test_every_bad_file_gets_a_line_and_the_rest_is_done(
 
 def spoil(folder: Path) -> None:
     """One of each kind that users bring."""
-    picture = Image.open(folder / "a.png")
+    image = Image.open(folder / "a.png")
     (folder / "text.png").write_text("hello")
     (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:400])
     (folder / "film.mp4").write_bytes(b"0")
     (folder / "notes.txt").write_text("not looked at")
     (folder / "folder.png").mkdir()
-    picture.resize((1, 1)).save(folder / "one.png")
-    picture.convert("CMYK").save(folder / "cmyk.jpg")
-    picture.save(folder / "moving.gif", save_all=True, append_images=[picture.rotate(90)])
+    image.resize((1, 1)).save(folder / "one.png")
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    image.save(folder / "moving.gif", save_all=True, append_images=[image.rotate(90)])
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"0")), (b"IEND", b"")]
     chunks = b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts)
     (folder / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
 
 
-def test_a_target_that_cannot_be_written_is_one_line_per_picture(
+def test_a_target_that_cannot_be_written_is_one_line_per_image(
     model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "file").write_text("in the way")
@@ -131,11 +131,11 @@ def test_what_is_done_is_skipped_unless_asked(model: Path, folder: Path, tmp_pat
     assert all(f.stat().st_mtime_ns != time for f, time in before.items())
 
 
-def test_alpha_grey_depth_and_direction_survive(model: Path, tmp_path: Path):
+def test_alpha_gray_depth_and_direction_survive(model: Path, tmp_path: Path):
     (tmp_path / "in").mkdir()
     rgba = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
     Image.fromarray(rgba).save(tmp_path / "in" / "alpha.png")
-    Image.fromarray(rgba[:, :, 0]).save(tmp_path / "in" / "grey.png")
+    Image.fromarray(rgba[:, :, 0]).save(tmp_path / "in" / "gray.png")
     Image.fromarray(rgba[:, :, 0].astype(np.uint16) * 257).save(tmp_path / "in" / "deep.png")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -145,7 +145,7 @@ def test_alpha_grey_depth_and_direction_survive(model: Path, tmp_path: Path):
 
     modes = {f.stem: (Image.open(f).mode, Image.open(f).size) for f in (tmp_path / "out").iterdir()}
     assert modes == {
-        "alpha": ("RGBA", (60, 40)), "grey": ("L", (60, 40)), "deep": ("I;16", (60, 40)), "turned": ("RGB", (40, 60)),
+        "alpha": ("RGBA", (60, 40)), "gray": ("L", (60, 40)), "deep": ("I;16", (60, 40)), "turned": ("RGB", (40, 60)),
     }  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_names_that_would_collide_keep_their_extension(folder: Path, tmp_path: P
     assert targets == ["a.bmp.png", "a.png.png", "b.png", "c.png"]
 
 
-def test_globs_and_lists_of_files_are_taken_each_picture_once(folder: Path, tmp_path: Path):
+def test_globs_and_lists_of_files_are_taken_each_image_once(folder: Path, tmp_path: Path):
     named = (folder / "*.p*g", folder / "b.jpg", folder / "a.png")
     paths = (*named, tmp_path / "out")
 
@@ -194,4 +194,4 @@ def test_two_processes_share_a_folder(model: Path, folder: Path, tmp_path: Path)
 
     assert done.returncode == 1  # one of them is bad
     assert sorted(f.name for f in out.iterdir()) == ["a.png", "b.png", "c.png"]
-    assert "3 of 4 pictures" in done.stderr
+    assert "3 of 4 images" in done.stderr

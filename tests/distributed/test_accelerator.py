@@ -52,7 +52,7 @@ def test_one_process_of_a_machine_goes_first(monkeypatch: pytest.MonkeyPatch):
     went: list[Path] = []
     monkeypatch.setattr(made, "local_main_process_first", lambda: went.append(Path()) or torch.no_grad())
 
-    with accelerator.Ranks(made).one_first():
+    with accelerator.AcceleratorGroup(made).one_first():
         pass
 
     assert len(went) == 1

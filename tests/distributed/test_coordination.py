@@ -13,23 +13,23 @@ from accelerate import Accelerator
 
 from srgan_dist.cli.console import STOPPED
 from srgan_dist.cli.train import train_main
-from srgan_dist.distributed.coordination import Consensus, Skips
+from srgan_dist.distributed.coordination import Skips, StopCoordinator
 from srgan_dist.runs import checkpoint
 from tests.conftest import ROOT, TINY, environment
 
 
 def test_the_first_decisions_after_a_resume_are_steps_apart_however_far_the_run_is(tmp_path: Path):
-    consensus = Consensus(Accelerator(cpu=True), tmp_path, None)
+    coordinator = StopCoordinator(Accelerator(cpu=True), tmp_path, None)
     skips = Skips(torch.device("cpu"))
     try:
         intervals, step = [], 500_001
         for _ in range(5):
-            consensus.decide(step, skips)
-            following = next(s for s in range(step + 1, step + 100_000) if consensus.due(s))
+            coordinator.decide(step, skips)
+            following = next(s for s in range(step + 1, step + 100_000) if coordinator.due(s))
             intervals.append(following - step)
             step = following
     finally:
-        consensus.close()
+        coordinator.close()
 
     assert intervals[0] <= 2
     assert all(later <= 2 * earlier + 1 for earlier, later in itertools.pairwise(intervals))

@@ -23,7 +23,7 @@ def spoilt(raw: RawBatch, device: torch.device) -> Pair:
     if disaster == "nan":
         return Pair(pair.lr, pair.hr * float("nan"))
     if disaster == "data":
-        raise ValueError("train-000000.tar, sample picture: cannot be read")
+        raise ValueError("train-000000.tar, sample image: cannot be read")
     raise RuntimeError("out of luck")
 
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from srgan_dist.data.batch import Pair
 from srgan_dist.data.degradations import RealESRGANDegradation
-from srgan_dist.distributed.accelerator import Ranks, average, start
+from srgan_dist.distributed.accelerator import AcceleratorGroup, average, start
 from srgan_dist.models import RRDBNetConfig
 from srgan_dist.training.losses import RelativisticGAN, Weights
-from srgan_dist.training.steps import Losses, Player, gan_step
+from srgan_dist.training.steps import Losses, Trainable, gan_step
 
 GLOBAL_BATCH, STEPS = 4, 3
 
@@ -33,7 +33,7 @@ def trained(accelerator, mean):
     degrade = RealESRGANDegradation().build(2, seed=5)
     share = GLOBAL_BATCH // accelerator.num_processes
     mine = slice(share * accelerator.process_index, share * (accelerator.process_index + 1))
-    players = [player(accelerator, network) for network in networks()]
+    trainables = [trainable(accelerator, network) for network in networks()]
     rng = torch.Generator().manual_seed(0)
     seen = []
     for step in range(STEPS):
@@ -41,10 +41,12 @@ def trained(accelerator, mean):
         hr = (bright + torch.rand(GLOBAL_BATCH, 3, 16, 16, generator=rng))[mine]
         indices = np.arange(step * GLOBAL_BATCH, (step + 1) * GLOBAL_BATCH, dtype=np.uint64)[mine]
         made = degrade(hr / 5, indices)
-        seen += Ranks(accelerator).gather([(int(i), lr.numpy()) for i, lr in zip(indices, made.lr, strict=True)])
-        gan_step(players[0], players[1], losses, [Pair(made.lr, hr, indices)], accelerator.backward)
+        seen += AcceleratorGroup(accelerator).gather(
+            [(int(i), lr.numpy()) for i, lr in zip(indices, made.lr, strict=True)]
+        )
+        gan_step(trainables[0], trainables[1], losses, [Pair(made.lr, hr, indices)], accelerator.backward)
     lrs = [lr for _, lr in sorted(seen, key=lambda numbered: numbered[0])]
-    return {"weights": [p.raw.state_dict() for p in players], "lr": torch.from_numpy(np.stack(lrs))}
+    return {"weights": [p.raw.state_dict() for p in trainables], "lr": torch.from_numpy(np.stack(lrs))}
 
 
 def networks():
@@ -53,11 +55,11 @@ def networks():
     yield nn.Sequential(nn.Conv2d(3, 8, 3), nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 3))
 
 
-def player(accelerator, network):
+def trainable(accelerator, network):
     net = accelerator.prepare_model(network)
     raw = accelerator.unwrap_model(net)
     optimizer = torch.optim.SGD(raw.parameters(), lr=0.05, fused=True)
-    return Player(net=net, raw=raw, optimizer=optimizer, apply=optimizer.step)
+    return Trainable(net=net, raw=raw, optimizer=optimizer, optimizer_step=optimizer.step)
 
 
 if __name__ == "__main__":

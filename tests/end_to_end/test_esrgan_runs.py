@@ -25,7 +25,7 @@ def terms(run):
 
 
 def face(seed):
-    """Something like an aligned 178x218 face: oval, eyes, mouth, hair, in random colours."""
+    """Something like an aligned 178x218 face: oval, eyes, mouth, hair, in random colors."""
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (178, 218), tuple(rng.integers(0, 255, 3)))
     draw = ImageDraw.Draw(image)

@@ -27,8 +27,8 @@ ENDLESS = ("--pretrain.steps=1000000", "--validation.every=1000000", "--checkpoi
 def weights(run: Path) -> dict[str, torch.Tensor]:
     state = checkpoint.load_latest(run / "checkpoints")
     assert state is not None
-    networks = {f"{n}.{k}": v for n, p in enumerate(state["players"]["players"]) for k, v in p["network"].items()}
-    return networks | {f"ema.{k}": v for k, v in state["players"]["ema"]["network"].items()}
+    networks = {f"{n}.{k}": v for n, p in enumerate(state["networks"]["networks"]) for k, v in p["network"].items()}
+    return networks | {f"ema.{k}": v for k, v in state["networks"]["ema"]["network"].items()}
 
 
 def assert_close(one: Path, other: Path, tolerance: float) -> None:
@@ -161,7 +161,7 @@ def test_one_process_in_trouble_takes_the_others_with_it(disaster: str, shards: 
     assert ran.returncode != 0
     found = status(tmp_path / "run")
     assert found["state"] == "failed"
-    expected = {"nan": "in a row", "error": "process 1: RuntimeError('out of luck')", "data": "sample picture"}
+    expected = {"nan": "in a row", "error": "process 1: RuntimeError('out of luck')", "data": "sample image"}
     assert expected[disaster] in str(found["reason"])
     if disaster == "nan":
         assert "Crops" in str(found["reason"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from srgan_dist.data.config import DataConfig
-from srgan_dist.distributed.coordination import Consensus, Skips, StopRequested
+from srgan_dist.distributed.coordination import Skips, StopCoordinator, StopRequested
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.runs import checkpoint
 from srgan_dist.training.config import TrainConfig
@@ -35,7 +35,7 @@ def tiny(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train
         tracking=replace(config.tracking, enabled=False),
         log_every=3,
         threads=1,
-        probe_every=5,
+        gradient_shares_every=5,
     )
 
 
@@ -43,14 +43,14 @@ def tiny(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train
 def stops(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps at which somebody asks the run to stop."""
     wanted: list[int] = []
-    decide = Consensus.decide
+    decide = StopCoordinator.decide
 
-    def decide_then_ask(self: Consensus, step: int, skips: Skips) -> object:
+    def decide_then_ask(self: StopCoordinator, step: int, skips: Skips) -> object:
         decision = decide(self, step, skips)
         return decision._replace(stop="test") if step in wanted else decision
 
-    monkeypatch.setattr(Consensus, "due", lambda *_: True)
-    monkeypatch.setattr(Consensus, "decide", decide_then_ask)
+    monkeypatch.setattr(StopCoordinator, "due", lambda *_: True)
+    monkeypatch.setattr(StopCoordinator, "decide", decide_then_ask)
     return wanted
 
 
@@ -114,8 +114,8 @@ def test_a_kill_costs_the_steps_since_the_checkpoint_and_nothing_else(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Consensus, "due", lambda _, step: step == 14)
-        patch.setattr(Consensus, "decide", die)
+        patch.setattr(StopCoordinator, "due", lambda _, step: step == 14)
+        patch.setattr(StopCoordinator, "decide", die)
         with pytest.raises(Killed):
             train(killed)
     train(killed)
@@ -135,11 +135,11 @@ def test_a_finished_run_is_not_trained_again(tiny: TrainConfig):
     assert (tiny.run_dir / "metrics.jsonl").read_text() == before
 
 
-def test_the_second_phase_starts_from_what_the_first_one_is_judged_by(tiny: TrainConfig, stops: list[int]):
+def test_the_second_phase_starts_from_what_the_first_one_is_evaluated_by(tiny: TrainConfig, stops: list[int]):
     stops[:] = [10]
     with pytest.raises(StopRequested):
         train(tiny)
-    average = state(tiny.run_dir)["players"]["ema"]["network"]
+    average = state(tiny.run_dir)["networks"]["ema"]["network"]
     still = replace(
         tiny, adversarial=replace(tiny.adversarial, schedule=replace(tiny.adversarial.schedule, learning_rate=0.0))
     )
@@ -150,7 +150,7 @@ def test_the_second_phase_starts_from_what_the_first_one_is_judged_by(tiny: Trai
     with pytest.raises(StopRequested):
         train(still)
 
-    weights = state(tiny.run_dir)["players"]["players"][0]["network"]
+    weights = state(tiny.run_dir)["networks"]["networks"][0]["network"]
     assert all(torch.equal(weights[k], v) for k, v in average.items() if "running" not in k and "num_batches" not in k)
 
 
@@ -172,7 +172,7 @@ def test_patience_ends_a_phase_early_and_the_next_one_follows(tiny: TrainConfig)
     assert state(tiny.run_dir)["step"] == 22
 
 
-def test_skipped_steps_stop_the_run_and_name_the_pictures(
+def test_skipped_steps_stop_the_run_and_name_the_images(
     tiny: TrainConfig, stops: list[int], monkeypatch: pytest.MonkeyPatch
 ):
     from srgan_dist.training import steps
@@ -200,5 +200,5 @@ def test_a_few_skipped_steps_are_counted_and_survived(tiny: TrainConfig, monkeyp
 
     found = metrics(tiny.run_dir)
     assert [line["train/skipped"] for line in found if "train/skipped" in line][1] == pytest.approx(1 / 3)
-    assert all(t.isfinite().all() for t in tensors(state(tiny.run_dir)["players"]))
+    assert all(t.isfinite().all() for t in tensors(state(tiny.run_dir)["networks"]))
     assert all(v == v for line in found for v in line.values())  # no NaN was logged

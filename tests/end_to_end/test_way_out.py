@@ -11,7 +11,7 @@ import torch
 from srgan_dist.cli.console import STOPPED
 from srgan_dist.cli.train import train_main
 from srgan_dist.runs import checkpoint
-from srgan_dist.training.trainable import Players
+from srgan_dist.training.trainable import Networks
 from srgan_dist.training.validation import Validation
 from tests.conftest import TINY
 
@@ -52,7 +52,7 @@ def done(run: Path = Path("run")) -> bool:
 
 @pytest.mark.parametrize("way", [0, pytest.param(1, marks=pytest.mark.extended)])
 def test_out_of_memory_while_training(train, monkeypatch, capsys, way):
-    fail_at(3, monkeypatch, Players, "update")
+    fail_at(3, monkeypatch, Networks, "update")
     assert train("--mixed-precision=no") == 1
     ways = advised(capsys.readouterr().err)
     assert [w[0] for w in ways] == ["--data.batch", "--mixed-precision"]
@@ -150,14 +150,14 @@ def test_a_finished_run_trains_on_with_more_steps_and_its_optimizers(train, capf
 
     content = checkpoint.load_latest(Path("run/checkpoints"))
     assert (content["step"], content["phase"], content["phase_over"]) == (10, 1, True)
-    counts = {int(s["step"]) for s in content["players"]["players"][1]["optimizer"]["state"].values()}
+    counts = {int(s["step"]) for s in content["networks"]["networks"][1]["optimizer"]["state"].values()}
     assert counts == {6}  # not begun anew
 
 
 def test_a_run_that_failed_before_anything_was_saved_leaves_nothing_that_refuses_the_corrected_command(
     train, monkeypatch
 ):
-    fail_at(0, monkeypatch, Players, "update")
+    fail_at(0, monkeypatch, Networks, "update")
     assert train("--seed=1", "--generator.blocks=2") == 1
 
     assert train() == 0

@@ -13,7 +13,7 @@ from PIL import Image
 
 from srgan_dist.cli.app import main
 from srgan_dist.evaluation import benchmark_sets
-from srgan_dist.evaluation.evaluation_set import open_gallery
+from srgan_dist.evaluation.evaluation_set import open_evaluation_set
 
 COMMIT = "0" * 40
 
@@ -79,9 +79,9 @@ def test_a_test_set_is_downloaded_once_by_name(home: Path, hub: tuple[str, list[
     for module in (constants, file_download):  # older versions have copied it
         monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
 
-    first = open_gallery(Path("Set5"), 4)
+    first = open_evaluation_set(Path("Set5"), 4)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    second = open_gallery(Path("set5"), 2)
+    second = open_evaluation_set(Path("set5"), 2)
 
     assert (first.data, first.count, first.degradation) == ("Set5", 2, "matlab-clamp")
     assert [first.read(i).name for i in range(2)] == ["baby", "bird"]
@@ -101,13 +101,13 @@ def test_without_network_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1
     assert "BSD100 could not be fetched" in said.err
-    assert "put its HR pictures into a folder" in said.err
+    assert "put its HR images into a folder" in said.err
 
 
-def test_a_damaged_archive_is_named(home: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_corrupt_archive_is_named(home: Path, monkeypatch: pytest.MonkeyPatch):
     file = home / "Set5_HR.tar.gz"
     file.write_bytes(b"not an archive")
     monkeypatch.setattr(benchmark_sets, "_download", lambda name: file)
 
-    with pytest.raises(ValueError, match=r"Set5_HR\.tar\.gz: damaged"):
+    with pytest.raises(ValueError, match=r"Set5_HR\.tar\.gz: corrupt"):
         benchmark_sets.fetch_testset("set5")

@@ -31,7 +31,7 @@ def test_psnr_is_scikit_images(pair: tuple[np.ndarray, np.ndarray]):
     assert psnr(a, b) == pytest.approx(metrics.peak_signal_noise_ratio(b, a, data_range=255), abs=1e-9)
 
 
-def test_golden_values_of_a_picture_made_by_a_formula():
+def test_golden_values_of_a_image_made_by_a_formula():
     """What scikit-image 0.26 says of the luma inside a border of 4, to nine decimals."""
     y, x, c = np.mgrid[0:40, 0:56, 0:3]
     hr = ((y * x + 70 * c) % 200 + 20).astype(np.uint8)
@@ -56,7 +56,7 @@ def test_luma_has_the_range_of_bt601():
     assert luma(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)) == pytest.approx(np.array([[16, 235]]))
 
 
-def test_equal_pictures_are_infinitely_good(pair: tuple[np.ndarray, np.ndarray]):
+def test_equal_images_are_infinitely_good(pair: tuple[np.ndarray, np.ndarray]):
     found = scores(pair[1], pair[1], border=4)
 
     assert found["psnr_y"] == found["psnr_rgb"] == float("inf")
@@ -69,7 +69,7 @@ def test_every_number_has_a_protocol_with_its_border():
     assert protocol("lpips", 4) == "lpips_pyiqa"
 
 
-def test_pictures_that_cannot_be_compared_are_refused(pair: tuple[np.ndarray, np.ndarray]):
+def test_images_that_cannot_be_compared_are_refused(pair: tuple[np.ndarray, np.ndarray]):
     with pytest.raises(ValueError, match="different size"):
         quality(pair[0][:-1], pair[1], 4)
     with pytest.raises(ValueError, match="18x18 is too small"):

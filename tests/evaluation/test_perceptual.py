@@ -48,7 +48,7 @@ def test_without_weights_one_line_says_where_they_belong(
 
 
 @pytest.mark.slow
-def test_pyiqa_sees_the_pictures_as_they_are():
+def test_pyiqa_sees_the_images_as_they_are():
     pytest.importorskip("pyiqa")
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 256, (2, 40, 48, 3), np.uint8)

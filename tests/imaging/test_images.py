@@ -13,7 +13,7 @@ def test_every_mode_becomes_rgb(mode: str, tmp_path: Path):
     image = Image.fromarray(picture(20, 30))
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
-    file = tmp_path / ("picture.tif" if mode in ("CMYK", "I;16") else "picture.png")
+    file = tmp_path / ("image.tif" if mode in ("CMYK", "I;16") else "image.png")
     (image if mode == "I;16" else image.convert(mode)).save(file)
 
     read = images.read(file)
@@ -21,11 +21,11 @@ def test_every_mode_becomes_rgb(mode: str, tmp_path: Path):
     assert read.shape == (20, 30, 3)
     assert read.dtype == np.uint8
     if mode in ("L", "I;16", "RGBA"):
-        grey = np.asarray(Image.fromarray(picture(20, 30)).convert("L"))
-        assert np.array_equal(read, picture(20, 30) if mode == "RGBA" else np.repeat(grey[:, :, None], 3, axis=2))
+        gray = np.asarray(Image.fromarray(picture(20, 30)).convert("L"))
+        assert np.array_equal(read, picture(20, 30) if mode == "RGBA" else np.repeat(gray[:, :, None], 3, axis=2))
 
 
-def test_a_picture_is_turned_upright(tmp_path: Path):
+def test_a_image_is_turned_upright(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees to see it upright
     Image.fromarray(picture(20, 30)).save(tmp_path / "a.png", exif=exif)
@@ -33,7 +33,7 @@ def test_a_picture_is_turned_upright(tmp_path: Path):
     assert images.read(tmp_path / "a.png").shape == (30, 20, 3)
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.png", b"not a picture"), ("b.png", None), ("c.png", "cut")])
+@pytest.mark.parametrize(("name", "content"), [("a.png", b"not an image"), ("b.png", None), ("c.png", "cut")])
 def test_unreadable_files_are_named(name: str, content, tmp_path: Path):
     file = tmp_path / name
     if content == "cut":

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from srgan_dist.imaging.photo import FORMATS, Photo, becoming, check_target, enlarge_alpha, read_photo, write_photo
+from srgan_dist.imaging.photo import FORMATS, Photo, atomic_output, check_target, read_photo, upscale_alpha, write_photo
 
 tifffile = pytest.importorskip("tifffile")
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 @pytest.fixture
-def colours() -> np.ndarray:
+def colors() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
 
 
@@ -29,7 +29,7 @@ def test_sixteen_bit_png_is_read_back_as_written(tmp_path: Path, deep: np.ndarra
         write_photo(image, Photo(image, icc=SRGB), out, "PNG", 95)
 
     photo = read_photo(file)
-    if channels != 2:  # Pillow, which opens the file, has no 16-bit grey with alpha
+    if channels != 2:  # Pillow, which opens the file, has no 16-bit gray with alpha
         assert photo.pixels.dtype == np.uint16
         assert np.array_equal(photo.pixels, image[:, :, : 1 if channels == 1 else 3])
     if channels == 4:
@@ -63,10 +63,10 @@ def test_sixteen_bits_become_eight_where_the_format_ends_there(kind: str):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_picture_is_turned_upright(tmp_path: Path, colours: np.ndarray, orientation: int):
+def test_the_image_is_turned_upright(tmp_path: Path, colors: np.ndarray, orientation: int):
     exif, file = Image.Exif(), tmp_path / "turned.png"
     exif[0x0112], exif[0x010F] = orientation, "Camera"
-    Image.fromarray(colours).save(file, exif=exif)
+    Image.fromarray(colors).save(file, exif=exif)
 
     photo = read_photo(file)
 
@@ -80,20 +80,20 @@ def test_the_picture_is_turned_upright(tmp_path: Path, colours: np.ndarray, orie
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
-def test_profile_and_exif_are_written(colours: np.ndarray, kind: str):
+def test_profile_and_exif_are_written(colors: np.ndarray, kind: str):
     exif, out = Image.Exif(), io.BytesIO()
     exif[0x010F] = "Camera"
 
-    write_photo(colours, Photo(colours, icc=SRGB, exif=exif.tobytes()), out, kind, 95)
+    write_photo(colors, Photo(colors, icc=SRGB, exif=exif.tobytes()), out, kind, 95)
 
     written = Image.open(out)
     assert written.info["icc_profile"] == SRGB
     assert written.getexif()[0x010F] == "Camera"
 
 
-def test_the_layout_of_a_tiff_is_not_taken_for_its_exif(tmp_path: Path, colours: np.ndarray):
+def test_the_layout_of_a_tiff_is_not_taken_for_its_exif(tmp_path: Path, colors: np.ndarray):
     file, out = tmp_path / "a.tif", io.BytesIO()
-    Image.fromarray(colours).save(file, compression="tiff_lzw", software="Scanner")
+    Image.fromarray(colors).save(file, compression="tiff_lzw", software="Scanner")
     photo = read_photo(file)
 
     write_photo(np.zeros((48, 80, 3), np.uint8), photo, out, "TIFF", 95)
@@ -104,10 +104,10 @@ def test_the_layout_of_a_tiff_is_not_taken_for_its_exif(tmp_path: Path, colours:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "YCbCr", "I;16"])
-def test_every_mode_is_grey_or_rgb_with_or_without_alpha(tmp_path: Path, colours: np.ndarray, mode: str):
+def test_every_mode_is_gray_or_rgb_with_or_without_alpha(tmp_path: Path, colors: np.ndarray, mode: str):
     file = tmp_path / ("a.tif" if mode == "YCbCr" else "a.png")
-    picture = Image.fromarray(colours)
-    picture = Image.fromarray(colours[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
+    picture = Image.fromarray(colors)
+    picture = Image.fromarray(colors[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
     # Older Pillows cut off uncompressed YCbCr when they write it.
     picture.save(file, compression="jpeg" if mode == "YCbCr" else None)
 
@@ -118,8 +118,8 @@ def test_every_mode_is_grey_or_rgb_with_or_without_alpha(tmp_path: Path, colours
     assert photo.pixels.dtype == (np.uint16 if mode == "I;16" else np.uint8)
 
 
-def test_cmyk_becomes_srgb_and_says_so(tmp_path: Path, colours: np.ndarray):
-    Image.fromarray(colours).convert("CMYK").save(tmp_path / "a.jpg")
+def test_cmyk_becomes_srgb_and_says_so(tmp_path: Path, colors: np.ndarray):
+    Image.fromarray(colors).convert("CMYK").save(tmp_path / "a.jpg")
 
     photo = read_photo(tmp_path / "a.jpg")
 
@@ -129,39 +129,39 @@ def test_cmyk_becomes_srgb_and_says_so(tmp_path: Path, colours: np.ndarray):
     assert photo.icc[16:20] == b"RGB "
 
 
-def test_alpha_goes_to_formats_that_have_it_and_onto_white_otherwise(colours: np.ndarray):
-    image = np.dstack([colours, np.zeros((12, 20), np.uint8)])
+def test_alpha_goes_to_formats_that_have_it_and_onto_white_otherwise(colors: np.ndarray):
+    image = np.dstack([colors, np.zeros((12, 20), np.uint8)])
     written: dict[str, Image.Image] = {}
 
     for kind in ("PNG", "WEBP", "TIFF", "JPEG"):
         out = io.BytesIO()
-        write_photo(image, Photo(colours), out, kind, 95)
+        write_photo(image, Photo(colors), out, kind, 95)
         written[kind] = Image.open(out)
 
     assert [written[k].mode for k in written] == ["RGBA", "RGBA", "RGBA", "RGB"]
     assert np.asarray(written["JPEG"]).min() == 255
 
 
-def test_alpha_is_enlarged_in_either_depth():
+def test_alpha_is_upscaled_in_either_depth():
     ramp = np.tile(np.arange(0, 250, 10, dtype=np.uint8), (9, 1))
 
-    eight, sixteen = enlarge_alpha(ramp, 3), enlarge_alpha(ramp.astype(np.uint16) * 257, 3)
+    eight, sixteen = upscale_alpha(ramp, 3), upscale_alpha(ramp.astype(np.uint16) * 257, 3)
 
     assert eight.shape == (27, 75)
     assert np.abs(sixteen / 257 - eight).max() <= 1
 
 
-def test_an_animation_is_refused(tmp_path: Path, colours: np.ndarray):
-    frames = [Image.fromarray(colours), Image.fromarray(colours[::-1])]
+def test_an_animation_is_refused(tmp_path: Path, colors: np.ndarray):
+    frames = [Image.fromarray(colors), Image.fromarray(colors[::-1])]
     for name in ("a.gif", "a.webp", "a.png", "a.tif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         with pytest.raises(ValueError, match=f"{name}: 2 frames"):
             read_photo(tmp_path / name)
 
 
-def test_a_phones_jpeg_with_a_preview_is_a_picture(tmp_path: Path, colours: np.ndarray):
+def test_a_phones_jpeg_with_a_preview_is_a_image(tmp_path: Path, colors: np.ndarray):
     file = tmp_path / "a.jpg"
-    Image.fromarray(colours).save(file, "MPO", save_all=True, append_images=[Image.fromarray(colours[:6, :10])])
+    Image.fromarray(colors).save(file, "MPO", save_all=True, append_images=[Image.fromarray(colors[:6, :10])])
 
     assert read_photo(file).pixels.shape == (12, 20, 3)
 
@@ -179,7 +179,7 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path):
     file = tmp_path / "new" / "a.png"
 
     def fail():
-        with becoming(file) as out:
+        with atomic_output(file) as out:
             out.write(b"half")
             raise RuntimeError
 

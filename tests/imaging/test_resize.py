@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from srgan_dist.imaging import images
-from srgan_dist.imaging.resize import KERNELS, crop_to_multiple, reduce
-from tests.conftest import picture
+from srgan_dist.imaging.resize import KERNELS, crop_to_multiple, downscale
+from tests.conftest import image
 
 
 def pairs(shared: Path, name: str, scale: int) -> list[tuple[Path, Path]]:
@@ -28,13 +28,13 @@ def test_reduce_is_matlabs_in_every_value(shared: Path, name: str, scale: int, k
     assert found
 
     for hr, lr in found:
-        assert np.array_equal(reduce(images.read(hr), scale, kernel), images.read(lr)), hr
+        assert np.array_equal(downscale(images.read(hr), scale, kernel), images.read(lr)), hr
 
 
 def test_the_two_edge_rules_differ_only_near_the_edge():
-    hr = picture(64, 64)
+    hr = image(64, 64)
 
-    mirror, clamp = reduce(hr, 4, "matlab-mirror"), reduce(hr, 4, "matlab-clamp")
+    mirror, clamp = downscale(hr, 4, "matlab-mirror"), downscale(hr, 4, "matlab-clamp")
 
     assert not np.array_equal(mirror, clamp)
     assert np.array_equal(mirror[2:-2, 2:-2], clamp[2:-2, 2:-2])
@@ -42,25 +42,25 @@ def test_the_two_edge_rules_differ_only_near_the_edge():
 
 @pytest.mark.parametrize("kernel", ["pillow", "torch"])
 def test_the_other_kernels_are_near_matlabs_but_not_the_same(kernel):
-    hr = picture(96, 128)
+    hr = image(96, 128)
 
-    difference = np.abs(reduce(hr, 4, kernel).astype(int) - reduce(hr, 4).astype(int))
+    difference = np.abs(downscale(hr, 4, kernel).astype(int) - downscale(hr, 4).astype(int))
 
     assert 0 < difference.max() <= 12
     assert difference.mean() < 0.5
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_a_flat_picture_stays_flat(kernel):
-    assert (reduce(np.full((24, 36, 3), 77, np.uint8), 3, kernel) == 77).all()
+def test_a_flat_image_stays_flat(kernel):
+    assert (downscale(np.full((24, 36, 3), 77, np.uint8), 3, kernel) == 77).all()
 
 
 def test_a_size_that_is_no_multiple_is_refused():
     with pytest.raises(ValueError, match="not a multiple of scale=4"):
-        reduce(picture(30, 32), 4)
+        downscale(image(30, 32), 4)
 
 
 def test_cropping_keeps_the_top_left():
-    hr = picture(31, 34)
+    hr = image(31, 34)
 
     assert np.array_equal(crop_to_multiple(hr, 4), hr[:28, :32])

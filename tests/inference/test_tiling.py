@@ -17,7 +17,7 @@ def test_every_pixel_is_the_result_of_one_window(height: int, width: int, side: 
 
 
 @pytest.mark.parametrize("length", [5, 100, 333])
-def test_a_window_reads_the_margin_wherever_the_picture_has_it(length: int):
+def test_a_window_reads_the_margin_wherever_the_image_has_it(length: int):
     for span in spans(length, side=20, margin=9, align=16):
         assert span.start <= max(0, span.first - 9)
         assert span.stop >= min(length, span.last + 9)
@@ -42,5 +42,5 @@ def test_chosen_tiles_fit_the_memory_with_little_overlap():
     assert read < 1.12 * 1500 * 2000
 
 
-def test_a_picture_that_fits_is_one_tile():
+def test_a_image_that_fits_is_one_tile():
     assert best_sides(300, 400, 1e6, margin=40) == (300, 400)

@@ -54,7 +54,7 @@ def test_tiled_equals_whole_on_set14_at_three_tile_sizes():
     network = random_network(blocks=2, channels=8)
     upscalers = {tile: Upscaler(network, 4, tile=tile) for tile in (44, 64, 100)}
 
-    for file in images.list_pictures(SET14):
+    for file in images.list_images(SET14):
         lr = images.read(file)
         whole = super_resolve(network, lr).astype(int)
         for tile, tiled in upscalers.items():
@@ -80,7 +80,7 @@ def test_too_little_overlap_would_show(network: nn.Module, noise: np.ndarray):
     assert difference.max() > 1
 
 
-def test_a_white_picture_has_no_dark_edge_or_seam():
+def test_a_white_image_has_no_dark_edge_or_seam():
     white = np.full((50, 70, 3), 255, np.uint8)
     bicubic = (
         SRResNetConfig(blocks=2, channels=8, interpolated_skip=True).build(2).eval()
@@ -91,7 +91,7 @@ def test_a_white_picture_has_no_dark_edge_or_seam():
     assert (sr == 255).all()
 
 
-def test_a_white_picture_has_the_edges_of_the_whole(network: nn.Module):
+def test_a_white_image_has_the_edges_of_the_whole(network: nn.Module):
     white = np.full((50, 70, 3), 255, np.uint8)
 
     ours = Upscaler(network, 4, tile=16)(white)
@@ -118,14 +118,14 @@ def test_sixteen_bits_are_kept(network: nn.Module, noise: np.ndarray):
     assert np.abs(sr / 257 - super_resolve(network, noise)).max() <= 1
 
 
-def test_grey_is_the_mean_of_what_the_network_makes_of_three_equal_channels(network: nn.Module, noise: np.ndarray):
-    grey = noise[:, :, :1]
+def test_gray_is_the_mean_of_what_the_network_makes_of_three_equal_channels(network: nn.Module, noise: np.ndarray):
+    gray = noise[:, :, :1]
 
-    sr = Upscaler(network, 4)(grey)
+    sr = Upscaler(network, 4)(gray)
 
-    colours = super_resolve(network, np.repeat(grey, 3, axis=2)).astype(float)
+    colors = super_resolve(network, np.repeat(gray, 3, axis=2)).astype(float)
     assert sr.shape[2] == 1
-    assert np.abs(sr[:, :, 0] - colours.mean(2)).max() <= 1
+    assert np.abs(sr[:, :, 0] - colors.mean(2)).max() <= 1
 
 
 def test_folding_changes_nothing_but_rounding(network: nn.Module):
@@ -138,7 +138,7 @@ def test_folding_changes_nothing_but_rounding(network: nn.Module):
         assert torch.allclose(folded(lr), network(lr), rtol=0, atol=1e-5)
 
 
-def test_the_self_ensemble_does_not_care_how_the_picture_lies(network: nn.Module):
+def test_the_self_ensemble_does_not_care_how_the_image_lies(network: nn.Module):
     lr = torch.rand(1, 3, 12, 17)
     ensemble = SelfEnsemble(network)
 

@@ -101,7 +101,7 @@ def test_two_nodes_on_loopback_equal_two_processes_on_one(launch: Launch, shards
     ours, theirs = (checkpoint.load_latest(tmp_path / name / "checkpoints") for name in ("nodes", "one"))
     assert ours is not None
     assert theirs is not None
-    for mine, other in zip(ours["players"]["players"], theirs["players"]["players"], strict=True):
+    for mine, other in zip(ours["networks"]["networks"], theirs["networks"]["networks"], strict=True):
         assert all(torch.equal(mine["network"][k], other["network"][k]) for k in mine["network"])
 
 

@@ -58,7 +58,7 @@ def test_a_checkpoint_and_a_run_that_still_trains_are_opened(tmp_path: Path, noi
     run.mkdir()
     write_json(to_dict(TrainConfig(scale=2, generator=CONFIG)), run / "config.json")
     weights = CONFIG.build(2).state_dict()
-    state = {"step": 30, "players": {"ema": {"network": weights, "updates": 30}}}
+    state = {"step": 30, "networks": {"ema": {"network": weights, "updates": 30}}}
     saved = checkpoint.save(run / "checkpoints", 30, state, keep=2, best=30)
 
     for source in (saved, run, run / "checkpoints" / "best"):

@@ -21,7 +21,7 @@ def test_weights_come_from_an_exported_file_a_run_a_checkpoint_and_a_pth(tmp_pat
     source = network(1)
     exported = tmp_path / "run" / "models" / "gan.safetensors"
     save_generator(exported, source, CONFIG, {"label": "x", "scale": 2, "degradation": "given"})
-    state = {"players": {"players": [], "ema": {"network": source.state_dict(), "updates": 3}}}
+    state = {"networks": {"networks": [], "ema": {"network": source.state_dict(), "updates": 3}}}
     saved = checkpoint.save(tmp_path / "checkpoints", 7, state, keep=1, best=None)
     torch.save({"params": source.state_dict()}, tmp_path / "published.pth")
 
@@ -48,7 +48,7 @@ def test_what_is_no_weights_file_is_refused_by_name(tmp_path, content, message):
         read_weights(file)
 
 
-def test_a_damaged_safetensors_file_is_refused_by_name(tmp_path):
+def test_a_corrupt_safetensors_file_is_refused_by_name(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"12345678901234567890")
 
     with pytest.raises(ValueError, match=r"model.safetensors: not a safetensors file"):

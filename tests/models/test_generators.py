@@ -29,7 +29,7 @@ def small(kind, scale):
 
 
 @pytest.mark.parametrize(("kind", "scale"), CASES)
-def test_every_generator_enlarges_any_size_by_its_scale_and_keeps_rgb(kind, scale):
+def test_every_generator_upscales_any_size_by_its_scale_and_keeps_rgb(kind, scale):
     network = small(kind, scale).eval()
 
     sr = network(torch.rand(2, 3, 9, 14))

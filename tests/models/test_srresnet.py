@@ -2,10 +2,10 @@ import pytest
 import torch
 from PIL import Image
 
-from srgan_dist.imaging.resize import enlarge
+from srgan_dist.imaging.resize import interpolate
 from srgan_dist.inference.fusion import to_uint8
 from srgan_dist.models import SRResNetConfig
-from tests.conftest import picture
+from tests.conftest import image
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -30,12 +30,12 @@ def test_another_scale_is_refused_with_the_choice():
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_with_the_interpolated_skip_the_first_output_is_bicubic(scale: int):
-    lr = picture(20, 24) // 2 + 60  # no overshoot beyond 0..255, which Pillow would clip between its two passes
+    lr = image(20, 24) // 2 + 60  # no overshoot beyond 0..255, which Pillow would clip between its two passes
     network = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True).build(scale).eval()
 
     sr = to_uint8(network(torch.from_numpy(lr).permute(2, 0, 1)[None].float() / 255))[0]
 
-    difference = abs(sr.astype(int) - enlarge(lr, scale, "bicubic").astype(int))
+    difference = abs(sr.astype(int) - interpolate(lr, scale, "bicubic").astype(int))
     assert difference.max() <= 1  # Pillow rounds there too
     assert Image.fromarray(sr).size == (24 * scale, 20 * scale)
 

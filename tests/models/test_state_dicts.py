@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from srgan_dist.models import CompactConfig, RRDBNetConfig, SRResNetConfig, UNetDiscriminatorConfig
-from srgan_dist.models.state_dicts import describe, fit, identify, renamed, unwrapped
+from srgan_dist.models.state_dicts import describe, identify, load_compatible_state_dict, renamed, unwrapped
 
 CONFIG = RRDBNetConfig(blocks=2, channels=8, growth_channels=4)
 
@@ -47,7 +47,7 @@ def test_rrdbnet_loads_from_every_published_layout_at_every_scale(layout, scale,
     state = {LAYOUTS[layout](k, ups): v for k, v in source.state_dict().items()}
     lr = torch.rand(1, 3, 6, 7)
 
-    fit(target, state, "file.pth")
+    load_compatible_state_dict(target, state, "file.pth")
 
     assert torch.equal(target(lr), source(lr))
     found = identify(renamed(state))
@@ -99,14 +99,14 @@ def test_a_wrong_file_is_described_and_what_is_missing_is_named():
     network = SRResNetConfig(blocks=1, channels=8).build(4)
 
     with pytest.raises(ValueError, match=r"missing: head.0.weight.*seems to be RRDBNet x4 with 2 blocks of 8 \+ 4"):
-        fit(network, CONFIG.build(4).state_dict(), "esrgan.pth")
+        load_compatible_state_dict(network, CONFIG.build(4).state_dict(), "esrgan.pth")
 
 
 def test_the_right_kind_in_the_wrong_size_is_refused_with_both_sizes():
     network = CompactConfig(convs=1, channels=8).build(4)
 
     with pytest.raises(ValueError, match=r"body.0.weight is \(4, 3, 3, 3\), not \(8, 3, 3, 3\).*4 channels"):
-        fit(network, CompactConfig(convs=1, channels=4).build(4).state_dict(), "small.pth")
+        load_compatible_state_dict(network, CompactConfig(convs=1, channels=4).build(4).state_dict(), "small.pth")
 
 
 def test_a_discriminator_and_a_stranger_are_called_what_they_are():

@@ -38,12 +38,12 @@ def test_the_network_is_frozen_and_stays_so(vgg: nn.Sequential):
     assert not any(p.requires_grad for p in features.parameters())
 
 
-def test_images_are_normalised_as_imagenet_was():
-    grey = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+def test_images_are_normalized_as_imagenet_was():
+    gray = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
     features = VGG19Features(nn.Sequential(*(nn.Identity() for _ in range(9))), ["relu2_2"])
 
-    torch.testing.assert_close(features(grey)[0], torch.zeros(1, 3, 8, 8))
-    torch.testing.assert_close(features(grey + 0.229)[0][0, 0], torch.ones(8, 8))
+    torch.testing.assert_close(features(gray)[0], torch.zeros(1, 3, 8, 8))
+    torch.testing.assert_close(features(gray + 0.229)[0][0, 0], torch.ones(8, 8))
 
 
 def test_weights_come_from_a_named_file(vgg: nn.Sequential, tmp_path: Path):

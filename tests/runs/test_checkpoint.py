@@ -40,7 +40,7 @@ def test_the_latest_and_the_best_are_kept(tmp_path: Path):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "flip"])
-def test_a_damaged_one_is_passed_over_with_a_warning(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_corrupt_one_is_passed_over_with_a_warning(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     logging.getLogger("srgan_dist").propagate = True
     for step in (1, 2):
         checkpoint.save(tmp_path, step, state(step), keep=5, best=None)

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from srgan_dist.cli.app import main
 from srgan_dist.cli.train import train_main
-from srgan_dist.distributed.coordination import Consensus
+from srgan_dist.distributed.coordination import StopCoordinator
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import uri_of
 from srgan_dist.training.config import TrainConfig
@@ -49,20 +49,20 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> dict[int, Callable[[], object]]:
     return wanted
 
 
-def memory(run: Path) -> dict[str, object]:
+def state(run: Path) -> dict[str, object]:
     return json.loads((run / "mlflow.json").read_text())
 
 
 def wait_until_sent(run: Path, step: int) -> None:
     deadline = time.monotonic() + 60
-    while not (run / "mlflow.json").exists() or memory(run)["sent"].get("train/pixel", -1) < step:
+    while not (run / "mlflow.json").exists() or state(run)["sent"].get("train/pixel", -1) < step:
         assert time.monotonic() < deadline, "not sent in time"
         time.sleep(0.05)
 
 
 def assert_whole(run: Path, uri: str) -> None:
     """Every number of every line is in MLflow, once, and the validation crops too."""
-    client, number = MlflowClient(uri), str(memory(run)["run_id"])
+    client, number = MlflowClient(uri), str(state(run)["run_id"])
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line} - {"step", "time"}
     assert len(lines) == 16 + 4
@@ -72,10 +72,10 @@ def assert_whole(run: Path, uri: str) -> None:
         wanted = [(line["step"], line[name]) for line in lines if name in line]
         assert [s for s, _ in stored] == [s for s, _ in wanted], name
         assert name in PACE or stored == wanted, name
-    pictures = [f.path for f in client.list_artifacts(number, "images") if f.path.endswith(".png")]
-    steps = sorted(int(re.search(r"\+step\+(\d+)", p)[1]) for p in pictures if "HR+" not in p and "bicubic+" not in p)
+    images = [f.path for f in client.list_artifacts(number, "images") if f.path.endswith(".png")]
+    steps = sorted(int(re.search(r"\+step\+(\d+)", p)[1]) for p in images if "HR+" not in p and "bicubic+" not in p)
     assert steps == [4, 8, 12, 16]
-    assert len(pictures) == 6
+    assert len(images) == 6
     info = client.get_run(number).info
     assert info.status == "FINISHED"
     assert len(client.search_runs([info.experiment_id])) == 1
@@ -115,7 +115,7 @@ def test_a_server_that_never_answers_stops_nothing_and_gets_all_later(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", hanging)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     ended: list[float] = []
-    monkeypatch.setattr(Consensus, "close", lambda _: ended.append(time.monotonic()))
+    monkeypatch.setattr(StopCoordinator, "close", lambda _: ended.append(time.monotonic()))
 
     train(tiny)
 
@@ -123,7 +123,7 @@ def test_a_server_that_never_answers_stops_nothing_and_gets_all_later(
     assert json.loads((tiny.run_dir / "status.json").read_text())["state"] == "done"
     assert said("cannot be reached (no answer in time)") == 1
     assert said(f"srgan track sync {tiny.run_dir}") == 1
-    assert memory(tiny.run_dir)["run_id"] == "" if (tiny.run_dir / "mlflow.json").exists() else True
+    assert state(tiny.run_dir)["run_id"] == "" if (tiny.run_dir / "mlflow.json").exists() else True
     assert main(["track", "sync", str(tiny.run_dir)]) == 1
     assert "no answer in time" in capsys.readouterr().err
 
@@ -171,7 +171,7 @@ def test_a_process_that_was_killed_reads_killed_after_a_sync(tiny: TrainConfig, 
 
     assert main(["track", "sync", str(tiny.run_dir)]) == 0
 
-    assert MlflowClient(uri_of(tiny.run_dir)).get_run(str(memory(tiny.run_dir)["run_id"])).info.status == "KILLED"
+    assert MlflowClient(uri_of(tiny.run_dir)).get_run(str(state(tiny.run_dir)["run_id"])).info.status == "KILLED"
 
 
 @pytest.mark.parametrize(

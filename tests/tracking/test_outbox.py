@@ -25,7 +25,7 @@ def test_what_was_put_is_there_for_the_next_process_in_order(tmp_path: Path):
     assert not list((tmp_path / "box").iterdir())
 
 
-def test_beyond_its_limit_the_oldest_pictures_go_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_beyond_its_limit_the_oldest_images_go_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     logging.getLogger("srgan_dist").propagate = True
     box = Outbox(tmp_path / "box", 100)
     box.put("params", {"values": {}})

@@ -5,7 +5,7 @@ import pytest
 from mlflow import MlflowClient
 
 from srgan_dist.tracking.config import TrackingConfig
-from srgan_dist.tracking.state import read_memory
+from srgan_dist.tracking.state import read_tracking_state
 from srgan_dist.tracking.tracker import Tracker
 
 
@@ -19,7 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stored(folder: Path) -> tuple[MlflowClient, str]:
-    known = read_memory(folder)
+    known = read_tracking_state(folder)
     assert known
     return MlflowClient(known.tracking_uri), known.run_id
 

@@ -15,7 +15,7 @@ from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.trainer import train
 from tests.tracking.conftest import Server
 
-ARTEFACTS = Path(os.environ.get("TEST_ARTEFACTS", Path(__file__).parents[2] / "build" / "test-artefacts"))
+ARTEFACTS = Path(os.environ.get("TEST_ARTEFACTS", Path(__file__).parents[2] / "build" / "test-artifacts"))
 PATIENCE = 60_000
 """Milliseconds."""
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -54,7 +54,7 @@ def open_charts(view: Any, address: str, experiment: str) -> None:
 
 
 def add_image_grid(view: Any, key: str) -> Any:
-    """Adds the crop's picture of every run; returns the dialog's field for the step."""
+    """Adds the crop's image of every run; returns the dialog's field for the step."""
     view.get_by_role("button", name="Add chart").first.click()
     view.get_by_text("Image grid").first.click()
     view.get_by_role("dialog").get_by_role("combobox").nth(1).click()
@@ -63,8 +63,8 @@ def add_image_grid(view: Any, key: str) -> Any:
     return view.get_by_role("dialog").locator("input").last
 
 
-def pictures(view: Any, step: int) -> list[str]:
-    """The addresses of the two runs' pictures of a step, once both have really been loaded."""
+def images(view: Any, step: int) -> list[str]:
+    """The addresses of the two runs' images of a step, once both have really been loaded."""
     loaded = f"""() => {{
         const all = [...document.querySelectorAll("img[src*='get-artifact']")];
         const found = all.filter(i => i.complete && i.naturalWidth > 16).map(i => decodeURIComponent(i.src));
@@ -73,7 +73,7 @@ def pictures(view: Any, step: int) -> list[str]:
     return view.wait_for_function(loaded).json_value()
 
 
-def test_charts_parameters_and_stepped_pictures_of_two_runs(view: Any, runs: tuple[str, dict], server: Server):
+def test_charts_parameters_and_stepped_images_of_two_runs(view: Any, runs: tuple[str, dict], server: Server):
     experiment, numbers = runs
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
 
@@ -88,8 +88,8 @@ def test_charts_parameters_and_stepped_pictures_of_two_runs(view: Any, runs: tup
     for wanted in (4, 16):
         step.fill(str(wanted))
         step.press("Tab")
-        shown[wanted] = pictures(view, wanted)
-    view.screenshot(path=ARTEFACTS / "mlflow-pictures.png")
+        shown[wanted] = images(view, wanted)
+    view.screenshot(path=ARTEFACTS / "mlflow-images.png")
 
     compared, inside = json.dumps([*numbers.values()]), json.dumps([experiment])
     view.goto(f"{server.uri}/#/compare-runs?runs={compared}&experiments={inside}")

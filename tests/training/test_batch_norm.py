@@ -3,7 +3,7 @@ import copy
 import torch
 from torch import nn
 
-from srgan_dist.training.batch_norm import Statistics
+from srgan_dist.training.batch_norm import BatchNormStats
 
 
 def network() -> nn.Module:
@@ -12,11 +12,11 @@ def network() -> nn.Module:
 
 def test_a_skipped_steps_statistics_are_taken_back():
     net = network()
-    statistics = Statistics(net)
+    statistics = BatchNormStats(net)
     net(torch.rand(2, 3, 8, 8))
     before = copy.deepcopy(net.state_dict())
 
-    statistics.keep()
+    statistics.snapshot()
     net(torch.full((2, 3, 8, 8), float("nan")))
     statistics.restore(torch.tensor(True))
 
@@ -27,10 +27,10 @@ def test_a_skipped_steps_statistics_are_taken_back():
 def test_a_good_steps_statistics_stay():
     net, plain = network(), network()
     plain.load_state_dict(net.state_dict())
-    statistics = Statistics(net)
+    statistics = BatchNormStats(net)
     images = torch.rand(2, 3, 8, 8)
 
-    statistics.keep()
+    statistics.snapshot()
     net(images)
     statistics.restore(torch.tensor(False))
     plain(images)
@@ -40,9 +40,9 @@ def test_a_good_steps_statistics_stay():
 
 def test_loading_weights_keeps_the_view():
     net = network()
-    statistics = Statistics(net)
+    statistics = BatchNormStats(net)
     net.load_state_dict(network().state_dict())
-    statistics.keep()
+    statistics.snapshot()
     net(torch.rand(2, 3, 8, 8))
 
     statistics.restore(torch.tensor(True))
@@ -55,7 +55,7 @@ def test_buffers_that_are_not_saved_stay_so():
     net.register_buffer("mask", torch.ones(3), persistent=False)
     names = list(net.state_dict())
 
-    Statistics(net)
+    BatchNormStats(net)
 
     assert list(net.state_dict()) == names
     assert torch.equal(net.get_buffer("mask"), torch.ones(3))

@@ -14,7 +14,7 @@ from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.training.compilation import Compile, choose_kernels, prepare_compilation
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.presets import preset
-from srgan_dist.training.trainable import Players
+from srgan_dist.training.trainable import Networks
 
 
 def configuration(compile: Compile) -> TrainConfig:
@@ -49,15 +49,15 @@ def compiled_so_far() -> int:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_backend")
 def test_nothing_is_compiled_again_after_the_first_steps_of_a_phase():
-    players = Players(configuration("default"), Accelerator(cpu=True))
+    networks = Networks(configuration("default"), Accelerator(cpu=True))
     counts = []
     for phase in range(2):
         for step in range(8):
-            players.update([batch(step)], 1e-3 / (step + 1), probe=phase == 1 and step % 2 == 1)
+            networks.update([batch(step)], 1e-3 / (step + 1), measure_gradient_shares=phase == 1 and step % 2 == 1)
             counts.append(compiled_so_far())
-        players.ema.module(torch.rand(1, 3, 20, 28))  # validation, at another size
+        networks.ema.module(torch.rand(1, 3, 20, 28))  # validation, at another size
         if phase == 0:
-            players.start_adversarial()
+            networks.start_adversarial()
 
     assert counts[0] > 0
     assert counts[7] == counts[1]  # pretraining
@@ -68,13 +68,13 @@ def test_nothing_is_compiled_again_after_the_first_steps_of_a_phase():
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_backend")
 def test_compiled_networks_train_like_the_others():
-    both = [Players(configuration(mode), Accelerator(cpu=True)) for mode in ("no", "default")]
-    for players in both:
-        players.start_adversarial()
+    both = [Networks(configuration(mode), Accelerator(cpu=True)) for mode in ("no", "default")]
+    for networks in both:
+        networks.start_adversarial()
         for step in range(3):
-            players.update([batch(step)], 1e-3, probe=False)
+            networks.update([batch(step)], 1e-3, measure_gradient_shares=False)
 
-    states = [players.state_dict()["players"] for players in both]
+    states = [networks.state_dict()["networks"] for networks in both]
     for one, other in zip(*states, strict=True):
         assert one["network"].keys() == other["network"].keys()  # no wrapper's prefix
         for name, value in one["network"].items():

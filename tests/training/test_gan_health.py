@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from srgan_dist.training.gan_health import RULES, colour_drift, gradient_shares, verdicts
+from srgan_dist.training.gan_health import RULES, color_drift, gradient_shares, health_warnings
 
 
-def test_colour_drift_is_in_levels_of_255():
+def test_color_drift_is_in_levels_of_255():
     lr = torch.full((2, 3, 4, 4), 0.5)
     sr = torch.full((2, 3, 8, 8), 0.5) + torch.tensor([0.1, 0.0, -0.1]).view(1, 3, 1, 1)
 
-    assert colour_drift(sr, lr) == pytest.approx(255 * 0.2 / 3)
+    assert color_drift(sr, lr) == pytest.approx(255 * 0.2 / 3)
 
 
 def test_shares_are_the_parts_of_the_gradient():
@@ -22,15 +22,15 @@ def test_shares_are_the_parts_of_the_gradient():
 @pytest.mark.parametrize(
     ("means", "names"),
     [
-        ({"accuracy": 0.75, "share_adversarial": 0.3, "colour_drift": 1.0, "skipped": 0.0}, []),
+        ({"accuracy": 0.75, "share_adversarial": 0.3, "color_drift": 1.0, "skipped": 0.0}, []),
         ({"accuracy": 0.995}, ["discriminator saturated"]),
-        ({"accuracy": 0.2}, ["discriminator blind"]),
-        ({"share_adversarial": 0.0001}, ["adversarial term unheard"]),
-        ({"colour_drift": 9.0, "skipped": 0.5}, ["colour drift", "steps skipped"]),
+        ({"accuracy": 0.2}, ["discriminator at chance"]),
+        ({"share_adversarial": 0.0001}, ["adversarial term negligible"]),
+        ({"color_drift": 9.0, "skipped": 0.5}, ["color drift", "steps skipped"]),
     ],
 )
-def test_a_verdict_is_given_where_a_number_leaves_its_bounds(means: dict[str, float], names: list[str]):
-    assert [v.name for v in verdicts(means)] == names
+def test_a_warning_is_given_where_a_number_leaves_its_bounds(means: dict[str, float], names: list[str]):
+    assert [v.name for v in health_warnings(means)] == names
 
 
 def test_every_rule_has_a_name_of_its_own():

@@ -20,7 +20,7 @@ from srgan_dist.distributed.coordination import Skips
 from srgan_dist.models import vgg
 from srgan_dist.training.meter import Meter
 from srgan_dist.training.presets import PRESETS, preset
-from srgan_dist.training.trainable import Players
+from srgan_dist.training.trainable import Networks
 
 META = torch.device("meta")
 
@@ -124,14 +124,14 @@ def test_no_step_copies_from_pageable_memory_or_reads_a_value_back(device, name)
     small = {"blocks": 1} if hasattr(config.generator, "blocks") else {"convs": 1}
     config = replace(config, generator=replace(config.generator, **small), mixed_precision="no")
     accelerator = device.accelerator
-    players, meter, skips = Players(config, accelerator), Meter(accelerator), Skips(META)
+    networks, meter, skips = Networks(config, accelerator), Meter(accelerator), Skips(META)
     for phase in range(2):
         if phase:
-            players.start_adversarial()
+            networks.start_adversarial()
         for step in range(2):  # the first one makes constants and the optimizers' state
             raw = pinned_batch(device, config.data.hr_crop, config.scale)
             device.count, device.faults = 0, []
-            terms, skipped = players.update([to_device(raw, META)], 1e-4, probe=bool(step))
+            terms, skipped = networks.update([to_device(raw, META)], 1e-4, measure_gradient_shares=bool(step))
             meter.add(terms, skipped, 0.0)
             skips.add(terms, skipped, step)
         assert device.faults == []

@@ -1,6 +1,7 @@
 import re
 
 from srgan_dist.training.config import check
+from srgan_dist.training.optimizers import AdamConfig
 from srgan_dist.training.preset_names import SUMMARIES
 from srgan_dist.training.presets import PRESETS, preset
 from tests.conftest import ROOT
@@ -26,7 +27,7 @@ def test_srgan_has_the_papers_numbers():
     assert (c.loss.pixel, c.loss.content.layers) == ("mse", (("relu5_4", 1.0),))
     assert (c.loss.content.distance, c.loss.content.divisor) == ("mse", 12.75)
     assert (c.loss.weights.pixel, c.loss.weights.content, c.loss.weights.adversarial) == (0.0, 1.0, 1e-3)
-    assert c.betas[0] == 0.9
+    assert c.optimizer == AdamConfig(betas=(0.9, 0.999))
     assert c.pretrain.schedule.at(999_999, 1_000_000) == 1e-4
     assert c.adversarial.schedule.at(99_999, 200_000) == 1e-4
     assert c.adversarial.schedule.at(100_000, 200_000) == 1e-5

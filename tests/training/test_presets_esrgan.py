@@ -5,6 +5,7 @@ import pytest
 from srgan_dist.models import CompactConfig, RRDBNetConfig, UNetDiscriminatorConfig
 from srgan_dist.training.config import check
 from srgan_dist.training.losses import RelativisticGAN, VanillaGAN, Weights
+from srgan_dist.training.optimizers import AdamConfig
 from srgan_dist.training.preset_names import SUMMARIES
 from srgan_dist.training.presets import PRESETS, preset
 
@@ -19,7 +20,7 @@ def test_esrgan_is_the_papers():
     c = PRESETS["esrgan-x4"]
 
     assert (c.scale, c.data.hr_crop, c.data.batch, c.generator) == (4, 128, 16, RRDBNetConfig())
-    assert (c.pretrain.steps, c.adversarial.steps, c.betas) == (1_000_000, 400_000, (0.9, 0.999))
+    assert (c.pretrain.steps, c.adversarial.steps, c.optimizer) == (1_000_000, 400_000, AdamConfig(betas=(0.9, 0.999)))
     assert c.loss.content is not None
     assert (c.loss.content.layers, c.loss.content.distance, c.loss.content.divisor) == ((("conv5_4", 1.0),), "l1", 1.0)
     assert (c.loss.adversarial, c.loss.pixel) == (RelativisticGAN(mean="all"), "l1")

@@ -7,19 +7,19 @@ from torch import Tensor, nn
 from srgan_dist.data.batch import Pair
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.training.losses import ContentConfig, ContentLoss, RelativisticGAN, VanillaGAN, Weights, pixel_loss
-from srgan_dist.training.steps import Losses, Player, gan_step, pretrain_step
+from srgan_dist.training.steps import Losses, Trainable, gan_step, pretrain_step
 
 
-def player(network: nn.Module, learning_rate: float) -> Player:
+def trainable(network: nn.Module, learning_rate: float) -> Trainable:
     optimizer = torch.optim.SGD(network.parameters(), lr=learning_rate, fused=True)
-    return Player(net=network, raw=network, optimizer=optimizer, apply=optimizer.step)
+    return Trainable(net=network, raw=network, optimizer=optimizer, optimizer_step=optimizer.step)
 
 
-def players(g_learning_rate: float, d_learning_rate: float) -> tuple[Player, Player]:
+def networks(g_learning_rate: float, d_learning_rate: float) -> tuple[Trainable, Trainable]:
     torch.manual_seed(0)
     generator = SRResNetConfig(blocks=1, channels=4).build(2)
     discriminator = VGGDiscriminatorConfig(channels=2, dense=4).build(32)
-    return player(generator, g_learning_rate), player(discriminator, d_learning_rate)
+    return trainable(generator, g_learning_rate), trainable(discriminator, d_learning_rate)
 
 
 def batch() -> Pair:
@@ -48,7 +48,7 @@ def flat(network: nn.Module) -> Tensor:
 
 
 def test_pretraining_moves_the_generator_downhill():
-    g, _ = players(0.1, 0.0)
+    g, _ = networks(0.1, 0.0)
 
     first = pretrain_step(g, "mse", [batch()], torch.Tensor.backward)["pixel"]
     for _ in range(20):
@@ -58,7 +58,7 @@ def test_pretraining_moves_the_generator_downhill():
 
 
 def test_generator_update_leaves_the_discriminator_alone():
-    g, d = players(g_learning_rate=0.1, d_learning_rate=0.0)
+    g, d = networks(g_learning_rate=0.1, d_learning_rate=0.0)
     before = flat(d.net)
 
     gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
@@ -68,7 +68,7 @@ def test_generator_update_leaves_the_discriminator_alone():
 
 
 def test_discriminator_update_leaves_the_generator_alone():
-    g, d = players(g_learning_rate=0.0, d_learning_rate=0.1)
+    g, d = networks(g_learning_rate=0.0, d_learning_rate=0.1)
     g_before, d_before = flat(g.net), flat(d.net)
 
     gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
@@ -80,7 +80,7 @@ def test_discriminator_update_leaves_the_generator_alone():
 @pytest.mark.parametrize("term", ["pixel", "content", "adversarial"])
 def test_every_term_moves_the_generator_and_only_the_generator(term: str):
     nothing = {"pixel": 0.0, "content": 0.0, "adversarial": 0.0}
-    g, d = players(g_learning_rate=0.1, d_learning_rate=0.0)
+    g, d = networks(g_learning_rate=0.1, d_learning_rate=0.0)
     terms = losses(**(nothing | {term: 1.0}))
     before, vgg, judge = flat(g.net), flat(terms.content), flat(d.net)
 
@@ -92,7 +92,7 @@ def test_every_term_moves_the_generator_and_only_the_generator(term: str):
 
 
 def test_without_any_weight_the_generator_stays():
-    g, d = players(g_learning_rate=0.1, d_learning_rate=0.1)
+    g, d = networks(g_learning_rate=0.1, d_learning_rate=0.1)
     before = flat(g.net)
 
     gan_step(g, d, losses(pixel=0.0, content=0.0, adversarial=0.0), [batch()], torch.Tensor.backward)
@@ -101,8 +101,8 @@ def test_without_any_weight_the_generator_stays():
 
 
 def test_the_discriminator_does_not_learn_from_the_generators_step():
-    g, d = players(g_learning_rate=0.1, d_learning_rate=0.1)
-    alone_g, alone_d = players(g_learning_rate=0.0, d_learning_rate=0.1)
+    g, d = networks(g_learning_rate=0.1, d_learning_rate=0.1)
+    alone_g, alone_d = networks(g_learning_rate=0.0, d_learning_rate=0.1)
 
     gan_step(g, d, losses(adversarial=10.0), [batch()], torch.Tensor.backward)
     gan_step(alone_g, alone_d, losses(pixel=0.0, content=0.0, adversarial=0.0), [batch()], torch.Tensor.backward)
@@ -111,7 +111,7 @@ def test_the_discriminator_does_not_learn_from_the_generators_step():
 
 
 def test_terms_are_unweighted_and_detached():
-    g, d = players(0.0, 0.0)
+    g, d = networks(0.0, 0.0)
 
     terms = gan_step(g, d, losses(pixel=0.0), [batch()], torch.Tensor.backward)
 
@@ -120,12 +120,12 @@ def test_terms_are_unweighted_and_detached():
     assert terms["pixel"] == pixel_loss("mse", g.net(batch().lr), batch().hr)
 
 
-def bare_players(d_learning_rate: float) -> tuple[Player, Player]:
+def bare_networks(d_learning_rate: float) -> tuple[Trainable, Trainable]:
     """Without BatchNorm, in double precision: parts of a batch are then exactly a batch."""
     torch.manual_seed(0)
     generator = SRResNetConfig(blocks=1, channels=4, batch_norm=False).build(2).double()
     discriminator = VGGDiscriminatorConfig(channels=2, dense=4, batch_norm=False).build(32).double()
-    return player(generator, 0.1), player(discriminator, d_learning_rate)
+    return trainable(generator, 0.1), trainable(discriminator, d_learning_rate)
 
 
 def halves(whole: Pair) -> list[Pair]:
@@ -136,7 +136,7 @@ def test_parts_of_a_batch_give_the_step_of_the_batch():
     whole = Pair(batch().lr.double(), batch().hr.double())
     content = ContentLoss(OneLayer().double(), ContentConfig())
     terms = Losses("mse", content, VanillaGAN(), Weights(pixel=1.0, adversarial=0.1))
-    at_once, in_parts = bare_players(0.1), bare_players(0.1)
+    at_once, in_parts = bare_networks(0.1), bare_networks(0.1)
 
     for _ in range(3):
         gan_step(*at_once, terms, [whole], torch.Tensor.backward)
@@ -146,13 +146,13 @@ def test_parts_of_a_batch_give_the_step_of_the_batch():
         torch.testing.assert_close(flat(one.net), flat(other.net), rtol=0, atol=1e-7)  # losses are float32
 
 
-def fused(network: nn.Module, max_norm: float = float("inf")) -> Player:
+def fused(network: nn.Module, max_norm: float = float("inf")) -> Trainable:
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1, fused=True)
-    return Player(net=network, raw=network, optimizer=optimizer, apply=optimizer.step, max_norm=max_norm)
+    return Trainable(net=network, raw=network, optimizer=optimizer, optimizer_step=optimizer.step, max_norm=max_norm)
 
 
 def test_a_step_without_a_finite_gradient_changes_no_weight():
-    g, d = (fused(p.net) for p in players(0, 0))
+    g, d = (fused(p.net) for p in networks(0, 0))
     g_before, d_before = flat(g.net), flat(d.net)
     bad = Pair(batch().lr, batch().hr * float("nan"))
 
@@ -164,7 +164,7 @@ def test_a_step_without_a_finite_gradient_changes_no_weight():
 
 
 def test_the_step_after_a_skipped_one_is_as_if_nothing_had_been():
-    g, untouched = (fused(players(0, 0)[0].net) for _ in range(2))
+    g, untouched = (fused(networks(0, 0)[0].net) for _ in range(2))
     bad = Pair(batch().lr, batch().hr * float("nan"))
 
     for parts in ([batch()], [bad], [batch()]):
@@ -176,7 +176,7 @@ def test_the_step_after_a_skipped_one_is_as_if_nothing_had_been():
 
 
 def test_gradients_are_scaled_down_to_the_limit():
-    free, limited = players(0.1, 0)[0], players(0.1, 0)[0]
+    free, limited = networks(0.1, 0)[0], networks(0.1, 0)[0]
     before = flat(free.net)
 
     norm = float(pretrain_step(free, "mse", [batch()], torch.Tensor.backward)["generator_norm"])
@@ -187,10 +187,10 @@ def test_gradients_are_scaled_down_to_the_limit():
 
 @pytest.mark.slow
 def test_the_probe_measures_and_changes_nothing():
-    plain, probed = players(0.1, 0.1), players(0.1, 0.1)
+    plain, probed = networks(0.1, 0.1), networks(0.1, 0.1)
 
     gan_step(*plain, losses(pixel=1.0), [batch()], torch.Tensor.backward)
-    terms = gan_step(*probed, losses(pixel=1.0), [batch()], torch.Tensor.backward, probe=True)
+    terms = gan_step(*probed, losses(pixel=1.0), [batch()], torch.Tensor.backward, measure_gradient_shares=True)
 
     shares = [terms[f"share_{name}"] for name in ("pixel", "content", "adversarial")]
     assert sum(shares) == pytest.approx(1)
@@ -206,7 +206,7 @@ def counted(network: nn.Module) -> list[Tensor]:
 
 
 def test_the_discriminator_looks_at_every_image_once():
-    g, d = players(0.1, 0.1)
+    g, d = networks(0.1, 0.1)
     seen = counted(d.net)
 
     gan_step(g, d, losses(), [batch()], torch.Tensor.backward)
@@ -217,8 +217,8 @@ def test_the_discriminator_looks_at_every_image_once():
 @pytest.mark.parametrize("relativistic", [False, True])
 def test_sharing_the_discriminators_pass_changes_nothing(relativistic: bool):
     gan = RelativisticGAN().build(lambda mean: mean) if relativistic else VanillaGAN()
-    shared, apart = players(0.1, 0.1), players(0.1, 0.1)
-    apart = apart[0], replace(apart[1], whole_backward=True)
+    shared, apart = networks(0.1, 0.1), networks(0.1, 0.1)
+    apart = apart[0], replace(apart[1], full_backward=True)
     terms = replace(losses(pixel=1.0, adversarial=0.1), adversarial=gan)
 
     for _ in range(3):
@@ -256,7 +256,7 @@ def descend(network: nn.Module, rate: float) -> None:
 
 
 def test_the_step_is_the_published_one():
-    ours, theirs = players(0.1, 0.1), players(0.1, 0.1)
+    ours, theirs = networks(0.1, 0.1), networks(0.1, 0.1)
     terms = losses(pixel=1.0, adversarial=0.1)
 
     for _ in range(5):

@@ -14,7 +14,7 @@ from srgan_dist.distributed.accelerator import start
 from srgan_dist.models.vgg import VGG19Features
 from srgan_dist.training import trainable
 from srgan_dist.training.presets import preset
-from srgan_dist.training.steps import Player
+from srgan_dist.training.steps import Trainable
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def vgg19_like(number: int) -> nn.Module:
 def test_parameters_of_a_network_are_collected_once():
     net = nn.Linear(2, 2)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    player = Player(net=net, raw=net, optimizer=optimizer, apply=optimizer.step)
+    trainable = Trainable(net=net, raw=net, optimizer=optimizer, optimizer_step=optimizer.step)
 
-    assert player.parameters is player.parameters
-    assert [id(p) for p in player.parameters] == [id(p) for p in net.parameters()]
+    assert trainable.parameters is trainable.parameters
+    assert [id(p) for p in trainable.parameters] == [id(p) for p in net.parameters()]
 
 
 class DropPath(nn.Module):
@@ -74,12 +74,12 @@ def test_what_networks_draw_themselves_depends_on_the_seed_and_the_crops_alone(m
     def losses(seed: int, first: int) -> list[float]:
         config = replace(preset("quickstart"), seed=seed)
         monkeypatch.setattr(type(config.generator), "build", lambda *_: DropPath())
-        players = trainable.Players(config, start("no"))
+        networks = trainable.Networks(config, start("no"))
         images = (torch.rand(8, 3, n, n, generator=torch.Generator().manual_seed(0)) for n in (8, 16))
         batch = Pair(*images, np.arange(first, first + 8, dtype=np.uint64))
         torch.manual_seed(first)  # whatever was drawn before
         torch.rand(first % 7)
-        return [float(players.update([batch], 0.0, probe=False)[0]["pixel"]) for _ in range(2)]
+        return [float(networks.update([batch], 0.0, measure_gradient_shares=False)[0]["pixel"]) for _ in range(2)]
 
     one = losses(seed=0, first=8)
     assert one[0] == one[1]

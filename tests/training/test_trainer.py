@@ -8,7 +8,7 @@ from PIL import Image
 
 from srgan_dist.cli.train import train_main
 from srgan_dist.runs import checkpoint
-from srgan_dist.training.trainable import Players
+from srgan_dist.training.trainable import Networks
 from tests.conftest import TINY, Launch
 
 STEPS = ("--pretrain.steps=4", "--adversarial.steps=4", "--validation.every=4", "--checkpoint.every=4")
@@ -94,7 +94,7 @@ def test_want_of_memory_names_batch_crop_and_the_flags_that_help(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Players, "update", full)
+    monkeypatch.setattr(Networks, "update", full)
 
     flags = ("--tracking.enabled=False", "--mixed-precision=no")
     code = train_main(["quickstart", "--data.shards", str(shards), *TINY, *flags])

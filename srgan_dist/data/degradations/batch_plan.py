@@ -41,7 +41,7 @@ class Parameters(NamedTuple):
     """Sides after the first and the second resize, (2, B)."""
     modes: Any
     """Of the three resizes, (3, B)."""
-    grey: Any
+    gray: Any
     """1 where all channels get the same noise, of both passes, (2, B)."""
     poisson: Any
     """Places of the crops with Poisson noise in the second pass."""
@@ -107,7 +107,7 @@ def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides) -> Param
         restore=np.argsort(order),
         sizes=np.stack(sizes)[:, order],
         modes=np.stack([s.mode for s in stages] + [draws.last_mode])[:, order],
-        grey=np.stack([s.grey for s in stages])[:, order],
+        gray=np.stack([s.gray for s in stages])[:, order],
         poisson=np.flatnonzero(~gaussian_last),
         early=np.flatnonzero(~late),
         late=np.flatnonzero(late),

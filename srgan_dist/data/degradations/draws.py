@@ -28,7 +28,7 @@ class StageConfig:
     """The blur's standard deviation in pixels."""
 
     resize: tuple[float, float, float] = (0.2, 0.7, 0.1)
-    """How often the picture grows, shrinks, and keeps its size."""
+    """How often the image grows, shrinks, and keeps its size."""
 
     resize_range: Range = (0.15, 1.5)
     """How far it shrinks and grows: in HR sides for the first pass, in LR sides for the second."""
@@ -37,7 +37,7 @@ class StageConfig:
     """Standard deviation of Gaussian noise in levels of 255."""
 
     poisson_scale: Range = (0.05, 3.0)
-    """Strength of Poisson noise; 1 is that of a camera that counts photons in the picture's own levels."""
+    """Strength of Poisson noise; 1 is that of a camera that counts photons in the image's own levels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +48,13 @@ class BlurConfig:
     """Sides in pixels, equally likely."""
 
     kinds: tuple[float, float, float, float, float, float] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
-    """How often: isotropic, anisotropic, generalised isotropic and anisotropic, plateau isotropic and anisotropic."""
+    """How often: isotropic, anisotropic, generalized isotropic and anisotropic, plateau isotropic and anisotropic."""
 
     sinc_probability: float = 0.1
     """How often a sinc filter stands in for them: ringing."""
 
-    generalised_beta: Range = (0.5, 4.0)
-    """Shape of generalised Gaussians, half of the time below 1."""
+    generalized_beta: Range = (0.5, 4.0)
+    """Shape of generalized Gaussians, half of the time below 1."""
 
     plateau_beta: Range = (1.0, 2.0)
     """Shape of plateaus, half of the time 1."""
@@ -86,7 +86,7 @@ class Stage(NamedTuple):
     """1 where the noise is Gaussian, 0 where it is Poisson."""
     strength: Any
     """Standard deviation in [0, 1], or the Poisson scale."""
-    grey: Any
+    gray: Any
     """1 where all channels get the same noise."""
     key1: Any
     key2: Any
@@ -138,9 +138,9 @@ def draw_blur(dice: Dice, config: BlurConfig, sigma: Range, probability: float) 
     size = np.array(config.sizes)[dice.choice([1.0] * len(config.sizes))]
     sigma_x, sigma_y = dice.uniform(*sigma), dice.uniform(*sigma)
     angle = dice.uniform(-np.pi, np.pi)
-    generalised, plateau = (_beta(dice, r) for r in (config.generalised_beta, config.plateau_beta))
+    generalized, plateau = (_beta(dice, r) for r in (config.generalized_beta, config.plateau_beta))
     iso = np.isin(kind, (ISO, GENERAL_ISO, PLATEAU_ISO))
-    beta = np.select([kind >= PLATEAU_ISO, kind >= GENERAL_ISO], [plateau, generalised], 1.0)
+    beta = np.select([kind >= PLATEAU_ISO, kind >= GENERAL_ISO], [plateau, generalized], 1.0)
     omega = dice.uniform(np.where(size < 13, np.pi / 3, np.pi / 5), np.pi)
     kind = np.where(dice.chance(config.sinc_probability), SINC, kind)
     kind = np.where(dice.chance(probability), kind, NONE)
@@ -161,13 +161,13 @@ def draw_last_blur(dice: Dice, config: BlurConfig, probability: float) -> Blur:
 
 
 def draw_stage(
-    dice: Dice, config: StageConfig, blur: BlurConfig, gaussian: float, grey: float, jpeg: tuple[int, int]
+    dice: Dice, config: StageConfig, blur: BlurConfig, gaussian: float, gray: float, jpeg: tuple[int, int]
 ) -> Stage:
     """One pass.
 
     Args:
         gaussian: probability of Gaussian noise.
-        grey: probability of the same noise in all channels.
+        gray: probability of the same noise in all channels.
         jpeg: lowest and highest quality, both possible.
     """
     kernels = draw_blur(dice, blur, config.sigma, config.blur_probability)
@@ -184,4 +184,4 @@ def draw_stage(
     key = dice.bits()
     key1, key2 = (part.astype(np.uint32).view(np.int32) for part in (key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)))
     quality = np.floor(dice.uniform(jpeg[0], jpeg[1] + 1))
-    return Stage(kernels, factor, mode, is_gaussian, strength, dice.chance(grey), key1, key2, quality)
+    return Stage(kernels, factor, mode, is_gaussian, strength, dice.chance(gray), key1, key2, quality)

@@ -15,7 +15,7 @@ MARGIN = SIDE // 2
 def kernels(blur: Blur) -> Tensor:
     """(B, 21, 21), each summing to 1, zero outside its own size.
 
-    Real-ESRGAN Sec. 3.1 (Gaussians, generalised Gaussians, plateaus) and Eq. 6 (sinc).
+    Real-ESRGAN Sec. 3.1 (Gaussians, generalized Gaussians, plateaus) and Eq. 6 (sinc).
     """
     kind, size, sigma_x, sigma_y, angle, beta, omega = (t.float().view(-1, 1, 1) for t in blur)
     axis = torch.arange(-MARGIN, MARGIN + 1, device=kind.device, dtype=torch.float32)

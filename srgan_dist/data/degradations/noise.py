@@ -20,7 +20,7 @@ _NUMBERS, _LONGEST = 2**22, 4096
 
 
 class PoissonTable:
-    """Poisson samples by looking them up: a picture has 256 levels and 9 possible scales, so 2304 means.
+    """Poisson samples by looking them up: an image has 256 levels and 9 possible scales, so 2304 means.
 
     Every mean has 2048 equally likely outcomes (its quantiles in the middle of each of 2048 equal parts), so a
     probability is off by at most 1/2048.
@@ -68,27 +68,27 @@ def normal_numbers(device: torch.device) -> Tensor:
     return (math.sqrt(2) * torch.erfinv(2 * uniform - 1)).float().to(device)
 
 
-def add_noise(images: Tensor, place: Tensor, strength: Tensor, grey: Tensor, poisson: slice | Tensor) -> Tensor:
+def add_noise(images: Tensor, place: Tensor, strength: Tensor, gray: Tensor, poisson: slice | Tensor) -> Tensor:
     """Adds each crop's noise to (B, 3, S, S) in [0, 1] and clamps. Real-ESRGAN Sec. 3.1.
 
     Args:
         place: (B, 3, S, S), where each value finds its number (`noise_places`).
         strength: (B,), standard deviation of Gaussian noise in [0, 1], or the Poisson scale.
-        grey: (B,), 1 where all channels get the same noise.
+        gray: (B,), 1 where all channels get the same noise.
         poisson: which crops of the batch get Poisson noise, the others get Gaussian noise.
     """
     device, strength = images.device, strength.view(-1, 1, 1, 1)
     noisy = torch.addcmul(images, normal_numbers(device)[place], strength)
     counted = images[poisson]
     if len(counted):
-        noise = _poisson(counted, uniform_numbers(device)[place[poisson]], grey[poisson].view(-1, 1, 1, 1) != 0)
+        noise = _poisson(counted, uniform_numbers(device)[place[poisson]], gray[poisson].view(-1, 1, 1, 1) != 0)
         noisy[poisson] = torch.addcmul(counted, noise, strength[poisson])
     return noisy.clamp_(0, 1)
 
 
-def _poisson(images: Tensor, uniform: Tensor, grey: Tensor) -> Tensor:
+def _poisson(images: Tensor, uniform: Tensor, gray: Tensor) -> Tensor:
     luma = (images * _luma(images.device)).sum(1, keepdim=True)
-    level = (torch.where(grey, luma, images) * 255).round_().clamp_(0, 255)
+    level = (torch.where(gray, luma, images) * 255).round_().clamp_(0, 255)
     exponent = _levels(level).float().log2().ceil().view(-1, 1, 1, 1)
     return poisson_table(images.device).sample(level, exponent, uniform) / 2**exponent - level / 255
 
@@ -117,16 +117,16 @@ class NoisePlaces(NamedTuple):
         return self.row[some, :, :side, None] + self.column[some, None, None, :side]
 
 
-def noise_places(size: Tensor, grey: Tensor, keys: Tensor, side: int) -> NoisePlaces:
+def noise_places(size: Tensor, gray: Tensor, keys: Tensor, side: int) -> NoisePlaces:
     """Return the places of crops of which the first `size` (B,) rows and columns count; the rest repeats the edge's.
 
     Args:
-        grey: (B,), 1 where all channels get the same noise.
+        gray: (B,), 1 where all channels get the same noise.
         keys: (2, B), int32: where the crop's own hash starts.
         side: S, rows and columns of the result.
     """
     along = torch.minimum(torch.arange(side, device=size.device)[None], size.view(-1, 1) - 1)
-    channel = torch.arange(3, device=size.device).view(1, -1, 1) * (grey == 0).view(-1, 1, 1)
+    channel = torch.arange(3, device=size.device).view(1, -1, 1) * (gray == 0).view(-1, 1, 1)
     row = _mixed((along[:, None] * 4 + channel).int() ^ keys[0].view(-1, 1, 1), keys[1].view(-1, 1, 1))
     return NoisePlaces((row & (_NUMBERS - 1)).long(), along)
 

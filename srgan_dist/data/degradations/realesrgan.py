@@ -69,7 +69,7 @@ class RealESRGANDegradation:
     gaussian_probability: float = 0.5
     """How often noise is Gaussian; else it is Poisson."""
 
-    grey_probability: float = 0.4
+    gray_probability: float = 0.4
     """How often noise is the same in all channels."""
 
     jpeg_quality: tuple[int, int] = (30, 95)
@@ -88,7 +88,7 @@ class RealESRGANDegradation:
     def draw(self, seed: int, indices: Indices) -> Draws:
         """What happens to the crops with these indices."""
         dice = Dice(seed, indices)
-        chances = self.gaussian_probability, self.grey_probability, self.jpeg_quality
+        chances = self.gaussian_probability, self.gray_probability, self.jpeg_quality
         first = draw_stage(dice, self.first, self.blur, *chances)
         second = draw_stage(dice, self.second, self.blur, *chances)
         last = draw_last_blur(dice, self.blur, self.last_sinc_probability)
@@ -142,16 +142,16 @@ class _RealESRGAN:
         reaches = _reach(side, plan.sizes[0]), _reach(*plan.sizes)
         shrink = resize_matrix(torch.full_like(first, side), first, p.modes[0], side, canvas, reaches[0])
         shrink2 = resize_matrix(first, second, p.modes[1], canvas, small, reaches[1])
-        places, places2 = (noise_places(n, g, k, canvas) for n, g, k in zip(p.sizes, p.grey, p.keys, strict=True))
+        places, places2 = (noise_places(n, g, k, canvas) for n, g, k in zip(p.sizes, p.gray, p.keys, strict=True))
         tables, mirror = quantization_tables(p.qualities[0]), mirror_index(first, canvas)
         out = blurred.new_empty(len(blurred), 3, small, small)
         for some, c, poisson in plan.groups:
             x = resize(blurred[some], shrink[some, :c])
-            x = add_noise(x, places.of(some, c), p.strengths[0][some], p.grey[0][some], poisson)
+            x = add_noise(x, places.of(some, c), p.strengths[0][some], p.gray[0][some], poisson)
             x = jpeg(x, first[some], tables[some])
             x = filtered(mirror_padded(x, mirror[some, : c + 2 * MARGIN]), blur2[some])
             out[some] = resize(x, shrink2[some, :, :c])
-        return add_noise(out, places2.of(slice(None), small), p.strengths[1], p.grey[1], p.poisson)
+        return add_noise(out, places2.of(slice(None), small), p.strengths[1], p.gray[1], p.poisson)
 
     def _finish(self, images: Tensor, last_blur: Tensor, plan: BatchPlan, side: int) -> Tensor:
         """Second JPEG, and the resize to LR's size with the last sinc, in the order that was drawn."""
@@ -173,7 +173,7 @@ class _RealESRGAN:
 
 
 def sharpened(hr: Tensor, soften: Tensor) -> Tensor:
-    """Unsharp masking where the picture differs from its blurred self by more than 10 levels. Real-ESRGAN Sec. 4.1.
+    """Unsharp masking where the image differs from its blurred self by more than 10 levels. Real-ESRGAN Sec. 4.1.
 
     Args:
         soften: the blur along one axis, (H, H).

@@ -8,7 +8,7 @@ from srgan_dist.data.loading.reader import CropReader
 from srgan_dist.data.shards.manifest import Split
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import enlarge
+from srgan_dist.imaging.resize import interpolate
 
 _CELL = 288
 _GAP, _TEXT, _HEAD = 8, 16, 26
@@ -16,16 +16,16 @@ _RED = (230, 30, 30)
 
 
 def contact_sheet(location: str, split: Split, count: int, hr_crop: int, seed: int) -> Pixels:
-    """The first `count` crops of a run: where each is in its picture, HR, LR enlarged, and their difference.
+    """The first `count` crops of a run: where each is in its image, HR, LR upscaled, and their difference.
 
     Raises:
-        ValueError: no such shards, or a picture is smaller than the crop.
+        ValueError: no such shards, or an image is smaller than the crop.
     """
     shards = ShardSet((location,), split)
     crops = CropReader(shards, hr_crop, seed).plan(np.arange(count, dtype=np.uint64))
     sheet = Image.new("RGB", (4 * (_CELL + _GAP) + _GAP, _HEAD + count * (_CELL + _TEXT + _GAP)), "white")
     draw = ImageDraw.Draw(sheet)
-    columns = ("whole picture", f"HR {hr_crop}", f"LR {hr_crop // shards.scale}", "HR minus enlarged LR, times 4")
+    columns = ("whole image", f"HR {hr_crop}", f"LR {hr_crop // shards.scale}", "HR minus upscaled LR, times 4")
     for c, title in enumerate(columns):
         draw.text((_GAP + c * (_CELL + _GAP), 8), title, "black")
     for row in range(count):
@@ -41,7 +41,7 @@ def _cells(shards: ShardSet, crops: Crops, row: int, hr_crop: int) -> list[Image
     c = hr_crop // s
     hr = shards.hr(image)[y * s : (y + c) * s, x * s : (x + c) * s]
     lr = np.ascontiguousarray(shards.lr(image)[y : y + c, x : x + c])
-    difference = (hr.astype(np.int16) - enlarge(lr, s, "bicubic")) * 4 + 128
+    difference = (hr.astype(np.int16) - interpolate(lr, s, "bicubic")) * 4 + 128
     side = (_CELL, _CELL)
     shown = [Image.fromarray(p).resize(side, Image.Resampling.NEAREST) for p in (np.ascontiguousarray(hr), lr)]
     last = Image.fromarray(difference.clip(0, 255).astype(np.uint8)).resize(side, Image.Resampling.NEAREST)
@@ -49,7 +49,7 @@ def _cells(shards: ShardSet, crops: Crops, row: int, hr_crop: int) -> list[Image
 
 
 def _whole(hr: Pixels, y: int, x: int, side: int) -> Image.Image:
-    """The whole picture, small, with the crop framed."""
+    """The whole image, small, with the crop framed."""
     cell = Image.new("RGB", (_CELL, _CELL), "white")
     zoom = _CELL / max(hr.shape[:2])
     size = (max(1, round(hr.shape[1] * zoom)), max(1, round(hr.shape[0] * zoom)))

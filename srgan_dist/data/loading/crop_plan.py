@@ -25,16 +25,16 @@ class Crops(NamedTuple):
     """0 to 7: bit 0 mirrors left-right, bit 1 top-bottom, bit 2 transposes, in this order."""
 
 
-class Visits(NamedTuple):
+class SamplingOrder(NamedTuple):
     """How a pass goes through the images, for data that is slow to reach. The defaults are for mapped shards."""
 
     shard: NDArray[np.int64] | None = None
     """(N,) the shard of each image; needed with `window`."""
     window: int = 0
     """Permute the shards, then the images inside this many shards at a time; 0 is the whole set at once."""
-    rounds: int = 1
+    crops_per_decode: int = 1
     """Crops that one visit of an image gives: an image that had to be decoded is used more than once."""
-    held: int = 1
+    decoded_cache: int = 1
     """Images that are visited together when there are several rounds; as many crops in a row are distinct."""
 
 
@@ -55,7 +55,9 @@ class CropPlan:
         ValueError: there are no images, or one is smaller than the crop (`.args[1]` is its number).
     """
 
-    def __init__(self, sizes: NDArray[np.int64], lr_crop: int, seed: int, visits: Visits = Visits()) -> None:  # noqa: B008
+    def __init__(
+        self, sizes: NDArray[np.int64], lr_crop: int, seed: int, visits: SamplingOrder = SamplingOrder()
+    ) -> None:
         if len(sizes) == 0:
             raise ValueError("the data set holds no images")
         small = np.flatnonzero(sizes.min(axis=1) < lr_crop)
@@ -86,9 +88,9 @@ class CropPlan:
         return Crops(image, y, x, (hashed(self._seed, 2, indices) >> np.uint64(61)).astype(np.uint8))
 
     @property
-    def crops_a_pass(self) -> int:
+    def crops_per_epoch(self) -> int:
         """How many crops one pass over the images is."""
-        return self._count * self._visits.rounds
+        return self._count * self._visits.crops_per_decode
 
     def images(self, indices: Indices) -> NDArray[np.int64]:
         """Which image each crop is for, bad ones not yet replaced."""
@@ -117,14 +119,14 @@ class CropPlan:
 
     def _places(self, indices: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The pass of each crop, and its image's place in the order of that pass."""
-        count, rounds, held = self._count, self._visits.rounds, self._visits.held
+        count, crops_per_decode, decoded_cache = self._count, self._visits.crops_per_decode, self._visits.decoded_cache
         numbers = indices.astype(np.int64)
-        passes, place = np.divmod(numbers, count * rounds)
-        if rounds == 1:
+        passes, place = np.divmod(numbers, count * crops_per_decode)
+        if crops_per_decode == 1:
             return passes, place
-        block, inside = np.divmod(place, held * rounds)
-        members = np.minimum(held, count - block * held)  # the last block of a pass is smaller
-        return passes, block * held + inside % members
+        block, inside = np.divmod(place, decoded_cache * crops_per_decode)
+        members = np.minimum(decoded_cache, count - block * decoded_cache)  # the last block of a pass is smaller
+        return passes, block * decoded_cache + inside % members
 
     def _replace(self, indices: Indices, image: NDArray[np.int64], bad: NDArray[np.bool_]) -> NDArray[np.int64]:
         passes, places = self._places(indices)
@@ -170,7 +172,7 @@ class _Order(NamedTuple):
         return np.unique(np.concatenate([shard[self.image[first:end]] for first, end in windows]))
 
 
-def _orders(seed: int, numbers: list[int], count: int, visits: Visits) -> dict[int, _Order]:
+def _orders(seed: int, numbers: list[int], count: int, visits: SamplingOrder) -> dict[int, _Order]:
     if not visits.window or visits.shard is None:
         return _whole_orders(seed, np.array(numbers), count)
     return {n: _windowed_order(seed, n, visits.shard, visits.window) for n in numbers}

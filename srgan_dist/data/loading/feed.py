@@ -8,7 +8,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.prefetch import Batches, BatchStream
 from srgan_dist.data.loading.reader import CropReader
 from srgan_dist.data.loading.webdataset_stream import WebStream
-from srgan_dist.data.shards.location import Place
+from srgan_dist.data.shards.location import ShardLocation
 from srgan_dist.data.shards.shard_set import ShardSet
 
 log = logging.getLogger("srgan_dist")
@@ -17,28 +17,28 @@ log = logging.getLogger("srgan_dist")
 class ShardFeed:
     """Crops from shards with a manifest: the same for any number of processes and resumes."""
 
-    def __init__(self, config: DataConfig, places: list[Place], seed: int) -> None:
+    def __init__(self, config: DataConfig, places: list[ShardLocation], seed: int) -> None:
         shards = ShardSet(places, "train", config.on_bad, lazy=config.window > 0)
         self._reader = CropReader(shards, config.hr_crop, seed, config)
-        self.places: list[Place] = places
+        self.places: list[ShardLocation] = places
         """Where the shards are, with their manifests."""
         self.hashes: list[str] = shards.hashes
         """Of the manifests: what identifies the data."""
         self.degradation: str = shards.manifests[0].degradation
         self.images: int | None = len(shards)
         """Of the training split; None where nobody knows."""
-        self.summary: str = f"{len(shards)} training pictures at x{shards.scale}"
+        self.summary: str = f"{len(shards)} training images at x{shards.scale}"
 
     def batches(self, batch: int, first: int, stride: int, device: torch.device) -> Batches:
         """The batches of one process from crop `first` on; the crops of all processes are `stride` apart."""
         return BatchStream(self._reader, batch, first, stride, device)
 
     def describe(self, first: int, count: int) -> str:
-        """Which pictures these crops of the run come from."""
+        """Which images these crops of the run come from."""
         return self._reader.describe(first, count)
 
     def replaced(self, first: int, end: int) -> int:
-        """How many of these crops of the run replace damaged ones; the same on every process."""
+        """How many of these crops of the run replace corrupt ones; the same on every process."""
         return self._reader.replaced(first, end)
 
 
@@ -47,7 +47,7 @@ class StreamFeed:
 
     def __init__(self, config: DataConfig, scale: int, seed: int, rank: int) -> None:
         self._stream = WebStream(config, scale, seed, rank)
-        self.places: list[Place] = []
+        self.places: list[ShardLocation] = []
         self.hashes: list[str] = []
         self.degradation: str = "given"
         self.images: int | None = None
@@ -59,7 +59,7 @@ class StreamFeed:
         return self._stream.batches(batch, first, device)
 
     def describe(self, first: int, count: int) -> str:
-        """A stream does not know which pictures its crops come from."""
+        """A stream does not know which images its crops come from."""
         return f"Crops {first} to {first + count - 1} came from a stream."
 
     def replaced(self, first: int, end: int) -> int:
@@ -75,9 +75,9 @@ def open_data(config: DataConfig, scale: int, seed: int, rank: int) -> tuple[Fee
     """The training data of a run, and the `valid` split of its shards where there is one.
 
     Raises:
-        ValueError: shards that are missing, damaged, or of another scale.
+        ValueError: shards that are missing, corrupt, or of another scale.
     """
-    places = [Place(location, config.cache) for location in config.shards]
+    places = [ShardLocation(location, config.cache) for location in config.shards]
     for place in places:
         if place.manifest.scale != scale:
             raise ValueError(f"scale={scale}, but {place.location} was packed at scale={place.manifest.scale}")
@@ -86,5 +86,5 @@ def open_data(config: DataConfig, scale: int, seed: int, rank: int) -> tuple[Fee
     feed = StreamFeed(config, scale, seed, rank) if config.stream else ShardFeed(config, places, seed)
     if any(p.manifest.samples("valid") for p in places):
         return feed, ShardSet(places, "valid", config.on_bad)
-    log.warning("%s: no valid split, so nothing is judged during training", ", ".join(config.shards) or "no shards")
+    log.warning("%s: no valid split, so nothing is evaluated during training", ", ".join(config.shards) or "no shards")
     return feed, None

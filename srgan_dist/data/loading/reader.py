@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from srgan_dist.data.batch import RawBatch
 from srgan_dist.data.config import DataConfig
-from srgan_dist.data.loading.crop_plan import CropPlan, Crops, Visits
+from srgan_dist.data.loading.crop_plan import CropPlan, Crops, SamplingOrder
 from srgan_dist.data.shards.manifest import HR, LR
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging.images import Pixels
@@ -33,7 +33,7 @@ class CropReader:
         self._shards, self._scale, self._window = shards, shards.scale, config.window
         self._lr_crop = hr_crop // shards.scale
         raw = shards.encoding == "raw"
-        visits = Visits(shards.shard, config.window) if raw else _decoded(shards, config)
+        visits = SamplingOrder(shards.shard, config.window) if raw else _decoded(shards, config)
         try:
             self.plan = CropPlan(shards.lr_sizes, self._lr_crop, seed, visits)
         except ValueError as error:
@@ -41,7 +41,9 @@ class CropReader:
                 raise ValueError(f"{shards.where(error.args[1])}: {error.args[0]}; lower data.hr_crop") from None
             raise
         c, s = self._lr_crop, self._scale
-        self._cut: Cutter = _Mapped(shards, c, s) if raw else _Decoding(shards, c, s, config.held, config.threads)
+        self._cut: Cutter = (
+            _Mapped(shards, c, s) if raw else _Decoding(shards, c, s, config.decoded_cache, config.threads)
+        )
         self._windows = _Windows(shards) if config.window else None
 
     def empty(self, batch: int, pinned: bool) -> RawBatch:
@@ -92,8 +94,8 @@ class CropReader:
         bad = self._shards.bad
         if not bad.any():
             return 0
-        whole, rest = divmod(end, self.plan.crops_a_pass)  # a pass takes every image equally often
-        replaced = whole * int(bad.sum()) * self.plan.crops_a_pass // len(bad)
+        whole, rest = divmod(end, self.plan.crops_per_epoch)  # a pass takes every image equally often
+        replaced = whole * int(bad.sum()) * self.plan.crops_per_epoch // len(bad)
         if rest:
             replaced += int(bad[self.plan.images(np.arange(end - rest, end, dtype=np.uint64))].sum())
         return replaced
@@ -118,7 +120,7 @@ class _Views(dict[int, Rows]):
     """Open shards as crops: by shard and bytes from row to row, `view[offset]` is the crop that begins there.
 
     A row of a crop is one element of a void dtype as wide as the row, so that a crop is a one-dimensional strided
-    array, and taking it from its view costs one header; slicing pictures costs six times as much. A view is made
+    array, and taking it from its view costs one header; slicing images costs six times as much. A view is made
     when it is first asked for.
     """
 
@@ -189,11 +191,11 @@ class _Target(NamedTuple):
 
 
 class _Decoding:
-    """Cuts crops out of pictures that threads decode ahead of their use."""
+    """Cuts crops out of images that threads decode ahead of their use."""
 
-    def __init__(self, shards: ShardSet, lr_crop: int, scale: int, held: int, threads: int) -> None:
+    def __init__(self, shards: ShardSet, lr_crop: int, scale: int, decoded_cache: int, threads: int) -> None:
         self._shards, self._crop, self._scale = shards, lr_crop, scale
-        self._held, self._pool = held, ThreadPoolExecutor(threads, "decode")
+        self._held, self._pool = decoded_cache, ThreadPoolExecutor(threads, "decode")
         self._pictures: OrderedDict[int, Future[tuple[Pixels, Pixels]]] = OrderedDict()
 
     def __call__(self, crops: Crops, size: int) -> Cut:
@@ -250,5 +252,5 @@ class _Windows:
         self._ahead = self._pool.submit(self._shards.open, ahead)
 
 
-def _decoded(shards: ShardSet, config: DataConfig) -> Visits:
-    return Visits(shards.shard, config.window, config.rounds, min(config.held, len(shards)))
+def _decoded(shards: ShardSet, config: DataConfig) -> SamplingOrder:
+    return SamplingOrder(shards.shard, config.window, config.crops_per_decode, min(config.decoded_cache, len(shards)))

@@ -18,7 +18,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.prefetch import ThreadedBatches
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import crop_to_multiple, reduce
+from srgan_dist.imaging.resize import crop_to_multiple, downscale
 
 log = logging.getLogger("srgan_dist")
 
@@ -103,15 +103,15 @@ class WebStream:
             except ValueError as error:
                 self._handle(error)
                 continue
-            for _ in range(self._config.rounds):
+            for _ in range(self._config.crops_per_decode):
                 y, x = rng.integers(0, np.array(lr.shape[:2]) - c + 1)
                 yield _Crop(lr[y : y + c, x : x + c], hr[s * y : s * (y + c), s * x : s * (x + c)])
 
     def _mixed(self, crops: Iterator[_Crop], rng: np.random.Generator) -> Iterator[_Crop]:
-        """Crops in another order, so that a batch is not one picture."""
+        """Crops in another order, so that a batch is not one image."""
         waiting: list[_Crop] = []
         for crop in crops:
-            copied = _Crop(crop.lr.copy(), crop.hr.copy())  # a view would keep its whole picture
+            copied = _Crop(crop.lr.copy(), crop.hr.copy())  # a view would keep its whole image
             if len(waiting) < _MIXED:
                 waiting.append(copied)
                 continue
@@ -121,19 +121,19 @@ class WebStream:
 
 
 def decode_pair(sample: dict[str, Any], scale: int, lr_crop: int) -> tuple[Pixels, Pixels]:
-    """LR and HR of a WebDataset sample: `hr.*` and `lr.*`, or one picture of which LR is made.
+    """LR and HR of a WebDataset sample: `hr.*` and `lr.*`, or one image of which LR is made.
 
     Raises:
-        ValueError: no picture, undecodable, not in ratio, or smaller than the crop.
+        ValueError: no image, undecodable, not in ratio, or smaller than the crop.
     """
     where = f"{sample.get('__url__', '?')}, sample {sample.get('__key__', '?')}"
     found = {part: _part(sample, part, where) for part in ("hr", "lr")}
     hr, lr = found["hr"], found["lr"]
     if hr is None:
-        hr = _only_picture(sample, where)
+        hr = _only_image(sample, where)
     if lr is None:
         hr = np.ascontiguousarray(crop_to_multiple(hr, scale))
-        lr = reduce(hr, scale) if min(hr.shape[:2]) >= scale else hr[:0]
+        lr = downscale(hr, scale) if min(hr.shape[:2]) >= scale else hr[:0]
     if hr.shape[:2] != (lr.shape[0] * scale, lr.shape[1] * scale):
         sizes = f"hr {hr.shape[1]}x{hr.shape[0]} is not {scale} x lr {lr.shape[1]}x{lr.shape[0]}"
         raise ValueError(f"{where}: {sizes}")
@@ -149,11 +149,11 @@ def _part(sample: dict[str, Any], part: str, where: str) -> Pixels | None:
     return None
 
 
-def _only_picture(sample: dict[str, Any], where: str) -> Pixels:
+def _only_image(sample: dict[str, Any], where: str) -> Pixels:
     for extension in _PICTURES:
         if content := sample.get(extension):
             return _decode(content, extension, where)
-    raise ValueError(f"{where}: no hr.* and no picture among {sorted(k for k in sample if k[0] != '_')}")
+    raise ValueError(f"{where}: no hr.* and no image among {sorted(k for k in sample if k[0] != '_')}")
 
 
 def _decode(content: bytes, extension: str, where: str) -> Pixels:

@@ -1,4 +1,4 @@
-"""Whether an LR picture shows what its HR shows, at the same place: a cheap check of pairs."""
+"""Whether an LR image shows what its HR shows, at the same place: a cheap check of pairs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ _PATCH = 64
 _SHIFT = 0.4
 """LR pixels. Honest bicubic, blurred and noisy pairs stay below 0.1; one HR pixel at x2 is 0.5."""
 _ALIKE = 0.35
-"""Correlation of the structure below which a patch shows something else; other pictures stay below 0.25."""
+"""Correlation of the structure below which a patch shows something else; other images stay below 0.25."""
 _SURE = 0.5
 """And above which its place is to be relied on."""
 _FLAT = 2.0
@@ -29,7 +29,7 @@ def misplaced(hr: Pixels, lr: Pixels, scale: int) -> str:
     ]
     told = np.array([f for f in found if f is not None])
     if not len(told):
-        return ""  # nothing but flat colour
+        return ""  # nothing but flat color
     if np.sum(told[:, 2] > _ALIKE) * 2 < len(told):
         return "LR shows something else than HR"
     sure = told[told[:, 2] > _SURE, :2]
@@ -73,7 +73,7 @@ def _band(shape: tuple[int, ...]) -> Floats:
 
 
 def _refined(line: NDArray[np.float64], peak: int) -> float:
-    """The top of the parabola through the peak and its neighbours, as a signed distance from 0."""
+    """The top of the parabola through the peak and its neighbors, as a signed distance from 0."""
     before, at, after = (line[(peak + d) % len(line)] for d in (-1, 0, 1))
     bend = before - 2 * at + after
     offset = 0.5 * (before - after) / bend if bend else 0.0

@@ -1,4 +1,4 @@
-"""Looks at every picture of a source once, before anything is written, and gathers what is wrong."""
+"""Looks at every image of a source once, before anything is written, and gathers what is wrong."""
 
 import hashlib
 import sys
@@ -16,10 +16,10 @@ import numpy as np
 from srgan_dist.data.packing.alignment import misplaced
 from srgan_dist.data.packing.sources import Item, Source
 from srgan_dist.data.shards.manifest import SPLITS, Split
-from srgan_dist.distributed.group import Group, Track
+from srgan_dist.distributed.group import Group, ProgressFn
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import Kernel, crop_to_multiple, reduce
+from srgan_dist.imaging.resize import Kernel, crop_to_multiple, downscale
 
 T = TypeVar("T")
 Map = Callable[[Callable[[Any], T], Sequence[Any]], Iterable[T]]
@@ -28,7 +28,7 @@ _OF_RECORD: tuple[Kernel, ...] = ("matlab-mirror", "matlab-clamp")
 
 
 class Rules(NamedTuple):
-    """What a picture must be to be packed."""
+    """What an image must be to be packed."""
 
     scale: int
     kernel: Kernel
@@ -38,7 +38,7 @@ class Rules(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A picture that was read once: its size, or what is wrong with it."""
+    """An image that was read once: its size, or what is wrong with it."""
 
     item: Item
     split: Split
@@ -51,24 +51,24 @@ class Checked(NamedTuple):
 
 
 def check(source: Source, splits: tuple[Split, ...], limit: int | None, rules: Rules, group: Group, run: Map[Checked],
-          track: Track) -> list[Checked]:  # fmt: skip
-    """Every picture of the source, in its order, the same list on every process.
+          progress: ProgressFn) -> list[Checked]:  # fmt: skip
+    """Every image of the source, in its order, the same list on every process.
 
     Raises:
-        ValueError: the source has no picture.
+        ValueError: the source has no image.
     """
     found = [(i, s) for s in SPLITS if s in splits for i in source.items(s, rules.scale, limit)[:limit]]
     if not found:
-        raise ValueError(f"{source.label}: no picture to pack")
+        raise ValueError(f"{source.label}: no image to pack")
     numbers = range(group.rank, len(found), group.size)
     mine = run(partial(check_one, rules=rules), [found[n] for n in numbers])
-    numbered = list(zip(numbers, track(mine, "checking pictures"), strict=True))
+    numbered = list(zip(numbers, progress(mine, "checking images"), strict=True))
     everything = sorted(group.gather(numbered), key=lambda pair: pair[0])
     return _mark_duplicates([c for _, c in everything])
 
 
 def check_one(found: tuple[Item, Split], rules: Rules) -> Checked:
-    """Reads one picture (and its partner)."""
+    """Reads one image (and its partner)."""
     item, split = found
     try:
         hr, lr = load(item, rules.scale, rules.kernel, make_lr=False)
@@ -86,7 +86,7 @@ def _judge(item: Item, hr: Pixels, lr: Pixels | None, rules: Rules) -> tuple[str
         return f"{item.hr}: {hr.shape[1]}x{hr.shape[0]}, smaller than --min-side {rules.min_side}", ()
     if lr is None:
         return "", (rules.kernel,)
-    kernels: tuple[Kernel, ...] = tuple(k for k in _OF_RECORD if np.array_equal(reduce(hr, rules.scale, k), lr))
+    kernels: tuple[Kernel, ...] = tuple(k for k in _OF_RECORD if np.array_equal(downscale(hr, rules.scale, k), lr))
     wrong = misplaced(hr, lr, rules.scale) if rules.aligned and not kernels else ""
     return (f"{item.hr}: {wrong} ({item.lr})" if wrong else ""), kernels
 
@@ -96,7 +96,7 @@ def _mark_duplicates(checked: list[Checked]) -> list[Checked]:
     marked: list[Checked] = []
     for c in checked:
         if not c.problem and (twin := first.setdefault(c.digest, c)) is not c:
-            c = c._replace(problem=f"{c.item.hr}: the same picture as {twin.item.hr}")
+            c = c._replace(problem=f"{c.item.hr}: the same image as {twin.item.hr}")
         marked.append(c)
     return marked
 
@@ -129,7 +129,7 @@ def load(item: Item, scale: int, kernel: Kernel, make_lr: bool = True) -> tuple[
         hr = np.ascontiguousarray(crop_to_multiple(hr, scale))
         if 0 in hr.shape:
             raise ValueError(f"{item.hr}: smaller than scale={scale}")
-        return hr, reduce(hr, scale, kernel) if make_lr else None
+        return hr, downscale(hr, scale, kernel) if make_lr else None
     lr = images.read(item.lr)
     if (lr.shape[0] * scale, lr.shape[1] * scale) != hr.shape[:2]:
         raise ValueError(

@@ -14,7 +14,7 @@ from srgan_dist.data.packing import hub
 from srgan_dist.data.packing.sources import Item, pair
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_pictures
+from srgan_dist.imaging.images import list_images
 
 Track = Literal["bicubic", "unknown", "x8", "mild", "difficult", "wild"]
 
@@ -49,13 +49,13 @@ _SCALES = {"bicubic": (2, 3, 4), "unknown": (2, 3, 4), "x8": (8,), "mild": (4,),
 
 @dataclass(frozen=True, kw_only=True)
 class Div2kSource:
-    """DIV2K (Agustsson & Timofte 2017): 800 training and 100 validation pictures of 2K."""
+    """DIV2K (Agustsson & Timofte 2017): 800 training and 100 validation images of 2K."""
 
     root: Path
     """The folder that holds `DIV2K_train_HR` and the others, or into which they are downloaded."""
 
     track: Track = "bicubic"
-    """How LR was made: bicubic and unknown at x2, x3, x4; x8; mild, difficult and wild (four a picture) at x4."""
+    """How LR was made: bicubic and unknown at x2, x3, x4; x8; mild, difficult and wild (four an image) at x4."""
 
     download: Literal["no", "official", "hub"] = "no"
     """Fetch what is missing: the official zips, or the data set mAiello00/DIV2K on the Hub (HF_TOKEN, if asked)."""
@@ -86,7 +86,7 @@ class Div2kSource:
             for archive in archives:
                 if not _find(self.root, archive):
                     _fetch(archive, self.root)
-        hr, lr = (list_pictures(_found(self.root, a)) for a in archives)
+        hr, lr = (list_images(_found(self.root, a)) for a in archives)
         return (_wild(hr, lr) if self.track == "wild" else pair(hr, lr, scale, "[md]?"))[:limit]
 
     def _archive(self, scale: int) -> str:
@@ -94,7 +94,7 @@ class Div2kSource:
 
 
 def _find(root: Path, archive: str) -> Path | None:
-    """Where an archive's pictures are, as the zips nest them or one deeper."""
+    """Where an archive's images are, as the zips nest them or one deeper."""
     plain, _, suffix = archive.rpartition("_X")
     inside = f"{plain}/X{suffix}" if plain else archive
     for name in (inside, f"{archive}/{inside}", f"{archive}/X{suffix}" if plain else inside, archive):
@@ -127,13 +127,13 @@ def _fetch(archive: str, root: Path) -> None:
     """Downloads, checks and unpacks an official zip; folders appear whole or not at all."""
     root.mkdir(parents=True, exist_ok=True)
     file, url = root / f"{archive}.zip", f"{ADDRESS}/{archive}.zip"
-    with tqdm(unit="B", unit_scale=True, desc=archive, disable=None) as bar:
-        remote.fetch(url, file, progress=bar.update)
+    with tqdm(unit="B", unit_scale=True, desc=archive, disable=None) as progress_bar:
+        remote.fetch(url, file, progress=progress_bar.update)
     with file.open("rb") as content:
         found = hashlib.file_digest(content, "md5").hexdigest()
     if found != MD5[archive]:
         file.unlink()
-        raise ValueError(f"{url}: damaged, md5 {found} is not the official {MD5[archive]}; run the command again")
+        raise ValueError(f"{url}: corrupt, md5 {found} is not the official {MD5[archive]}; run the command again")
     partial = root / f".{archive}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with zipfile.ZipFile(file) as archived:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Split
-from srgan_dist.utils.files import write_whole
+from srgan_dist.utils.files import write_bytes
 
 _SCHEME = "hf://datasets/"
 
@@ -28,7 +28,7 @@ def download(repository: str, folders: list[str], root: Path, limit: int | None 
         raise ValueError(f"hf://datasets/{repository}: {_said(error)}") from error
 
 
-def push(folder: Path, manifest: Manifest, to: str, licence: str, private: bool) -> str:
+def push(folder: Path, manifest: Manifest, to: str, license: str, private: bool) -> str:
     """Uploads a folder of shards, with a card, as a data set; returns its URL. What is there already is not sent again.
 
     Raises:
@@ -40,7 +40,7 @@ def push(folder: Path, manifest: Manifest, to: str, licence: str, private: bool)
     name = to.removeprefix(_SCHEME)
     if name == to or len(name.split("/")) != 2:
         raise ValueError(f"--to {to}: give hf://datasets/USER/NAME")
-    write_whole(card(name, manifest, licence).encode(), folder / "README.md")
+    write_bytes(card(name, manifest, license).encode(), folder / "README.md")
     wanted = [MANIFEST, "README.md", *(s.name for s in manifest.shards)]
     try:
         api = HfApi()
@@ -57,8 +57,8 @@ def push(folder: Path, manifest: Manifest, to: str, licence: str, private: bool)
     return f"{_SCHEME}{name}"
 
 
-def card(name: str, manifest: Manifest, licence: str) -> str:
-    """The data set's card: where it comes from, its licence, how LR was made, counts, and how to use it."""
+def card(name: str, manifest: Manifest, license: str) -> str:
+    """The data set's card: where it comes from, its license, how LR was made, counts, and how to use it."""
     splits: list[Split] = [s for s in ("train", "valid") if manifest.samples(s)]
     data_files = "\n".join(f"  - split: {s}\n    path: {s}-*.tar" for s in splits)
     rows = "\n".join(
@@ -68,7 +68,7 @@ def card(name: str, manifest: Manifest, licence: str) -> str:
     )
     lr = "as the source gave it" if manifest.degradation == "given" else f"bicubic, `{manifest.degradation}`"
     return f"""---
-license: {licence}
+license: {license}
 task_categories:
 - image-to-image
 tags:
@@ -86,7 +86,7 @@ Pairs for x{manifest.scale} super-resolution, as WebDataset shards with a manife
 | | |
 |:--|:--|
 | source | {manifest.source} |
-| licence | {licence} |
+| license | {license} |
 | LR | {lr} |
 | encoding | {manifest.encoding} |
 | made by | {manifest.software} |

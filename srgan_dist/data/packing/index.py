@@ -38,7 +38,7 @@ def _shard(file: Path, kinds: set[Stored], scales: set[int]) -> Shard:
     for member in members(file):
         samples.setdefault(member.key, []).append(member)
     if not samples:
-        raise ValueError(f"{file}: no samples, not a tar, or damaged at its start")
+        raise ValueError(f"{file}: no samples, not a tar, or corrupt at its start")
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
         view = memoryview(content)
         try:
@@ -58,8 +58,8 @@ def _row(content: memoryview, found: list[Member], where: str, kinds: set[Stored
     row = [start, end - start, zlib.crc32(content[start:end])]
     for part in ("hr", "lr"):
         if part not in parts:
-            raise ValueError(f"{where}: no {part}.*; pack the pictures, or train on the tars with --data.stream")
-        row += _picture(content, parts[part], f"{where}, {part}", kinds)
+            raise ValueError(f"{where}: no {part}.*; pack the images, or train on the tars with --data.stream")
+        row += _image(content, parts[part], f"{where}, {part}", kinds)
     height, width, h, w = row[HR + 2], row[HR + 3], row[LR + 2], row[LR + 3]
     scales.add(height // h)
     if len(scales) > 1 or (height, width) != (h * height // h, w * (height // h)):
@@ -67,7 +67,7 @@ def _row(content: memoryview, found: list[Member], where: str, kinds: set[Stored
     return row
 
 
-def _picture(content: memoryview, member: Member, where: str, kinds: set[Stored]) -> list[int]:
+def _image(content: memoryview, member: Member, where: str, kinds: set[Stored]) -> list[int]:
     """Offset, length, height and width, once it was decoded."""
     kind = _STORED.get(member.part.rpartition(".")[2])
     if kind is None:

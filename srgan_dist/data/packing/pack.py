@@ -22,7 +22,7 @@ from srgan_dist.data.packing.sources import Item, Source
 from srgan_dist.data.shards.cache import Checks, cache_folder
 from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split, read_manifest
 from srgan_dist.data.shards.tars import ShardWriter
-from srgan_dist.distributed.group import Alone, Group, Track, silent
+from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
 from srgan_dist.utils.files import write_json
@@ -30,12 +30,12 @@ from srgan_dist.utils.files import write_json
 log = logging.getLogger("srgan_dist")
 
 _OVERLAP = 96
-"""HR pixels that neighbouring tiles share at least: every crop of the paper's size is inside some tile."""
+"""HR pixels that neighboring tiles share at least: every crop of the paper's size is inside some tile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackOptions:
-    """How pictures become shards."""
+    """How images become shards."""
 
     out: Path
     """Folder for the shards and their manifest."""
@@ -53,13 +53,13 @@ class PackOptions:
     """Which bicubic makes LR where the source has none."""
 
     limit: int | None = None
-    """Only the first N pictures of each split."""
+    """Only the first N images of each split."""
 
     skip_bad: bool = False
-    """Leave out pictures that fail the checks instead of stopping."""
+    """Leave out images that fail the checks instead of stopping."""
 
     min_side: int = 32
-    """Pictures with a shorter HR side are wrong."""
+    """Images with a shorter HR side are wrong."""
 
     tile: int | None = None
     """Cut HR into overlapping tiles of at most so many pixels: png and webp then decode less for each crop."""
@@ -71,30 +71,30 @@ class PackOptions:
     """Processes on this machine. On several machines, or under `accelerate launch`, each process has so many."""
 
 
-_ALONE = Alone()
+_ALONE = SingleProcess()
 
 
-def pack(source: Source, options: PackOptions, group: Group = _ALONE, track: Track = silent) -> Manifest:
+def pack(source: Source, options: PackOptions, group: Group = _ALONE, progress: ProgressFn = no_progress) -> Manifest:
     """Packs `source` and returns the manifest that now stands beside the shards.
 
-    Nothing is written when a picture is wrong (unless `skip_bad`). Interrupted packing goes on where it
+    Nothing is written when an image is wrong (unless `skip_bad`). Interrupted packing goes on where it
     stopped when it is called again; the bytes do not depend on how many processes share the work.
 
     Raises:
-        ValueError: bad pictures (each named with its file), an empty source, or a folder of other shards.
+        ValueError: bad images (each named with its file), an empty source, or a folder of other shards.
     """
     _refuse(options)
     began = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
     rules = Rules(options.scale, options.kernel, options.min_side, source.aligned)
     with workers(options.workers) as run:
-        good = _good(check(source, splits, options.limit, rules, group, run, track), options)
+        good = _good(check(source, splits, options.limit, rules, group, run, progress), options)
         plan = _Plan(options, source, good)
         if group.rank == 0:
             plan.clean()
         group.gather([])  # what an earlier packing left half done is away
         mine = [s for i, s in enumerate(plan.shards()) if i % group.size == group.rank and not plan.done(s)]
-        for _ in track(run(partial(_write, plan=plan), mine), "writing shards"):
+        for _ in progress(run(partial(_write, plan=plan), mine), "writing shards"):
             pass
     group.gather([])  # everybody has written
     manifest = plan.publish(first=group.rank == 0)
@@ -120,19 +120,19 @@ def _refuse(options: PackOptions) -> None:
 
 
 def _good(checked: list[Checked], options: PackOptions) -> list[Checked]:
-    """The pictures without a problem, once the report on the others is out."""
+    """The images without a problem, once the report on the others is out."""
     problems = [c.problem for c in checked if c.problem]
-    report = f"{len(problems)} of {len(checked)} pictures are wrong"
+    report = f"{len(problems)} of {len(checked)} images are wrong"
     shown = "\n".join(f"  {p}" for p in problems)
     if problems and not options.skip_bad:
         raise ValueError(f"{report}, nothing was written:\n{shown}\nMend them, or leave them out with --skip-bad.")
     if len(problems) == len(checked):
-        raise ValueError(f"no picture to pack, all are wrong:\n{shown}")
+        raise ValueError(f"no image to pack, all are wrong:\n{shown}")
     if problems:
         log.info("%s and left out:\n%s", report, shown)
     good = [c for c in checked if not c.problem]
     if len({c.item.lr is None for c in good}) != 1:
-        raise ValueError(f"some pictures have an LR partner and some do not; pack them apart ({options.out})")
+        raise ValueError(f"some images have an LR partner and some do not; pack them apart ({options.out})")
     return good
 
 
@@ -216,7 +216,7 @@ class _Plan:
 
 
 def _write(planned: _Planned, plan: _Plan) -> None:
-    """Writes one shard, one picture in memory at a time."""
+    """Writes one shard, one image in memory at a time."""
     options = plan.options
     with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
@@ -233,7 +233,7 @@ def _write(planned: _Planned, plan: _Plan) -> None:
 
 
 def _tiles(hr: Pixels, options: PackOptions) -> Iterator[tuple[str, int, int, int, int]]:
-    """Suffix of the key, y, x, height and width of each tile; the whole picture where it is not cut."""
+    """Suffix of the key, y, x, height and width of each tile; the whole image where it is not cut."""
     if options.tile is None:
         yield "", 0, 0, hr.shape[0], hr.shape[1]
         return
@@ -260,8 +260,8 @@ def _old_shards(options: PackOptions, degradation: str, splits: set[Split]) -> l
     kept = any(s.split not in splits for s in old.shards)
     was, now = (old.scale, old.encoding), (options.scale, options.encoding)
     if was != now or (kept and old.degradation != degradation):
-        held = f"scale={old.scale}, encoding={old.encoding}, LR {old.degradation}"
-        raise ValueError(f"{options.out} holds shards of {held}; pack into another folder")
+        decoded_cache = f"scale={old.scale}, encoding={old.encoding}, LR {old.degradation}"
+        raise ValueError(f"{options.out} holds shards of {decoded_cache}; pack into another folder")
     return old.shards
 
 

@@ -1,4 +1,4 @@
-"""Where pictures come from. A source yields named HR (and LR) files; a new one is a class and a line in `SOURCES`."""
+"""Where images come from. A source yields named HR (and LR) files; a new one is a class and a line in `SOURCES`."""
 
 import importlib.util
 import re
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_pictures
+from srgan_dist.imaging.images import list_images
 
 
 class Item(NamedTuple):
-    """One picture of a source; without `lr` the packer makes it."""
+    """One image of a source; without `lr` the packer makes it."""
 
     name: str
     hr: Path
@@ -21,7 +21,7 @@ class Item(NamedTuple):
 
 
 class Source(Protocol):
-    """A collection of pictures, in splits."""
+    """A collection of images, in splits."""
 
     @property
     def label(self) -> str:
@@ -34,7 +34,7 @@ class Source(Protocol):
         ...
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """The pictures of a split, by name; of a long download only as many as `limit`.
+        """The images of a split, by name; of a long download only as many as `limit`.
 
         Raises:
             ValueError: nothing is there, or it cannot be fetched.
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSource:
-    """Twelve colour photographs that ship inside scikit-image, scikit-learn and matplotlib. No download."""
+    """Twelve color photographs that ship inside scikit-image, scikit-learn and matplotlib. No download."""
 
     @property
     def label(self) -> str:
@@ -60,7 +60,7 @@ class SampleSource:
         """The photographs of a split, by name.
 
         Raises:
-            ValueError: one of the packages is not installed, or came without its pictures.
+            ValueError: one of the packages is not installed, or came without its images.
         """
         del scale
         wanted = {name: file for name, file in _SAMPLES.items() if (name in _SAMPLES_HELD_OUT) == (split == "valid")}
@@ -95,10 +95,10 @@ def _inside_package(file: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """Your own pictures: a folder of HR, or one that holds HR and LR folders paired by name."""
+    """Your own images: a folder of HR, or one that holds HR and LR folders paired by name."""
 
     root: Path
-    """The folder. Its own pictures are HR; or it holds `HR` (or `HR_x4`) and perhaps `LR` (or `LR_x4`), or
+    """The folder. Its own images are HR; or it holds `HR` (or `HR_x4`) and perhaps `LR` (or `LR_x4`), or
     `train` and `valid` (or `val`, `test`) folders of one of these kinds."""
 
     @property
@@ -112,10 +112,10 @@ class FolderSource:
         return True
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """The pictures of a split, by name; everything is `train` where there are no split folders.
+        """The images of a split, by name; everything is `train` where there are no split folders.
 
         Raises:
-            ValueError: no pictures.
+            ValueError: no images.
         """
         names = ("train",) if split == "train" else ("valid", "val", "test")
         folder = next((self.root / n for n in names if (self.root / n).is_dir()), None)
@@ -125,12 +125,12 @@ class FolderSource:
             folder = self.root
         hr = next((d for d in (folder / f"HR_x{scale}", folder / "HR") if d.is_dir()), folder)
         lr = next((d for d in (folder / f"LR_x{scale}", folder / "LR") if d.is_dir()), None)
-        return pair(list_pictures(hr), list_pictures(lr) if lr else None, scale)[:limit]
+        return pair(list_images(hr), list_images(lr) if lr else None, scale)[:limit]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CelebaSource:
-    """CelebA's aligned faces, 202,599 of 178x218, with its official split; fetch it yourself, its licence asks."""
+    """CelebA's aligned faces, 202,599 of 178x218, with its official split; fetch it yourself, its license asks."""
 
     root: Path
     """The folder that holds `img_align_celeba` and `list_eval_partition.txt` (or .csv), also one folder down."""
@@ -149,7 +149,7 @@ class CelebaSource:
         """The faces of a split (its test split is left alone), in the order of the official list.
 
         Raises:
-            ValueError: pictures or list are missing, or the list is not one.
+            ValueError: images or list are missing, or the list is not one.
         """
         del scale
         folder = _celeba_folder(self.root)
@@ -183,7 +183,7 @@ def _partition(file: Path) -> list[tuple[str, str]]:
     rows = rows[1:] if rows and rows[0][-1] == "partition" else rows
     for number, row in enumerate(rows, 1):
         if len(row) != 2 or row[1] not in ("0", "1", "2"):
-            raise ValueError(f"{file}, line {number}: {' '.join(row)!r} is not a picture and 0, 1 or 2")
+            raise ValueError(f"{file}, line {number}: {' '.join(row)!r} is not an image and 0, 1 or 2")
     return [(name, number) for name, number in rows]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from srgan_dist.data.shards.manifest import Shard
-from srgan_dist.data.shards.verify import Fault, faults
+from srgan_dist.data.shards.verify import CorruptSample, faults
 
 
 def cache_folder(chosen: Path | None = None) -> Path:
@@ -37,7 +37,7 @@ class Checks:
     def __init__(self, cache: Path) -> None:
         self._folder = cache / "checked"
 
-    def faults(self, file: Path, shard: Shard) -> list[Fault]:
+    def faults(self, file: Path, shard: Shard) -> list[CorruptSample]:
         """What is wrong with a shard's file; nothing, for a whole one."""
         return self._known(file, shard, lambda: faults(file, shard))
 
@@ -49,7 +49,7 @@ class Checks:
         """Drops what is known about a file."""
         self._entry(file, shard).unlink(missing_ok=True)
 
-    def _known(self, file: Path, shard: Shard, check: Callable[[], list[Fault]]) -> list[Fault]:
+    def _known(self, file: Path, shard: Shard, check: Callable[[], list[CorruptSample]]) -> list[CorruptSample]:
         found = self._look_up(file, shard)
         if found is None:
             with lock(self._entry(file, shard)):
@@ -59,15 +59,15 @@ class Checks:
                     self._note(file, shard, found)
         return found
 
-    def _look_up(self, file: Path, shard: Shard) -> list[Fault] | None:
+    def _look_up(self, file: Path, shard: Shard) -> list[CorruptSample] | None:
         try:
             entry = json.loads(self._entry(file, shard).read_text())
             known = entry["state"] == _state(file)
         except (FileNotFoundError, ValueError, KeyError):
             return None
-        return [Fault(*f) for f in entry["faults"]] if known else None
+        return [CorruptSample(*f) for f in entry["faults"]] if known else None
 
-    def _note(self, file: Path, shard: Shard, found: list[Fault]) -> None:
+    def _note(self, file: Path, shard: Shard, found: list[CorruptSample]) -> None:
         if file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             entry = self._entry(file, shard)

@@ -8,16 +8,16 @@ from pathlib import Path
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.cache import Checks, cache_folder, lock
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Shard, manifest_bytes, parse_manifest
-from srgan_dist.data.shards.verify import Fault
+from srgan_dist.data.shards.verify import CorruptSample
 
 log = logging.getLogger("srgan_dist")
 
 
-class Place:
+class ShardLocation:
     """The shards of one folder or URL.
 
     Raises:
-        ValueError: nothing is there, or its manifest is damaged.
+        ValueError: nothing is there, or its manifest is corrupt.
     """
 
     def __init__(self, location: str, cache: Path | None = None) -> None:
@@ -35,7 +35,7 @@ class Place:
         """A file of this place, for messages."""
         return str(self._folder / file) if self._folder else self._url(file)
 
-    def file(self, shard: Shard) -> tuple[Path, list[Fault]]:
+    def file(self, shard: Shard) -> tuple[Path, list[CorruptSample]]:
         """A shard's file on this machine, fetched if need be, and what is wrong with it.
 
         Raises:
@@ -50,7 +50,7 @@ class Place:
         elif self._checks.faults(file, shard):
             with lock(file.with_suffix(".mend")):
                 if self._checks.faults(file, shard):  # and no other process has mended it meanwhile
-                    log.warning("%s: damaged in the cache, fetched again", file)
+                    log.warning("%s: corrupt in the cache, fetched again", file)
                     self.drop(shard)
                     self._fetch(shard, file)
         return file, self._checks.faults(file, shard)
@@ -66,7 +66,7 @@ class Place:
         try:
             remote.fetch(self._url(shard.name), file, shard.sha256)
             self._checks.remember(file, shard)
-        except remote.DamagedError:  # kept, so that its samples can be told apart
+        except remote.CorruptFileError:  # kept, so that its samples can be told apart
             os.replace(file.with_name(f".{file.name}.partial"), file)
 
     def _cached(self, shard: Shard) -> Path:

@@ -23,7 +23,7 @@ COLUMNS = (
     "lr_offset", "lr_bytes", "lr_height", "lr_width",
 )  # fmt: skip
 HR, LR = 3, 7
-"""The first of the four columns of each picture in `Shard.table`."""
+"""The first of the four columns of each image in `Shard.table`."""
 _HEAD = ("scale", "encoding", "degradation", "source", "software")
 
 
@@ -85,7 +85,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a folder of shards.
 
     Raises:
-        ValueError: there is none, or it is damaged or of another format.
+        ValueError: there is none, or it is corrupt or of another format.
     """
     return parse_manifest(manifest_bytes(folder), str(folder / MANIFEST))
 
@@ -108,7 +108,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     try:
         d: Any = json.loads(content)
     except ValueError as error:
-        raise ValueError(f"{where}: damaged ({error})") from error
+        raise ValueError(f"{where}: corrupt ({error})") from error
     found = cast(dict[str, Any], d).get("format") if isinstance(d, dict) else None
     if found != FORMAT:
         raise ValueError(f"{where}: format {found!r}, this version reads {FORMAT!r}")

@@ -72,12 +72,12 @@ def _download(url: str, partial: Path, sha256: str | None, progress: Progress) -
         if sha256 is None or sha256_of(partial) == sha256:
             return
         if last:
-            raise DamagedError(f"{url}: damaged at its source, sha256 is not the {sha256[:12]}... of the manifest")
+            raise CorruptFileError(f"{url}: corrupt at its source, sha256 is not the {sha256[:12]}... of the manifest")
         partial.unlink()
     raise AssertionError
 
 
-class DamagedError(ValueError):
+class CorruptFileError(ValueError):
     """What came is not what was promised, however often it is fetched. The partial file is left there."""
 
 

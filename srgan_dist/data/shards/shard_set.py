@@ -1,4 +1,4 @@
-"""The pictures of one split of packed shards, wherever the shards are."""
+"""The images of one split of packed shards, wherever the shards are."""
 
 import logging
 import mmap
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan_dist.data.config import OnBad
-from srgan_dist.data.shards.location import Place
+from srgan_dist.data.shards.location import ShardLocation
 from srgan_dist.data.shards.manifest import HR, LR, Manifest, Shard, Split, Stored
-from srgan_dist.data.shards.verify import Fault, one_line
+from srgan_dist.data.shards.verify import CorruptSample, one_line
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
 
@@ -28,23 +28,23 @@ class ShardSet:
 
     Args:
         locations: folders, URLs that fsspec knows, or places that are open already.
-        on_bad: `stop` raises for a damaged sample; `skip` marks it in `bad`, and leaves it out of `valid`.
+        on_bad: `stop` raises for a corrupt sample; `skip` marks it in `bad`, and leaves it out of `valid`.
         lazy: open shards only when `open` asks for them.
 
     Raises:
-        ValueError: no such shards, mixed scales, or damaged ones; shard and sample are named.
+        ValueError: no such shards, mixed scales, or corrupt ones; shard and sample are named.
     """
 
     def __init__(
         self,
-        locations: Sequence[str | Place],
+        locations: Sequence[str | ShardLocation],
         split: Split,
         on_bad: OnBad = "stop",
         lazy: bool = False,
     ) -> None:
         if not locations:
             raise ValueError("data.shards is empty: name a folder, packed by srgan pack SOURCE --scale S --out DIR")
-        places = [Place(location) if isinstance(location, str) else location for location in locations]
+        places = [ShardLocation(location) if isinstance(location, str) else location for location in locations]
         self.manifests: list[Manifest] = [p.manifest for p in places]
         self.hashes = [p.hash for p in places]
         """Of the manifests: what identifies the data."""
@@ -60,7 +60,7 @@ class ShardSet:
         """(N, 11) as `manifest.Shard.table`."""
         self._firsts = np.cumsum([0, *(len(s.keys) for _, s in self._found)])
         self.bad = np.zeros(len(self.keys), np.bool_)
-        """(N,) which images are damaged, as far as their shards were opened."""
+        """(N,) which images are corrupt, as far as their shards were opened."""
         self.maps: dict[int, memoryview] = {}
         """The bytes of the shards that are open."""
         self._on_bad: OnBad = on_bad
@@ -86,7 +86,7 @@ class ShardSet:
         """Maps these shards, fetched and checked if they were not yet; several at a time.
 
         Raises:
-            ValueError: one cannot be fetched or is damaged.
+            ValueError: one cannot be fetched or is corrupt.
         """
         wanted = [int(n) for n in numbers if int(n) not in self.maps]
         if not wanted:
@@ -105,13 +105,13 @@ class ShardSet:
 
     def hr(self, image: int) -> Pixels:
         """One whole HR image, (H, W, 3) uint8, read only."""
-        return self._picture(image, HR)
+        return self._image(image, HR)
 
     def lr(self, image: int) -> Pixels:
         """One whole LR image, (h, w, 3) uint8, read only."""
-        return self._picture(image, LR)
+        return self._image(image, LR)
 
-    def _picture(self, image: int, column: int) -> Pixels:
+    def _image(self, image: int, column: int) -> Pixels:
         offset, length, height, width = self.table[image, column : column + 4].tolist()
         content = self.maps[int(self.shard[image])]
         if self.encoding == "raw":  # the header of a .npy comes first, the pixels are its end
@@ -121,17 +121,17 @@ class ShardSet:
             raise ValueError(f"{self.where(image)}: {pixels.shape[1]}x{pixels.shape[0]}, not {width}x{height}")
         return pixels
 
-    def _open(self, number: int) -> tuple[int, tuple[Path, list[Fault]]]:
+    def _open(self, number: int) -> tuple[int, tuple[Path, list[CorruptSample]]]:
         place, shard = self._found[number]
         return number, place.file(shard)
 
-    def _take(self, number: int, file: Path, faults: list[Fault]) -> None:
+    def _take(self, number: int, file: Path, faults: list[CorruptSample]) -> None:
         place, shard = self._found[number]
         if faults:
             self._judge(place, shard, number, faults)
         self.maps[number] = _map(file)
 
-    def _judge(self, place: Place, shard: Shard, number: int, faults: list[Fault]) -> None:
+    def _judge(self, place: ShardLocation, shard: Shard, number: int, faults: list[CorruptSample]) -> None:
         line = one_line(place.name(shard.name), shard, faults)
         if self._on_bad == "stop":
             raise ValueError(f"{line}. Fetch or pack it again, or train without it: --data.on-bad skip")
@@ -143,7 +143,7 @@ class ShardSet:
     def _leave_out_bad(self) -> None:
         good = np.flatnonzero(~self.bad)
         if not good.size:
-            raise ValueError("every held-out sample is damaged")
+            raise ValueError("every held-out sample is corrupt")
         self.keys = [self.keys[i] for i in good]
         self.shard, self.table, self.bad = self.shard[good], self.table[good], self.bad[good]
 

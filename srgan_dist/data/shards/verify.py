@@ -15,41 +15,43 @@ from srgan_dist.data.shards.tars import Member, extension, members
 from srgan_dist.utils.files import sha256_of
 
 
-class Fault(NamedTuple):
+class CorruptSample(NamedTuple):
     """What is wrong with a sample (its number in the shard), or with the whole shard (-1)."""
 
     sample: int
     what: str
 
 
-def faults(file: Path, shard: Shard) -> list[Fault]:
+def faults(file: Path, shard: Shard) -> list[CorruptSample]:
     """What is wrong with the file of a shard, the most telling first. One pass over a file that is whole."""
     if not file.is_file():
-        return [Fault(-1, "named in the manifest, but not there")]
+        return [CorruptSample(-1, "named in the manifest, but not there")]
     if file.stat().st_size == shard.bytes and sha256_of(file) == shard.sha256:
         return []
-    found = _damaged_samples(file, shard)
+    found = _corrupt_samples(file, shard)
     if found:
         return found
     size = file.stat().st_size
     if size != shard.bytes:
-        return [Fault(-1, f"{size} bytes, the manifest says {shard.bytes}")]
-    return [Fault(-1, "damaged behind its last sample: sha256 differs from the manifest")]
+        return [CorruptSample(-1, f"{size} bytes, the manifest says {shard.bytes}")]
+    return [CorruptSample(-1, "corrupt behind its last sample: sha256 differs from the manifest")]
 
 
-def _damaged_samples(file: Path, shard: Shard) -> list[Fault]:
+def _corrupt_samples(file: Path, shard: Shard) -> list[CorruptSample]:
     size = file.stat().st_size
-    found = [Fault(i, "") for i, row in enumerate(shard.table) if row[0] + row[1] > size]
+    found = [CorruptSample(i, "") for i, row in enumerate(shard.table) if row[0] + row[1] > size]
     if size:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             view = memoryview(content)
             whole = shard.table[: len(shard.keys) - len(found)]
-            found += [Fault(i, "") for i, (at, n, crc) in enumerate(whole[:, :3].tolist()) if _crc(view, at, n) != crc]
+            found += [
+                CorruptSample(i, "") for i, (at, n, crc) in enumerate(whole[:, :3].tolist()) if _crc(view, at, n) != crc
+            ]
             view.release()
     if not found:
         return []
     walk = _Walk(file)
-    named = [Fault(f.sample, walk.reason(shard, f.sample)) for f in sorted(found)]
+    named = [CorruptSample(f.sample, walk.reason(shard, f.sample)) for f in sorted(found)]
     return sorted(named, key=lambda f: ("is missing" not in f.what, "moved" in f.what))
 
 
@@ -59,7 +61,7 @@ def _crc(content: memoryview, start: int, length: int) -> int:
 
 
 class _Walk:
-    """What a damaged tar still shows of itself."""
+    """What a corrupt tar still shows of itself."""
 
     def __init__(self, file: Path) -> None:
         self._size = file.stat().st_size
@@ -82,27 +84,27 @@ class _Walk:
             return f"its {missing[0]} is missing"
         if not missing and here["hr"].offset != row[HR]:
             return "moved, it is not where the manifest says"
-        return "damaged, its bytes are not those of the manifest (CRC-32 differs)"
+        return "corrupt, its bytes are not those of the manifest (CRC-32 differs)"
 
 
-def layout_faults(file: Path, shard: Shard, scale: int, encoding: Stored) -> list[Fault]:
-    """Whether members and pictures of a file with the right bytes are as its manifest lists them."""
+def layout_faults(file: Path, shard: Shard, scale: int, encoding: Stored) -> list[CorruptSample]:
+    """Whether members and images of a file with the right bytes are as its manifest lists them."""
     there = {(m.offset, m.size): m for m in members(file)}
     with file.open("rb") as content:
-        found: list[Fault] = []
+        found: list[CorruptSample] = []
         for i, row in enumerate(shard.table.tolist()):
             for part, column in (("hr", HR), ("lr", LR)):
                 offset, length, height, width = row[column : column + 4]
                 member = there.get((offset, length))
                 if member is None or (member.key, member.part) != (shard.keys[i], f"{part}.{extension(encoding)}"):
-                    found.append(Fault(i, f"its {part} is missing at byte {offset}"))
+                    found.append(CorruptSample(i, f"its {part} is missing at byte {offset}"))
                     continue
                 content.seek(offset)
                 size = _size(content.read(min(length, 1 << 16)), encoding)
                 if size != (height, width):
-                    found.append(Fault(i, f"{part} is {size[1]}x{size[0]}, the manifest says {width}x{height}"))
+                    found.append(CorruptSample(i, f"{part} is {size[1]}x{size[0]}, the manifest says {width}x{height}"))
             if row[HR + 2 : HR + 4] != [row[LR + 2] * scale, row[LR + 3] * scale]:
-                found.append(Fault(i, f"hr {row[HR + 3]}x{row[HR + 2]} is not {scale} x lr"))
+                found.append(CorruptSample(i, f"hr {row[HR + 3]}x{row[HR + 2]} is not {scale} x lr"))
     return found
 
 
@@ -130,7 +132,7 @@ def npy_shape(start: bytes) -> tuple[int, int, int] | None:
     return shape if dtype == np.uint8 and not fortran and len(shape) == 3 and shape[2] == 3 else None
 
 
-def one_line(file: str, shard: Shard, found: list[Fault]) -> str:
+def one_line(file: str, shard: Shard, found: list[CorruptSample]) -> str:
     """The faults of one shard for a person: shard, first sample, and how many more."""
     first = found[0]
     sample = f", sample {shard.keys[first.sample]}" if first.sample >= 0 else ""

@@ -86,7 +86,7 @@ def test_resizes_noise_and_jpeg(stage, ways, span, sigma, poisson):
     often(s.gaussian, 0.5)
     uniform(s.strength[s.gaussian] * 255, *sigma)
     uniform(s.strength[~s.gaussian], *poisson)
-    often(s.grey, 0.4)
+    often(s.gray, 0.4)
     assert set(s.quality) == set(range(30, 96))
     for quality in (30, 62, 95):
         often(s.quality == quality, 1 / 66)
@@ -104,7 +104,7 @@ def test_the_end():
         often(d.last_mode == mode, 1 / 3)
 
 
-def test_parameters_do_not_depend_on_each_other_or_on_the_neighbouring_crop():
+def test_parameters_do_not_depend_on_each_other_or_on_the_neighboring_crop():
     d = draws()
     columns = [d.first.factor, d.second.factor, d.first.strength, d.first.quality, d.second.quality, d.last.omega]
     columns += [d.first.blur.sigma_x, d.second.blur.sigma_x, d.first.key1, d.first.key2, d.first.quality[::-1]]

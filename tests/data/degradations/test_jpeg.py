@@ -9,7 +9,7 @@ from srgan_dist.data.degradations.jpeg import jpeg, quantization_tables
 
 
 def picture(seed, side):
-    """Smooth colour, edges and noise, so that every kind of block is there."""
+    """Smooth color, edges and noise, so that every kind of block is there."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side]
     smooth = np.stack([128 + 100 * np.sin(x / (5 + c) + y / (9 - c)) for c in range(3)], -1)

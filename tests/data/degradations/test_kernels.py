@@ -54,7 +54,7 @@ def test_sinc_is_the_low_pass_of_its_cutoff():
     assert spectrum[128 // 4 + 8 : 64].max() < 0.1
 
 
-def test_no_blur_is_the_picture():
+def test_no_blur_is_the_image():
     images = torch.rand(1, 3, 40, 40)
 
     out = filtered(images, one(kind=NONE)[None])
@@ -82,7 +82,7 @@ def test_padding_mirrors_each_crop_at_its_own_size():
     assert torch.equal(out[1:], F.pad(images[1:], (MARGIN,) * 4, mode="reflect"))
 
 
-def test_mirroring_works_for_pictures_smaller_than_the_margin():
+def test_mirroring_works_for_images_smaller_than_the_margin():
     index = mirrored(torch.arange(-5, 9), 4)
 
     assert index.tolist() == [1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]

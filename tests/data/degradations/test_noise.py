@@ -6,12 +6,12 @@ from srgan_dist.data.degradations.noise import add_noise, noise_places, poisson_
 TABLE = poisson_table(torch.device("cpu"))
 
 
-def add(images, poisson=(), size=None, strength=0.05, grey=0, key=1):
+def add(images, poisson=(), size=None, strength=0.05, gray=0, key=1):
     count = len(images)
     keys = torch.stack([torch.arange(count) * 7919 + k for k in (key, 2**31 + key)]).int()
-    size, grey = torch.full((count,), size or images.shape[-1]), torch.full((count,), grey)
-    places = noise_places(size, grey, keys, images.shape[-1]).of(slice(None), images.shape[-1])
-    return add_noise(images, places, torch.full((count,), strength), grey, torch.tensor(poisson, dtype=torch.int64))
+    size, gray = torch.full((count,), size or images.shape[-1]), torch.full((count,), gray)
+    places = noise_places(size, gray, keys, images.shape[-1]).of(slice(None), images.shape[-1])
+    return add_noise(images, places, torch.full((count,), strength), gray, torch.tensor(poisson, dtype=torch.int64))
 
 
 def noise(images, poisson=(), **options):
@@ -19,9 +19,9 @@ def noise(images, poisson=(), **options):
 
 
 def test_gaussian_noise_has_the_deviation_asked_for_and_is_independent():
-    grey = torch.full((2, 3, 200, 200), 0.5)
+    gray = torch.full((2, 3, 200, 200), 0.5)
 
-    n = noise(grey)
+    n = noise(gray)
 
     flat = n.reshape(6, -1)
     assert abs(n.mean().item()) < 5e-4
@@ -31,11 +31,11 @@ def test_gaussian_noise_has_the_deviation_asked_for_and_is_independent():
     assert abs(((n / 0.05) ** 4).mean().item() - 3) < 0.1  # a normal distribution's
 
 
-def test_grey_noise_is_the_same_in_all_channels():
+def test_gray_noise_is_the_same_in_all_channels():
     images = torch.full((1, 3, 64, 64), 0.5)
 
     for poisson in ((), (0,)):
-        n = noise(images, poisson, grey=1)
+        n = noise(images, poisson, gray=1)
         assert n[:, 0].std() > 0
         assert (n - n[:, :1]).abs().max() == 0
 
@@ -52,7 +52,7 @@ def test_poisson_counts_have_the_mean_and_variance_of_their_mean():
         assert abs(counts.var().item() - mean) <= 0.03 * mean + 1e-9
 
 
-def test_poisson_noise_counts_in_the_pictures_own_number_of_levels():
+def test_poisson_noise_counts_in_the_images_own_number_of_levels():
     ramp = (torch.arange(64.0) * 3 / 255).view(1, 1, 1, 64).expand(1, 3, 64, 64)  # 64 levels
     flat_part = ramp[..., 40:41].mean().item()
 

@@ -57,7 +57,7 @@ def test_lr_is_8_bit_rgb_of_the_right_size_at_every_scale_and_crop(scale, side):
     assert made.lr.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_lr_shows_the_same_picture():
+def test_lr_shows_the_same_image():
     """No shift, nothing mirrored, no channels swapped."""
     gentle = StageConfig(sigma=(0.2, 0.3), resize=(0, 0, 1), gaussian_sigma=(0.1, 0.2), poisson_scale=(0.0, 0.01))
     calm = replace(CONFIG, first=gentle, second=gentle, jpeg_quality=(95, 95), sharpen=False, last_sinc_probability=0.0)
@@ -72,7 +72,7 @@ def test_lr_shows_the_same_picture():
         assert (lr - wrong).abs().mean() > 3 * right
 
 
-def test_the_target_is_sharpened_and_the_discriminators_picture_is_not():
+def test_the_target_is_sharpened_and_the_discriminators_image_is_not():
     images = hr(2)
     before = images.clone()
 

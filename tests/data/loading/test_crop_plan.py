@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srgan_dist.data.loading.crop_plan import CropPlan, Visits
+from srgan_dist.data.loading.crop_plan import CropPlan, SamplingOrder
 
 SIZES = np.array([(30 + n % 7, 40 + n % 5) for n in range(40)])
 SHARD = np.repeat(np.arange(10), 4)
@@ -11,11 +11,16 @@ def indices(first: int, end: int) -> np.ndarray:
     return np.arange(first, end, dtype=np.uint64)
 
 
-VISITS = [Visits(), Visits(SHARD, window=2), Visits(rounds=3, held=10), Visits(SHARD, 3, 4, 5)]
+VISITS = [
+    SamplingOrder(),
+    SamplingOrder(SHARD, window=2),
+    SamplingOrder(crops_per_decode=3, decoded_cache=10),
+    SamplingOrder(SHARD, 3, 4, 5),
+]
 
 
 @pytest.mark.parametrize("visits", VISITS)
-def test_a_crop_depends_on_seed_and_index_alone(visits: Visits):
+def test_a_crop_depends_on_seed_and_index_alone(visits: SamplingOrder):
     whole = CropPlan(SIZES, 24, 7, visits)(indices(0, 1000))
 
     pieces = CropPlan(SIZES, 24, 7, visits)
@@ -32,16 +37,16 @@ def test_another_seed_is_another_order():
 
 
 @pytest.mark.parametrize("visits", VISITS)
-def test_a_pass_takes_every_image_equally_often(visits: Visits):
-    count = len(SIZES) * visits.rounds
+def test_a_pass_takes_every_image_equally_often(visits: SamplingOrder):
+    count = len(SIZES) * visits.crops_per_decode
 
     for number in range(3):
         images = CropPlan(SIZES, 24, 7, visits).images(indices(number * count, (number + 1) * count))
-        assert (np.bincount(images) == visits.rounds).all()
+        assert (np.bincount(images) == visits.crops_per_decode).all()
 
 
 @pytest.mark.parametrize(("visits", "run"), [(VISITS[0], 10), (VISITS[1], 2), (VISITS[2], 10)])
-def test_crops_in_a_row_come_from_distinct_images(visits: Visits, run: int):
+def test_crops_in_a_row_come_from_distinct_images(visits: SamplingOrder, run: int):
     images = CropPlan(SIZES, 24, 3, visits).images(indices(0, 3000))
 
     for first in range(3000 - run):
@@ -49,7 +54,7 @@ def test_crops_in_a_row_come_from_distinct_images(visits: Visits, run: int):
 
 
 def test_a_window_touches_its_own_shards_only():
-    plan = CropPlan(SIZES, 24, 3, Visits(SHARD, window=2))
+    plan = CropPlan(SIZES, 24, 3, SamplingOrder(SHARD, window=2))
 
     for first in range(0, 400, 8):  # a window is two shards of four
         shards = np.unique(SHARD[plan.images(indices(first, first + 8))])
@@ -73,7 +78,7 @@ def test_crops_lie_inside_and_reach_every_edge():
 
 
 @pytest.mark.parametrize("visits", VISITS)
-def test_bad_images_are_replaced_by_a_pure_rule(visits: Visits):
+def test_bad_images_are_replaced_by_a_pure_rule(visits: SamplingOrder):
     bad = np.zeros(40, bool)
     bad[[3, 17, 18]] = True
     plan = CropPlan(SIZES, 24, 7, visits)

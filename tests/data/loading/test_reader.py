@@ -20,7 +20,7 @@ PLAIN = DataConfig()
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Thirty pictures of several sizes, in several shards, in every encoding."""
+    """Thirty images of several sizes, in several shards, in every encoding."""
     root = tmp_path_factory.mktemp("reader")
     for n, size in enumerate([(72, 88), (80, 64), (120, 96)]):
         write_pictures(root / str(n), 10, size=size, seed=100 * n)
@@ -52,7 +52,7 @@ def crops(folder: str, world: int, count: int, start: int = 0, config: DataConfi
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_the_first_thousand_crops_are_the_same_for_any_number_of_processes_and_any_start(folders, encoding: str):
-    config = DataConfig(rounds=3, held=16)
+    config = DataConfig(crops_per_decode=3, decoded_cache=16)
 
     one = crops(folders[encoding], 1, 1000, config=config)
 
@@ -71,7 +71,7 @@ def test_threads_do_not_change_the_order(folders):
 
 
 def test_every_encoding_gives_the_same_pixels(folders):
-    plain = DataConfig(rounds=1)
+    plain = DataConfig(crops_per_decode=1)
 
     raw, *others = (crops(folders[e], 1, 200, config=plain) for e in ENCODINGS)
 
@@ -130,7 +130,7 @@ def test_an_error_while_reading_reaches_whoever_waits(folders, tmp_path: Path):
     reader._shards.maps[0] = memoryview(b"")
     stream = BatchStream(reader, 4, 0, 4, CPU)
 
-    with pytest.raises(ValueError, match=r"train-000000.tar, sample .*: not a picture"):
+    with pytest.raises(ValueError, match=r"train-000000.tar, sample .*: not an image"):
         list(itertools.islice(stream, 60))
     stream.close()
 
@@ -168,6 +168,6 @@ def test_a_window_gives_the_same_crops_while_only_its_own_shards_and_its_neighbo
     assert torch.equal(torch.cat(cut), expected.hr)
 
 
-def test_a_crop_that_is_larger_than_a_picture_names_it(folders):
+def test_a_crop_that_is_larger_than_a_image_names_it(folders):
     with pytest.raises(ValueError, match=r"train-00000\d.tar, sample 1000: its LR is 32x40.*lower data.hr_crop"):
         CropReader(ShardSet((folders["raw"],), "train"), 72, seed=0)

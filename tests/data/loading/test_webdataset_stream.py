@@ -10,8 +10,8 @@ from PIL import Image
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.feed import StreamFeed, open_data
 from srgan_dist.data.loading.webdataset_stream import decode_pair
-from srgan_dist.imaging.resize import reduce
-from tests.conftest import picture
+from srgan_dist.imaging.resize import downscale
+from tests.conftest import image
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def some_batches(feed, count: int, first: int = 0) -> torch.Tensor:
 def test_tars_are_streamed_without_a_manifest_and_never_run_dry(shards: Path):
     feed, held_out = open_data(config(shards), scale=2, seed=0, rank=0)
 
-    crops = some_batches(feed, 200)  # of ten pictures
+    crops = some_batches(feed, 200)  # of ten images
 
     assert isinstance(feed, StreamFeed)
     assert held_out is None
@@ -48,21 +48,21 @@ def test_processes_and_resumed_runs_see_other_crops(shards: Path):
     assert not torch.equal(first, resumed)
 
 
-def test_held_out_pictures_may_come_from_packed_shards(shards: Path):
+def test_held_out_images_may_come_from_packed_shards(shards: Path):
     _, held_out = open_data(config(shards, shards=(str(shards),)), 2, 0, 0)
 
     assert held_out
     assert len(held_out) == 2
 
 
-def test_a_picture_alone_gets_its_lr_from_matlabs_bicubic():
+def test_a_image_alone_gets_its_lr_from_matlabs_bicubic():
     out = io.BytesIO()
-    Image.fromarray(picture(65, 80)).save(out, "PNG")
+    Image.fromarray(image(65, 80)).save(out, "PNG")
 
     lr, hr = decode_pair({"__key__": "a", "png": out.getvalue()}, scale=4, lr_crop=8)
 
-    assert np.array_equal(hr, picture(65, 80)[:64])
-    assert np.array_equal(lr, reduce(hr, 4))
+    assert np.array_equal(hr, image(65, 80)[:64])
+    assert np.array_equal(lr, downscale(hr, 4))
 
 
 def spoilt(folder: Path) -> Path:
@@ -70,7 +70,7 @@ def spoilt(folder: Path) -> Path:
     with tarfile.open(file, "w") as tar:
         for n in range(4):
             out = io.BytesIO()
-            Image.fromarray(picture(64, 64, seed=n)).save(out, "PNG")
+            Image.fromarray(image(64, 64, seed=n)).save(out, "PNG")
             content = out.getvalue() if n != 2 else out.getvalue()[:-600]
             info = tarfile.TarInfo(f"{n}.png")
             info.size = len(content)
@@ -80,7 +80,7 @@ def spoilt(folder: Path) -> Path:
 
 def test_a_bad_sample_stops_and_is_named_or_is_left_out_and_counted(tmp_path: Path):
     feed, _ = open_data(config(spoilt(tmp_path)), 2, 0, 0)
-    with pytest.raises(ValueError, match=r"train-000000.tar, sample 2: damaged or truncated"):
+    with pytest.raises(ValueError, match=r"train-000000.tar, sample 2: corrupt or truncated"):
         some_batches(feed, 1)
 
     feed, _ = open_data(config(tmp_path, on_bad="skip"), 2, 0, 0)

@@ -20,8 +20,8 @@ from srgan_dist.data.packing.sources import FolderSource
 from srgan_dist.data.shards.manifest import HR, LR, read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
-from srgan_dist.imaging.resize import reduce
-from tests.conftest import ROOT, picture, write_pictures
+from srgan_dist.imaging.resize import downscale
+from tests.conftest import ROOT, image, write_pictures
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -49,7 +49,7 @@ def pairs(folder: Path, count: int = 4, scale: int = 2) -> Path:
     write_pictures(folder / "HR", count, size=(96, 128))
     (folder / "LR").mkdir()
     for f in (folder / "HR").iterdir():
-        images.write(reduce(images.read(f), scale), folder / "LR" / f"{f.stem}x{scale}.png")
+        images.write(downscale(images.read(f), scale), folder / "LR" / f"{f.stem}x{scale}.png")
     return folder
 
 
@@ -68,8 +68,8 @@ def test_stock_webdataset_reads_the_shards(encoding, tmp_path: Path):
     assert [s["__key__"] for s in samples] == [f"{n:03d}" for n in range(5)]
     for n, sample in enumerate(samples):
         extension = "npy" if encoding == "raw" else encoding
-        assert np.array_equal(sample[f"hr.{extension}"], picture(72, 88, seed=n))
-        assert np.array_equal(sample[f"lr.{extension}"], reduce(picture(72, 88, seed=n), 2))
+        assert np.array_equal(sample[f"hr.{extension}"], image(72, 88, seed=n))
+        assert np.array_equal(sample[f"lr.{extension}"], downscale(image(72, 88, seed=n), 2))
         assert sample["json"] == {"name": f"{n:03d}", "scale": 2, "degradation": "matlab-mirror"}
 
 
@@ -79,9 +79,9 @@ def test_the_manifest_says_where_the_pixels_are(tmp_path: Path):
     content = (tmp_path / "out" / shard.name).read_bytes()
 
     for n, row in enumerate(shard.table.tolist()):
-        hr = picture(72, 88, seed=n)
+        hr = image(72, 88, seed=n)
         assert content[row[HR] : row[HR] + row[HR + 1]].endswith(hr.tobytes())
-        assert content[row[LR] : row[LR] + row[LR + 1]].endswith(reduce(hr, 2).tobytes())
+        assert content[row[LR] : row[LR] + row[LR + 1]].endswith(downscale(hr, 2).tobytes())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -146,18 +146,18 @@ def test_every_problem_is_in_one_report_and_nothing_is_written(tmp_path: Path):
     (hr / "004.png").write_bytes((hr / "000.png").read_bytes())
     (lr / "004x2.png").write_bytes((lr / "000x2.png").read_bytes())
     images.write(np.roll(images.read(lr / "005x2.png"), 1, axis=1), lr / "005x2.png")
-    images.write(picture(20, 20), hr / "small.png")
-    images.write(picture(10, 10), lr / "small.png")
-    images.write(picture(20, 20), lr / "lonely.png")
+    images.write(image(20, 20), hr / "small.png")
+    images.write(image(10, 10), lr / "small.png")
+    images.write(image(20, 20), lr / "lonely.png")
 
-    with pytest.raises(ValueError, match="7 of 10 pictures are wrong, nothing was written") as caught:
+    with pytest.raises(ValueError, match="7 of 10 images are wrong, nothing was written") as caught:
         packed(root, tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
     said = str(caught.value)
     for words in (
-        "001.png: damaged", "002.png: hr 128x96 is not 2 x lr 64x47", "003.png: no LR partner",
-        "004.png: the same picture as", "005.png: LR is shifted by +", "small.png: 20x20, smaller than",
+        "001.png: corrupt", "002.png: hr 128x96 is not 2 x lr 64x47", "003.png: no LR partner",
+        "004.png: the same image as", "005.png: LR is shifted by +", "small.png: 20x20, smaller than",
         "lonely.png: no HR partner",
     ):  # fmt: skip
         assert words in said
@@ -168,7 +168,7 @@ def test_every_problem_is_in_one_report_and_nothing_is_written(tmp_path: Path):
 
 def test_a_pair_that_is_scaled_differently_is_found(tmp_path: Path):
     root = tmp_path / "pairs"
-    hr = np.asarray(Image.fromarray(picture(128, 160)).resize((640, 512), Image.Resampling.BICUBIC))
+    hr = np.asarray(Image.fromarray(image(128, 160)).resize((640, 512), Image.Resampling.BICUBIC))
     zoomed = Image.fromarray(hr).resize((320, 256), Image.Resampling.BICUBIC, box=(20, 16, 620, 496))
     images.write(hr, root / "HR" / "a.png")
     images.write(np.asarray(zoomed), root / "LR" / "a.png")
@@ -186,7 +186,7 @@ def test_honest_pairs_of_another_kernel_pass(spoil: str, tmp_path: Path):
             noise = np.random.default_rng(0).normal(0, 8, lr.shape)
             images.write((lr + noise).clip(0, 255).astype(np.uint8), f)
         elif spoil == "pillow":
-            images.write(reduce(hr, 2, "pillow"), f)
+            images.write(downscale(hr, 2, "pillow"), f)
         else:
             Image.fromarray(lr).save(f.with_suffix(".jpg"), quality=60)
             f.unlink()
@@ -194,7 +194,7 @@ def test_honest_pairs_of_another_kernel_pass(spoil: str, tmp_path: Path):
     assert read_manifest(packed(root, tmp_path / "out")).degradation == "given"
 
 
-def test_the_bicubic_of_given_pairs_is_recognised(tmp_path: Path):
+def test_the_bicubic_of_given_pairs_is_recognized(tmp_path: Path):
     assert read_manifest(packed(pairs(tmp_path / "pairs"), tmp_path / "out")).degradation == "matlab-mirror"
 
 
@@ -208,16 +208,16 @@ def test_both_nestings_of_div2k_are_packed(shared: Path, scale: int, nested: boo
 
     assert nested == (scale == 2)
     assert (manifest.samples("train"), manifest.samples("valid")) == (4, 2)
-    assert manifest.degradation == "matlab-mirror"  # recognised: every value is MATLAB's
+    assert manifest.degradation == "matlab-mirror"  # recognized: every value is MATLAB's
     train = ShardSet((str(tmp_path / "out"),), "train")
     assert train.keys == ["0001", "0002", "0003", "0004"]
     assert np.array_equal(train.hr(0), images.read(root / "DIV2K_train_HR" / "0001.png"))
-    assert np.array_equal(train.lr(0), reduce(train.hr(0), scale))
+    assert np.array_equal(train.lr(0), downscale(train.hr(0), scale))
 
 
 def test_tiles_overlap_so_that_every_crop_is_in_one(tmp_path: Path):
     root = tmp_path / "hr"
-    images.write(picture(500, 710), root / "a.png")
+    images.write(image(500, 710), root / "a.png")
     out = packed(root, tmp_path / "out", encoding="png", tile=256)
     tiles = ShardSet((str(out),), "train")
 
@@ -225,12 +225,12 @@ def test_tiles_overlap_so_that_every_crop_is_in_one(tmp_path: Path):
     for i, key in enumerate(tiles.keys):
         y, x = (int(part[1:]) for part in key.split("_")[1:])
         height, width = tiles.hr(i).shape[:2]
-        assert np.array_equal(tiles.hr(i), picture(500, 710)[y : y + height, x : x + width])
+        assert np.array_equal(tiles.hr(i), image(500, 710)[y : y + height, x : x + width])
         assert y % 2 == x % 2 == 0
         assert max(height, width) <= 256
         reachable[y : y + height - 96 + 1, x : x + width - 96 + 1] = True
     assert reachable.all()
-    assert np.array_equal(tiles.lr(0), reduce(picture(500, 710), 2)[:128, :128])  # LR is made before cutting
+    assert np.array_equal(tiles.lr(0), downscale(image(500, 710), 2)[:128, :128])  # LR is made before cutting
 
 
 def test_splits_can_be_packed_one_after_the_other(tmp_path: Path):

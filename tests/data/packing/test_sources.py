@@ -12,8 +12,8 @@ from srgan_dist.data.packing.div2k import Div2kSource
 from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import CelebaSource, FolderSource
 from srgan_dist.imaging import images
-from srgan_dist.imaging.resize import reduce
-from tests.conftest import ROOT, picture, write_pictures
+from srgan_dist.imaging.resize import downscale
+from tests.conftest import ROOT, image, write_pictures
 from tests.data.hub import Hub
 from tests.data.servers import Server
 
@@ -23,13 +23,13 @@ def names(items) -> list[str]:
 
 
 def div2k_tree(root: Path, nested: bool = False) -> Path:
-    """Three training and one validation picture at x2, in DIV2K's own names."""
+    """Three training and one validation image at x2, in DIV2K's own names."""
     for split, numbers in (("train", ("0001", "0002", "0003")), ("valid", ("0801",))):
         outer = f"DIV2K_{split}_LR_bicubic_X2/" if nested else ""
         for n in numbers:
-            hr = picture(96, 120, seed=int(n))
+            hr = image(96, 120, seed=int(n))
             images.write(hr, root / f"DIV2K_{split}_HR" / f"{n}.png")
-            images.write(reduce(hr, 2), root / f"{outer}DIV2K_{split}_LR_bicubic" / "X2" / f"{n}x2.png")
+            images.write(downscale(hr, 2), root / f"{outer}DIV2K_{split}_LR_bicubic" / "X2" / f"{n}x2.png")
     return root
 
 
@@ -91,8 +91,8 @@ def test_div2k_is_found_in_either_nesting(nested: bool, tmp_path: Path):
     ],
 )
 def test_the_other_tracks_of_div2k_have_their_own_names(track, scale: int, file: str, name: str, tmp_path: Path):
-    images.write(picture(96, 96), tmp_path / "DIV2K_train_HR" / "0001.png")
-    images.write(reduce(picture(96, 96), scale), tmp_path / f"DIV2K_train_LR_{track}" / f"{file}.png")
+    images.write(image(96, 96), tmp_path / "DIV2K_train_HR" / "0001.png")
+    images.write(downscale(image(96, 96), scale), tmp_path / f"DIV2K_train_LR_{track}" / f"{file}.png")
 
     (item,) = Div2kSource(root=tmp_path, track=track).items("train", scale)
 
@@ -133,17 +133,17 @@ def test_official_archives_are_fetched_checked_and_unpacked_once(official: Serve
     assert not list((tmp_path / "root").glob("*.zip"))
 
 
-def test_a_damaged_archive_leaves_nothing_that_looks_whole(official: Server, monkeypatch, tmp_path: Path):
+def test_a_corrupt_archive_leaves_nothing_that_looks_whole(official: Server, monkeypatch, tmp_path: Path):
     monkeypatch.setitem(div2k.MD5, "DIV2K_train_HR", "0" * 32)
 
-    with pytest.raises(ValueError, match=r"DIV2K_train_HR.zip: damaged, md5 \w+ is not the official 0000"):
+    with pytest.raises(ValueError, match=r"DIV2K_train_HR.zip: corrupt, md5 \w+ is not the official 0000"):
         Div2kSource(root=tmp_path / "root", download="official").items("train", 2)
 
     assert not list((tmp_path / "root").glob("[!.]*"))
 
 
 @pytest.mark.slow
-def test_the_hub_gives_only_as_many_pictures_as_asked(tmp_path: Path):
+def test_the_hub_gives_only_as_many_images_as_asked(tmp_path: Path):
     root = div2k_tree(tmp_path / "original", nested=True)
     files = {str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*.png")}
     command = [sys.executable, "-m", "srgan_dist", "pack", "div2k", "--root", str(tmp_path / "root"), "--scale", "2"]

@@ -11,7 +11,7 @@ import pytest
 from srgan_dist.cli import app
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.feed import open_data
-from srgan_dist.data.shards.location import Place
+from srgan_dist.data.shards.location import ShardLocation
 from srgan_dist.data.shards.shard_set import ShardSet
 from tests.conftest import ROOT, TINY, Launch
 from tests.data.servers import Server
@@ -42,13 +42,13 @@ def test_remote_shards_are_the_local_ones_and_are_fetched_once(server: Server, s
 
 
 def test_a_changed_manifest_is_seen(server: Server):
-    Place(server.url)
+    ShardLocation(server.url)
     file = server.folder / "manifest.json"
     content = json.loads(file.read_text()) | {"source": "another one"}
     file.write_text(json.dumps(content))
     os.utime(file, (1e9, 1e9))
 
-    assert Place(server.url).manifest.source == "another one"
+    assert ShardLocation(server.url).manifest.source == "another one"
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_a_cut_download_is_repaired(ranges: bool, server: Server, shards: Path):
 @pytest.mark.parametrize("ranges", [True, False])
 def test_what_a_killed_download_left_is_continued(ranges: bool, server: Server, cache: Path):
     server.ranges = ranges
-    shard = Place(server.url).manifest.shards[0]
+    shard = ShardLocation(server.url).manifest.shards[0]
     partial = cache / "shards" / f".{shard.sha256[:32]}.tar.partial"
     partial.parent.mkdir(parents=True)
     partial.write_bytes((server.folder / shard.name).read_bytes()[:5000])
@@ -77,7 +77,7 @@ def test_what_a_killed_download_left_is_continued(ranges: bool, server: Server, 
     assert server.gets[shard.name] == (1 if ranges else 2)
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, cache: Path, shards: Path):
+def test_a_corrupt_file_in_the_cache_is_fetched_again(server: Server, cache: Path, shards: Path):
     ShardSet((server.url,), "train")
     (file,) = (f for f in (cache / "shards").glob("*.tar") if f.stat().st_size > 200_000)
     file.write_bytes(file.read_bytes()[:-70000])
@@ -88,14 +88,14 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, cache: Pat
     assert server.gets["train-000000.tar"] == 2
 
 
-def test_a_shard_damaged_at_its_source_names_its_sample(server: Server, monkeypatch: pytest.MonkeyPatch):
+def test_a_shard_corrupt_at_its_source_names_its_sample(server: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     file = server.folder / "train-000000.tar"
     content = bytearray(file.read_bytes())
     content[30000] ^= 1
     file.write_bytes(content)
 
-    with pytest.raises(ValueError, match=rf"{server.url}/train-000000.tar, sample 001: damaged"):
+    with pytest.raises(ValueError, match=rf"{server.url}/train-000000.tar, sample 001: corrupt"):
         ShardSet((server.url,), "train")
 
     assert ShardSet((server.url,), "train", "skip").bad.tolist() == [False, True] + [False] * 8
@@ -163,10 +163,10 @@ def bucket(shards: Path, monkeypatch: pytest.MonkeyPatch):
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     fs = fsspec.filesystem("s3", skip_instance_cache=True)
-    fs.mkdir("pictures")
+    fs.mkdir("images")
     for f in shards.iterdir():
-        fs.put_file(str(f), f"pictures/x2/{f.name}")
-    yield "s3://pictures/x2"
+        fs.put_file(str(f), f"images/x2/{f.name}")
+    yield "s3://images/x2"
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     server.stop()
 
@@ -184,5 +184,5 @@ def test_s3_serves_shards_and_the_second_time_nothing_is_fetched(bucket: str, sh
         assert np.array_equal(ShardSet((bucket,), "train").hr(3), local.hr(3))
 
     assert fetched == [f"{bucket}/manifest.json", f"{bucket}/train-000000.tar"]
-    with pytest.raises(ValueError, match=r"s3://pictures/other/manifest.json: not found"):
-        Place("s3://pictures/other")
+    with pytest.raises(ValueError, match=r"s3://images/other/manifest.json: not found"):
+        ShardLocation("s3://images/other")

@@ -1,4 +1,4 @@
-"""Damaged shards: each is one line that names shard and sample, or is left out when asked."""
+"""Corrupt shards: each is one line that names shard and sample, or is left out when asked."""
 
 import json
 import shutil
@@ -14,10 +14,10 @@ from srgan_dist.cli import app
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.feed import ShardFeed, open_data
 from srgan_dist.data.loading.reader import CropReader
-from srgan_dist.data.shards.location import Place
+from srgan_dist.data.shards.location import ShardLocation
 from srgan_dist.data.shards.manifest import HR, read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
-from srgan_dist.data.shards.verify import Fault, faults
+from srgan_dist.data.shards.verify import CorruptSample, faults
 from tests.conftest import TINY, Launch
 
 
@@ -66,8 +66,8 @@ def empty_the_file(folder: Path) -> None:
 
 
 DAMAGES = [
-    (flip_a_byte, r"train-000000.tar, sample 004: damaged, its bytes are not those of the manifest", 1),
-    (flip_a_byte_of_a_header, r"train-000000.tar, sample 004: damaged", 1),
+    (flip_a_byte, r"train-000000.tar, sample 004: corrupt, its bytes are not those of the manifest", 1),
+    (flip_a_byte_of_a_header, r"train-000000.tar, sample 004: corrupt", 1),
     (truncate, r"train-000000.tar, sample 007: cut off, .*\(and 2 more samples of 10\)", 3),
     (drop_a_member, r"train-000000.tar, sample 006: its lr is missing \(and 3 more", 4),
     (remove_the_file, r"train-000000.tar: named in the manifest, but not there", 10),
@@ -91,7 +91,7 @@ def test_damage_is_one_line_that_names_shard_and_sample(damage: Callable, line: 
 
 
 @pytest.mark.parametrize(("damage", "line", "count"), DAMAGES[:4])
-def test_training_can_skip_what_is_damaged(damage: Callable, line: str, count: int, copy: Path):
+def test_training_can_skip_what_is_corrupt(damage: Callable, line: str, count: int, copy: Path):
     del line
     damage(copy)
     config = DataConfig(shards=(str(copy),), hr_crop=32, batch=5, on_bad="skip")
@@ -122,7 +122,7 @@ def test_the_replacement_is_the_same_on_every_process(copy: Path):
     assert 4 in whole.images(np.arange(40, dtype=np.uint64))
 
 
-def test_damaged_held_out_samples_are_left_out(copy: Path):
+def test_corrupt_held_out_samples_are_left_out(copy: Path):
     file = copy / "valid-000000.tar"
     file.write_bytes(file.read_bytes()[:600] + b"\x00\x01" + file.read_bytes()[602:])
 
@@ -134,7 +134,7 @@ def test_damage_behind_the_last_sample_is_damage_too(copy: Path):
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
 
     assert faults(file, read_manifest(copy).shards[0]) == [
-        Fault(-1, "damaged behind its last sample: sha256 differs from the manifest")
+        CorruptSample(-1, "corrupt behind its last sample: sha256 differs from the manifest")
     ]
 
 
@@ -171,10 +171,10 @@ def test_a_wrong_manifest_is_named(change: Callable, line: str, copy: Path):
     (copy / "manifest.json").write_text(json.dumps(content))
 
     with pytest.raises(ValueError, match=rf"manifest.json: {line}|manifest.json: not as.*{line}"):
-        Place(str(copy))
+        ShardLocation(str(copy))
 
 
-def test_verify_compares_the_pictures_with_the_manifest(copy: Path, capsys):
+def test_verify_compares_the_images_with_the_manifest(copy: Path, capsys):
     content = json.loads((copy / "manifest.json").read_text())
     content["shards"][0]["samples"]["hr_height"][2] += 2
     (copy / "manifest.json").write_text(json.dumps(content))
@@ -187,7 +187,7 @@ def test_an_unfinished_packing_says_so(tmp_path: Path):
     (tmp_path / ".packing-0123").mkdir()
 
     with pytest.raises(ValueError, match="packing was not finished: repeat its command"):
-        Place(str(tmp_path))
+        ShardLocation(str(tmp_path))
 
 
 @pytest.mark.slow
@@ -201,5 +201,5 @@ def test_a_run_that_skips_counts_the_replaced_crops_in_its_logs(copy: Path, laun
     assert skipped.returncode == 0, skipped.stderr[-3000:]
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     counts = {row["step"]: row["train/replaced"] for row in rows if "train/replaced" in row}
-    assert counts[10] == 2  # two passes of ten crops, one of each damaged
+    assert counts[10] == 2  # two passes of ten crops, one of each corrupt
     assert all(0 <= counts[s] <= 2 for s in (2, 4, 6, 8))

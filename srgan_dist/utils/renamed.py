@@ -1,0 +1,59 @@
+"""Names of earlier versions and what they are called now: files, commands and runs from before stay readable."""
+
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED: dict[str, str] = {
+    # Fields of a configuration, which are the flags of the command line too.
+    "betas": "optimizer.betas",
+    "probe_every": "gradient_shares_every",
+    "data.rounds": "data.crops_per_decode",
+    "data.held": "data.decoded_cache",
+    "degradation.grey_probability": "degradation.gray_probability",
+    "degradation.blur.generalised_beta": "degradation.blur.generalized_beta",
+    "licence": "license",
+    # Numbers in `metrics.jsonl`.
+    "train/colour_drift": "train/color_drift",
+    "health/colour_drift": "health/color_drift",
+    "health/discriminator_blind": "health/discriminator_at_chance",
+    "health/adversarial_term_unheard": "health/adversarial_term_negligible",
+    # Parts of a checkpoint and of `mlflow.json`.
+    "players": "networks",
+    "networks.players": "networks.networks",
+    "pictures": "images",
+}
+"""Old names and new ones, in the order in which they are replaced. Dots separate nested sections."""
+
+
+def current_name(name: str) -> str:
+    """Return what a name is called now; any other name as it is."""
+    return RENAMED.get(name, name)
+
+
+def with_current_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested sections with every renamed entry under its present name; `content` is left as it is.
+
+    Where an entry stands under both names, the present one counts.
+    """
+    renamed = dict(content)
+    for old, new in RENAMED.items():
+        *sections, last = old.split(".")
+        owner = _copied_section(renamed, sections, create=False)
+        if owner is not None and last in owner:
+            value = owner.pop(last)
+            *sections, last = new.split(".")
+            owner = _copied_section(renamed, sections, create=True)
+            if owner is not None:
+                owner.setdefault(last, value)
+    return renamed
+
+
+def _copied_section(content: dict[str, Any], path: list[str], create: bool) -> dict[str, Any] | None:
+    """Replace the sections along a path by copies that may be changed; None where one is not there."""
+    for name in path:
+        section = content.get(name, {} if create else None)
+        if not isinstance(section, dict):
+            return None
+        content[name] = dict(section)  # pyright: ignore[reportUnknownArgumentType]
+        content = content[name]
+    return content
