@@ -15,11 +15,12 @@ import numpy as np
 
 from srgan_dist.data.packing.alignment import misplaced
 from srgan_dist.data.packing.sources import Item, Source
+from srgan_dist.data.pairs import crop_for_downscaling, load_pair
 from srgan_dist.data.shards.manifest import SPLITS, Split
 from srgan_dist.distributed.group import Group, ProgressFn
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import Kernel, crop_to_multiple, downscale
+from srgan_dist.imaging.resize import Kernel, downscale
 
 T = TypeVar("T")
 Map = Callable[[Callable[[Any], T], Sequence[Any]], Iterable[T]]
@@ -35,6 +36,8 @@ class Rules(NamedTuple):
     min_side: int
     """HR pixels."""
     aligned: bool
+    crop_hr: bool
+    """Whether HR may have a few pixels more than `scale` times LR."""
 
 
 class Checked(NamedTuple):
@@ -71,7 +74,7 @@ def check_one(found: tuple[Item, Split], rules: Rules) -> Checked:
     """Reads one image (and its partner)."""
     item, split = found
     try:
-        hr, lr = load(item, rules.scale, rules.kernel, make_lr=False)
+        hr, lr = load(item, rules)
         problem, kernels = _judge(item, hr, lr, rules)
     except ValueError as error:
         return Checked(item, split, problem=str(error))
@@ -113,29 +116,17 @@ def _order(kernel: Kernel) -> int:
     return _OF_RECORD.index(kernel) if kernel in _OF_RECORD else len(_OF_RECORD)
 
 
-def load(item: Item, scale: int, kernel: Kernel, make_lr: bool = True) -> tuple[Pixels, Pixels | None]:
-    """HR and LR of an item; HR is cropped to a multiple of `scale` where LR is made here.
-
-    Args:
-        make_lr: otherwise LR is none where the source has none.
+def load(item: Item, rules: Rules) -> tuple[Pixels, Pixels | None]:
+    """Return HR and, where the source has one, LR of an item.
 
     Raises:
-        ValueError: unreadable, smaller than `scale`, or HR is not `scale` times LR.
+        ValueError: what is known to be wrong with it; or see `load_pair`.
     """
     if item.problem:
         raise ValueError(item.problem)
-    hr = images.read(item.hr)
     if item.lr is None:
-        hr = np.ascontiguousarray(crop_to_multiple(hr, scale))
-        if 0 in hr.shape:
-            raise ValueError(f"{item.hr}: smaller than scale={scale}")
-        return hr, downscale(hr, scale, kernel) if make_lr else None
-    lr = images.read(item.lr)
-    if (lr.shape[0] * scale, lr.shape[1] * scale) != hr.shape[:2]:
-        raise ValueError(
-            f"{item.hr}: hr {hr.shape[1]}x{hr.shape[0]} is not {scale} x lr {lr.shape[1]}x{lr.shape[0]} ({item.lr})"
-        )
-    return hr, lr
+        return crop_for_downscaling(images.read(item.hr), rules.scale, str(item.hr)), None
+    return load_pair(item.hr, item.lr, rules.scale, crop_hr=rules.crop_hr)
 
 
 @contextmanager

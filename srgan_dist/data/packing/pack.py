@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srgan_dist.data.packing.checks import Checked, Rules, check, made_by, workers
-from srgan_dist.data.packing.checks import load as load_item
 from srgan_dist.data.packing.sources import Item, Source
+from srgan_dist.data.pairs import load_pair
 from srgan_dist.data.shards.cache import Checks, cache_folder
 from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split, read_manifest
 from srgan_dist.data.shards.tars import ShardWriter
@@ -61,6 +61,9 @@ class PackOptions:
     min_side: int = 32
     """Images with a shorter HR side are wrong."""
 
+    crop_hr: bool = False
+    """Cut off what HR has beyond scale times LR on the right and at the bottom, where that is less than the scale."""
+
     tile: int | None = None
     """Cut HR into overlapping tiles of at most so many pixels: png and webp then decode less for each crop."""
 
@@ -86,7 +89,7 @@ def pack(source: Source, options: PackOptions, group: Group = _ALONE, progress: 
     _refuse(options)
     began = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
-    rules = Rules(options.scale, options.kernel, options.min_side, source.aligned)
+    rules = Rules(options.scale, options.kernel, options.min_side, source.aligned, options.crop_hr)
     with workers(options.workers) as run:
         good = _good(check(source, splits, options.limit, rules, group, run, progress), options)
         plan = _Plan(options, source, good)
@@ -103,13 +106,6 @@ def pack(source: Source, options: PackOptions, group: Group = _ALONE, progress: 
         "packed %.1f megapixels in %.1f s: %.3f s per megapixel", megapixels, seconds, seconds / max(megapixels, 1e-9)
     )
     return manifest
-
-
-def load(item: Item, scale: int, kernel: Kernel) -> tuple[Pixels, Pixels]:
-    """HR and LR of an item; LR is made where the source has none. Raises as `checks.load`."""
-    hr, lr = load_item(item, scale, kernel)
-    assert lr is not None
-    return hr, lr
 
 
 def _refuse(options: PackOptions) -> None:
@@ -220,7 +216,7 @@ def _write(planned: _Planned, plan: _Plan) -> None:
     options = plan.options
     with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
-            hr, lr = load(item, options.scale, options.kernel)
+            hr, lr = load_pair(item.hr, item.lr, options.scale, options.kernel, crop_hr=options.crop_hr)
             notes = {"name": item.name, "scale": options.scale, "degradation": plan.degradation}
             for suffix, y, x, height, width in _tiles(hr, options):
                 place = {"y": y, "x": x} if suffix else {}

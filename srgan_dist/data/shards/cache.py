@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from srgan_dist.data.shards.manifest import Shard
 from srgan_dist.data.shards.verify import CorruptSample, faults
+from srgan_dist.utils.files import write_json
 
 
 def cache_folder(chosen: Path | None = None) -> Path:
@@ -70,10 +71,7 @@ class Checks:
     def _note(self, file: Path, shard: Shard, found: list[CorruptSample]) -> None:
         if file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            entry = self._entry(file, shard)
-            partial = entry.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps({"state": _state(file), "faults": found}))  # not synced: it can be found anew
-            os.replace(partial, entry)
+            write_json({"state": _state(file), "faults": found}, self._entry(file, shard))
 
     def _entry(self, file: Path, shard: Shard) -> Path:
         name = hashlib.sha256(f"{file.resolve()}\n{shard.sha256}".encode()).hexdigest()

@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.cache import Checks, cache_folder, lock
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Shard, manifest_bytes, parse_manifest
 from srgan_dist.data.shards.verify import CorruptSample
+from srgan_dist.utils.files import publish
 
 log = logging.getLogger("srgan_dist")
 
@@ -67,7 +67,7 @@ class ShardLocation:
             remote.fetch(self._url(shard.name), file, shard.sha256)
             self._checks.remember(file, shard)
         except remote.CorruptFileError:  # kept, so that its samples can be told apart
-            os.replace(file.with_name(f".{file.name}.partial"), file)
+            publish(file.with_name(f".{file.name}.partial"), file)
 
     def _cached(self, shard: Shard) -> Path:
         return self._cache / "shards" / f"{shard.sha256[:32]}.tar"

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import fsspec
 
 from srgan_dist.data.shards.cache import lock
-from srgan_dist.utils.files import sha256_of
+from srgan_dist.utils.files import publish, sha256_of, write_text
 
 log = logging.getLogger("srgan_dist")
 
@@ -41,7 +40,7 @@ def fetch(url: str, file: Path, sha256: str | None = None, progress: Progress | 
         if not file.exists():
             partial = file.with_name(f".{file.name}.partial")
             _download(url, partial, sha256, progress or (lambda _: None))
-            os.replace(partial, file)
+            publish(partial, file)
     return file
 
 
@@ -110,8 +109,6 @@ def _copy(source: Any, start: int, partial: Path, progress: Progress) -> None:
         while chunk := content.read(_CHUNK):
             out.write(chunk)
             progress(len(chunk))
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _names(fs: Any) -> tuple[str, ...]:
@@ -158,6 +155,6 @@ def fetch_small(url: str, cache: Path) -> bytes:
             partial.unlink(missing_ok=True)
             _download(url, partial, None, lambda _: None)
             noted.unlink(missing_ok=True)
-            os.replace(partial, file)
-            noted.write_text(now)
+            publish(partial, file)
+            write_text(now, noted)
         return file.read_bytes()
