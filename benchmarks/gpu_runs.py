@@ -149,7 +149,7 @@ def _kill_after(command: list[str], run: Path, folder: Path, step: float) -> int
 
 
 def trace(report: Any, device: str, quick: bool) -> None:
-    """`--profile 20`: the ten dearest operations; the trace is left in the report's folder."""
+    """`--profile 20`: the ten most expensive operations; the trace is left in the report's folder."""
     steps = 20
     small = TINY if quick else ()
     with workplace(96 if quick else 512, 8) as folder:

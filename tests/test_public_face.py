@@ -1,5 +1,7 @@
 """What `import srgan_dist` offers."""
 
+import doctest
+import io
 import re
 from pathlib import Path
 
@@ -41,3 +43,17 @@ def test_every_public_name_is_listed_and_others_are_refused():
     assert {"Upscaler", "evaluate", "load_generator", "presets"} <= set(dir(srgan_dist))
     with pytest.raises(AttributeError, match="no attribute 'upscaler'"):
         _ = srgan_dist.upscaler
+
+
+@pytest.mark.parametrize("name", sorted(srgan_dist._PUBLIC))
+def test_the_examples_of_every_public_name_run(name: str):
+    """An example imports everything that it needs, so that a reader can copy it."""
+    public, output = getattr(srgan_dist, name), io.StringIO()
+    examples = [test for test in doctest.DocTestFinder().find(public, name, globs={}) if test.examples]
+
+    runner = doctest.DocTestRunner()
+    for test in examples:
+        runner.run(test, out=output.write)
+
+    assert examples
+    assert runner.failures == 0, output.getvalue()

@@ -1,8 +1,8 @@
-"""The command line: one file per command."""
+"""The command line, one module per command."""
 
 
 def main() -> int:
-    """Run `srgan`. Installations from before the move into chapters start here; new ones start `app.main`."""
+    """Run `srgan`. Older installations have this function as their entry point; newer ones have `app.main`."""
     from srgan_dist.cli.app import main as run
 
     return run()

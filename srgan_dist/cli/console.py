@@ -1,4 +1,4 @@
-"""Exit codes, one-line errors and lists of names: what every command shows alike."""
+"""What all commands share: joining processes, exit codes, one-line errors and menus."""
 
 import os
 import sys
@@ -12,10 +12,11 @@ from srgan_dist.distributed.launcher import exit_process, exit_when_launcher_die
 from srgan_dist.distributed.precision import MixedPrecision, Precision
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
+"""Exit codes. A run that was stopped with a checkpoint exits with 75, which is EX_TEMPFAIL: run it again."""
 
 
 class Processes(NamedTuple):
-    """The processes that a launcher started for a command, this one among them."""
+    """The processes that a launcher started for a command, including this one."""
 
     group: Group
     progress: ProgressFn
@@ -24,19 +25,19 @@ class Processes(NamedTuple):
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that speaks and writes."""
+        """Whether this is the process that writes files and prints results."""
         return self.group.rank == 0
 
 
 def join_processes(precision: MixedPrecision = "no", *, computes: bool = True) -> Processes:
-    """Join the processes that a launcher started for a command, and start its log.
+    """Join the processes that a launcher started for a command, and start logging.
 
     Args:
-        precision: what networks compute in.
-        computes: whether networks are run. If not, torch is loaded only where several processes have to meet.
+        precision: The precision that networks compute in.
+        computes: Whether the command runs networks. If not, torch is only loaded to synchronize several processes.
 
     Raises:
-        ValueError: the launcher promised other processes than those that are there.
+        ValueError: If the processes do not match the launcher's settings.
     """
     from srgan_dist.utils.progress import progress_bar, start_logging
 
@@ -56,9 +57,9 @@ def join_processes(precision: MixedPrecision = "no", *, computes: bool = True) -
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """The command's exit code; where it fails, 1, with one line for the user's errors.
+    """Run a command and return its exit code, or show its error and return 1; see `failed`.
 
-    Among several processes this one ends here.
+    If there are several processes, this one exits here.
     """
     exit_when_launcher_dies()
     try:
@@ -68,46 +69,51 @@ def guarded(run: Callable[[], int]) -> int:
 
 
 def failed(error: BaseException) -> int:
-    """Shows an error and returns its exit code.
+    """Write an error to stderr and return the exit code 1.
 
-    A ValueError of this package is for the user; anything else is a bug and shows where it is.
+    A ValueError that this package raises is a user error, and is shown on one line. Anything else is a bug, and is
+    shown with its traceback.
     """
-    if isinstance(error, ValueError) and _is_ours(error):
+    if isinstance(error, ValueError) and _raised_by_package(error):
         rank = os.environ.get("RANK", "0")
         if isinstance(error, AgreedError) and rank != "0":
             return FAILED
-        who = "error" if rank == "0" else f"error on process {rank}"
-        sys.stderr.write(f"{who}: {error.args[0]}\n")
+        prefix = "error" if rank == "0" else f"error on process {rank}"
+        sys.stderr.write(f"{prefix}: {error.args[0]}\n")
     else:
         traceback.print_exception(error)
     return FAILED
 
 
-def _is_ours(error: ValueError) -> bool:
+def _raised_by_package(error: ValueError) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("srgan_dist")
 
 
 class Menu(NamedTuple):
-    """A first word to choose by: commands, presets, sources, actions."""
+    """The choices for the first argument: commands, presets, sources or actions."""
 
     usage: str
+    """First line of the help text."""
     kind: str
-    """What one entry is called."""
+    """Singular noun for a choice, such as "command"."""
     rows: Mapping[str, str]
-    """Entries, each with its line in the help."""
+    """Choices and their descriptions."""
     hint: str
-    """The last line of the help."""
+    """Last line of the help text."""
 
     def answer(self, args: Sequence[str]) -> int | None:
-        """Return the exit code where the first word is no entry: after the help, or after naming the nearest entry."""
+        """Print the help text, or an error if the first argument is not a choice, and return the exit code.
+
+        Return None if the first argument is a choice.
+        """
         if not args or args[0] in ("-h", "--help"):
             return show_list(self.usage, f"{self.kind}s", self.rows, self.hint)
         return None if args[0] in self.rows else unknown(self.kind, args[0], self.rows)
 
 
 def show_list(usage: str, title: str, rows: Mapping[str, str], hint: str) -> int:
-    """Print a help text that is a list of names with a line each; return exit code 0."""
+    """Print a help text with a list of names and their descriptions, and return the exit code 0."""
     width = max(map(len, rows))
     lines = [usage, "", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items()), "", hint]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -115,7 +121,7 @@ def show_list(usage: str, title: str, rows: Mapping[str, str], hint: str) -> int
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> int:
-    """Say that there is no such name, with the nearest that there is; return the exit code."""
+    """Write an error about an unknown name to stderr, with the most similar known one, and return the exit code 2."""
     known = list(known)
     close = get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""`srgan evaluate`: generators and interpolation on held-out images."""
+"""`srgan evaluate`: evaluate generators and interpolation on held-out images."""
 
 import json
 import sys
@@ -18,49 +18,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What is evaluated, and on which images."""
+    """Evaluate models and interpolation on held-out images, by the standard evaluation protocol."""
 
     data: Path
-    """A folder of HR images, one that holds HR_x4 and LR_x4 (or HR and LR) folders, packed shards, or the name of
-    a test set to download: set5, set14, bsd100, urban100."""
+    """A folder of HR images, a folder with HR_x4 and LR_x4 (or HR and LR) folders, packed shards, or a test set.
+    Test sets are downloaded once by their name: set5, set14, bsd100, urban100."""
 
     scale: int | None = None
-    """How many times larger; the models' scale, else 4, when not given."""
+    """Upscaling factor. The default is the models' scale, or 4 without models."""
 
     models: tuple[Path, ...] = ()
-    """Run directories, checkpoints, exported generators, or any .pth or .safetensors that spandrel knows."""
+    """Run directories, checkpoints, exported generators, or any .pth or .safetensors file that spandrel supports."""
 
     at: str | None = None
-    """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
-    one that is not finished the last checkpoint."""
+    """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""
 
     against: tuple[Interpolation, ...] = INTERPOLATIONS
-    """Interpolations to stand beside them."""
+    """Interpolations to compare with."""
 
     crop_hr: bool = False
-    """Cut off what HR has beyond scale times LR on the right and at the bottom, where that is less than the scale."""
+    """Crop HR at the right and bottom to scale times LR, if it is less than scale pixels larger."""
 
     perceptual: tuple[PerceptualMetric, ...] = ()
-    """Also how real it looks: lpips, dists, niqe; needs the extra srgan-dist[perceptual]."""
+    """Perceptual metrics to compute as well: lpips, dists, niqe. Requires the extra srgan-dist[perceptual]."""
 
     published: bool = False
-    """Also print what the SRGAN and ESRGAN papers report for Set5, Set14 and BSD100 at x4."""
+    """Append the results that the SRGAN and ESRGAN papers report for Set5, Set14 and BSD100 at x4."""
 
     json: Path | None = None
-    """Also write the numbers here."""
+    """JSON file to write the scores to."""
 
     csv: Path | None = None
-    """Also write the numbers here, a line per image and method."""
+    """CSV file to write the scores to, one line per image and method."""
 
     markdown: Path | None = None
-    """Also write the table here."""
+    """Markdown file to write the table to."""
 
     mlflow: str | None = None
-    """Also log the means to MLflow, as a run of the experiment of this name."""
+    """MLflow experiment to log the mean scores to, as a new run."""
 
 
 def main(args: list[str]) -> int:
-    """`srgan evaluate --data DIR ...`; returns the exit code."""
+    """Run `srgan evaluate --data DIR ...`, and return the exit code."""
     options = parse(EvaluateOptions, args, "srgan evaluate")
     processes = join_processes()
     table = run(options, processes)
@@ -70,10 +69,10 @@ def main(args: list[str]) -> int:
 
 
 def run(options: EvaluateOptions, processes: Processes) -> str:
-    """Evaluates, writes what the options name, and returns the table as Markdown.
+    """Evaluate, write the requested files, and return the results as a Markdown table.
 
     Raises:
-        ValueError: see `evaluation.evaluate.evaluate`; or MLflow is not there to take the numbers.
+        ValueError: See `evaluation.evaluate.evaluate`; or if a file cannot be written or MLflow cannot be reached.
     """
     from srgan_dist.evaluation.evaluate import evaluate
 
@@ -124,7 +123,7 @@ def _log_to_mlflow(options: EvaluateOptions, evaluation: "Evaluation") -> None:
     assert options.mlflow
     params = {"data": options.data, "scale": evaluation.scale, "models": [str(m) for m in options.models]}
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, f"{options.data.name}-x{evaluation.scale}")  # names the MLflow run
+        folder = Path(scratch, f"{options.data.name}-x{evaluation.scale}")  # the MLflow run gets the name of the folder
         folder.mkdir()
         write_json(evaluation.to_json(), folder / "evaluation.json", indent=2)
         tracker = Tracker(TrackingConfig(experiment=options.mlflow), folder, params | evaluation.protocols())
@@ -134,4 +133,4 @@ def _log_to_mlflow(options: EvaluateOptions, evaluation: "Evaluation") -> None:
         tracker.artifact(folder / "evaluation.json")
         tracker.table([row.flat() for row in evaluation.rows])
         if not tracker.close("FINISHED"):
-            raise ValueError(f"--mlflow {options.mlflow}: the server has not taken the numbers; repeat the command")
+            raise ValueError(f"--mlflow {options.mlflow}: not everything reached the server; run the command again")

@@ -1,4 +1,4 @@
-"""`srgan export`: a trained generator as a file that other programs open."""
+"""`srgan export`: export a trained generator for other programs."""
 
 import sys
 from dataclasses import dataclass
@@ -13,36 +13,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What is exported, and as what."""
+    """Export a trained generator for other programs, and check that the file gives the same images."""
 
     source: Positional[Path | None] = None
-    """A run directory, an exported file, or a published .pth."""
+    """A run directory, a checkpoint, an exported generator or a published .pth file."""
 
     at: str | None = None
-    """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
-    one that is not finished the last checkpoint."""
+    """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""
 
     out: Path
-    """The file to write; its model card lands beside it as .md."""
+    """File to write. Its model card is written beside it, with the extension .md."""
 
     format: Literal["safetensors", "onnx"] = "safetensors"
-    """safetensors for chaiNNer, ComfyUI and everything on spandrel; onnx for everything else."""
+    """safetensors for chaiNNer, ComfyUI and other programs based on spandrel; onnx for all others."""
 
     interpolate: tuple[Path, Path] | None = None
-    """Instead of one source: mix two generators of the same kind, first the PSNR one, then the GAN one."""
+    """Interpolate the weights of two generators instead: first the PSNR-oriented one, then the GAN-trained one."""
 
     alpha: float = 0.8
-    """What the second one counts: ESRGAN Sec. 3.4."""
+    """Weight of the second generator, 0 to 1; see ESRGAN Sec. 3.4."""
 
     license: str = "unknown"
-    """The weights' license, by the Hub's identifier: cc-by-4.0, apache-2.0, other."""
+    """License of the weights, as an identifier of the Hugging Face Hub: cc-by-4.0, apache-2.0, other."""
 
     push: str | None = None
-    """Upload file and model card to this Hugging Face repository: USER/NAME."""
+    """Repository on the Hugging Face Hub to upload the file and its model card to: USER/NAME."""
 
 
 def main(args: list[str]) -> int:
-    """`srgan export RUN --out FILE`; returns the exit code."""
+    """Run `srgan export RUN --out FILE`, and return the exit code."""
     options = parse(ExportOptions, args, "srgan export")
     from srgan_dist.utils.progress import start_logging
 
@@ -52,25 +51,26 @@ def main(args: list[str]) -> int:
 
 
 def export(options: ExportOptions) -> list[str]:
-    """Writes the file and its card, checks it, and returns what there is to say, a line each.
+    """Write the file and its model card, check the file, and return a report as lines of text.
 
     Raises:
-        ValueError: nothing to export, two generators that do not fit, or a file that does not give the same images.
+        ValueError: If there is not one source (or two to interpolate), the two networks differ, the file does not give
+            the same images, or the upload fails.
     """
     from srgan_dist.models.export import export_generator
     from srgan_dist.models.model_card import push
 
-    generator = _chosen(options)
+    generator = _load(options)
     file, card, lines = export_generator(generator, options.out, options.format, options.license, options.source)
     return lines + ([f"uploaded: {push(options.push, file, card)}"] if options.push else [])
 
 
-def _chosen(options: ExportOptions) -> "Generator":
+def _load(options: ExportOptions) -> "Generator":
     from srgan_dist.models.export import interpolated
     from srgan_dist.models.files import load_generator
 
     if (options.source is None) == (options.interpolate is None):
-        raise ValueError("name one source (a run or a file), or two with --interpolate A B")
+        raise ValueError("name one source (a run or a file), or pass two with --interpolate A B")
     if options.interpolate is None:
         assert options.source
         return load_generator(options.source, options.at)

@@ -6,14 +6,16 @@ from srgan_dist.cli.console import Menu, join_processes
 
 
 def main(args: list[str]) -> int:
-    """Run `srgan pack SOURCE ...`; return the exit code."""
+    """Run `srgan pack SOURCE ...`, and return the exit code."""
     from srgan_dist.cli.parsing import parse_pair
     from srgan_dist.data.packing.catalog import SOURCES
     from srgan_dist.data.packing.pack import PackOptions, pack
     from srgan_dist.data.shards.verify import count_of
 
     summaries = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in SOURCES.items()}
-    menu = Menu("usage: srgan pack SOURCE [flags]", "source", summaries, "srgan pack SOURCE --help shows its flags.")
+    menu = Menu(
+        "usage: srgan pack SOURCE [flags]", "source", summaries, "srgan pack SOURCE --help lists the flags of a source."
+    )
     if (code := menu.answer(args)) is not None:
         return code
     source, options = parse_pair(SOURCES[args[0]], PackOptions, args[1:], f"srgan pack {args[0]}")

@@ -1,4 +1,4 @@
-"""Dataclasses from the command line. Only this module imports tyro; it loads no torch."""
+"""Parsing of dataclasses from the command line. Only this module imports tyro; it does not load torch."""
 
 import dataclasses
 import difflib
@@ -15,20 +15,33 @@ from srgan_dist.utils.unions import find, members, tag
 T = TypeVar("T")
 U = TypeVar("U")
 Positional = Annotated[T, tyro.conf.Positional]
-"""Marks a field that is given without a flag: `Positional[Path]`."""
+"""Marks a field as a positional argument: `Positional[Path]`."""
 
 _MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
 _COMMAND_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
-"""Commands have real flags (--overwrite); runs have values that a saved configuration can hold either way."""
+"""Booleans of commands are flags (--overwrite). Those of training runs take a value (--deterministic=True), so that the
+command line can also turn off what a saved configuration turns on."""
 
 
 def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = None) -> T:
-    """A config dataclass from the command line; wrong usage exits with 2 and the nearest names."""
+    """Return a dataclass with the values from the command line.
+
+    Flags that had another name in an earlier version are accepted.
+
+    Args:
+        kind: The dataclass.
+        args: The command line, without the program's name.
+        prog: The program's name in the help text.
+        default: The values of fields that the command line does not set; by default those of `kind`.
+
+    Raises:
+        SystemExit: With code 0 after the help text, or with code 2 after a usage error.
+    """
     args = [_with_current_name(arg) for arg in args]
     try:
         if default is None:
             return tyro.cli(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
-        default, args = _chosen(default, args, prog)
+        default, args = _apply_choices(default, args, prog)
         return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS, default=default)
     except SystemExit as stop:
         if stop.code == WRONG_USAGE and default is not None:
@@ -37,7 +50,7 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
 
 
 def _with_current_name(arg: str) -> str:
-    """Return an argument with the present name of a flag that had another one in an earlier version."""
+    """Return an argument with the flag's current name, if it had another one in an earlier version."""
     flag, equals, value = arg.partition("=")
     name = current_name(flag.removeprefix("--").replace("-", "_"))
     if not flag.startswith("--") or name == flag[2:].replace("-", "_"):
@@ -45,7 +58,7 @@ def _with_current_name(arg: str) -> str:
     return f"--{name.replace('_', '-')}{equals}{value}"
 
 
-def _chosen(default: T, args: Sequence[str], prog: str) -> tuple[T, list[str]]:
+def _apply_choices(default: T, args: Sequence[str], prog: str) -> tuple[T, list[str]]:
     try:
         return choose(default, args)
     except ValueError as error:
@@ -54,13 +67,13 @@ def _chosen(default: T, args: Sequence[str], prog: str) -> tuple[T, list[str]]:
 
 
 def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:
-    """Two config dataclasses from one command line, their flags side by side."""
+    """Return two dataclasses with the values from one command line, without prefixes for their flags; see `parse`."""
     both: Any = tuple[first, second]  # pyright: ignore
     return tyro.cli(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_COMMAND_MARKS))
 
 
 def _names(config: object, prefix: str = "") -> list[str]:
-    """Dotted names of the fields of a dataclass and of those inside it."""
+    """Return the dotted names of the fields of a dataclass, including nested ones."""
     found: list[str] = []
     for f in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
         value = getattr(config, f.name)
@@ -69,7 +82,7 @@ def _names(config: object, prefix: str = "") -> list[str]:
 
 
 def _suggest(args: Sequence[str], names: list[str]) -> None:
-    """Names the flag that was meant where its group was left out: --batch for --data.batch."""
+    """Write a hint to stderr if a flag lacks its group, such as --batch for --data.batch."""
     known = {name.replace("_", "-") for name in names}
     leaves = {name.rsplit(".", 1)[-1]: name for name in known}
     for arg in (a.removeprefix("--").split("=")[0] for a in args if a.startswith("--")):
@@ -78,13 +91,13 @@ def _suggest(args: Sequence[str], names: list[str]) -> None:
 
 
 def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
-    """Takes the choices of classes out of a command line and builds them into `default`.
+    """Apply the flags that choose classes of unions, and return the new default and the remaining arguments.
 
-    `--generator.type rrdbnet` takes that class with its own defaults (or leaves the preset's values where it is that
-    class already). `--generator.spandrel FILE` does so for a class with one field that has no default.
+    `--generator.type rrdbnet` selects that class with its default values. If `default` has that class already, its
+    values are kept. `--generator.spandrel FILE` selects a class that has one field without a default.
 
     Raises:
-        ValueError: no such class, or a class whose required field was not given.
+        ValueError: If there is no such class, or the value of its required field is missing.
     """
     rest: list[str] = []
     queue = list(args)
@@ -98,14 +111,17 @@ def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
         values = [value] if value else []
         if wanted is None:
             wanted = values.pop() if values else queue.pop(0) if queue else ""
-        elif not values and _required(find(_hint(default, path), wanted, flag)) and queue:
+        elif not values and _required_fields(find(_hint(default, path), wanted, flag)) and queue:
             values = [queue.pop(0)]
-        default = _replaced(default, path, find(_hint(default, path), wanted, flag), values, flag)
+        default = _replace(default, path, find(_hint(default, path), wanted, flag), values, flag)
     return default, rest
 
 
 def _choice(default: Any, arg: str) -> tuple[list[str], str | None]:
-    """The path of the union field that a flag chooses for, and the tag if the flag itself names it."""
+    """Return the path of the union field that a flag selects a class for, and the class's tag if the flag contains it.
+
+    The path is empty for all other arguments.
+    """
     path = arg.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
     if not arg.startswith("--") or len(path) < 2:
         return [], None
@@ -118,30 +134,30 @@ def _choice(default: Any, arg: str) -> tuple[list[str], str | None]:
 
 
 def _hint(owner: Any, path: Sequence[str]) -> Any:
-    """The declared type of the field at `path`, or None."""
+    """Return the declared type of the field at `path`, or None if there is no such field."""
     *above, last = path
     for name in above:
         owner = getattr(owner, name, None)
     return get_type_hints(type(owner)).get(last) if dataclasses.is_dataclass(owner) else None
 
 
-def _required(kind: type | None) -> list[str]:
+def _required_fields(kind: type | None) -> list[str]:
     missing = dataclasses.MISSING
     fields = dataclasses.fields(kind) if kind else ()
     return [f.name for f in fields if f.default is missing and f.default_factory is missing]
 
 
-def _replaced(owner: Any, path: Sequence[str], kind: type | None, values: Sequence[str], flag: str) -> Any:
+def _replace(owner: Any, path: Sequence[str], kind: type | None, values: Sequence[str], flag: str) -> Any:
     name, *below = path
     current = getattr(owner, name)
     if below:
-        return dataclasses.replace(owner, **{name: _replaced(current, below, kind, values, flag)})
-    required = _required(kind)
+        return dataclasses.replace(owner, **{name: _replace(current, below, kind, values, flag)})
+    required = _required_fields(kind)
     if kind is not None and type(current) is kind and not values:
         return owner
     if len(required) != len(values):
         where = f"--{'.'.join(path)}.{tag(kind)} VALUE" if kind else flag
-        raise ValueError(f"{flag}: needs {', '.join(required) or 'no value'}; give it as {where}")
+        raise ValueError(f"{flag}: needs {', '.join(required) or 'no value'}; write {where}")
     hints = get_type_hints(kind) if kind else {}
-    made = kind(**{f: hints[f](v) for f, v in zip(required, values, strict=True)}) if kind else None
-    return dataclasses.replace(owner, **{name: made})
+    chosen = kind(**{f: hints[f](v) for f, v in zip(required, values, strict=True)}) if kind else None
+    return dataclasses.replace(owner, **{name: chosen})

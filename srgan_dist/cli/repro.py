@@ -1,4 +1,4 @@
-"""`srgan repro RUN`: what gives that run again, and what is different here."""
+"""`srgan repro RUN`: show or run the commands that reproduce a run, and show what differs here."""
 
 import os
 import shlex
@@ -20,20 +20,20 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class ReproOptions:
-    """Which run, and whether to run it."""
+    """Show the commands that reproduce a run, and what differs here: versions, commit, data and machine."""
 
     source: Positional[Path]
-    """The run directory."""
+    """Run directory to reproduce."""
 
     run: bool = False
-    """Train it again now, instead of printing how."""
+    """Also run the training again."""
 
     out: Path | None = None
-    """Run directory of the repetition; RUN-again when not given."""
+    """Run directory of the new run. The default is RUN-again."""
 
 
 def main(args: list[str]) -> int:
-    """`srgan repro RUN [--run]`; returns the exit code, with --run the training's."""
+    """Run `srgan repro RUN [--run]`, and return the exit code, with --run that of the training."""
     options = parse(ReproOptions, args, "srgan repro")
     sys.stdout.write(repro(options))
     sys.stdout.flush()
@@ -41,28 +41,28 @@ def main(args: list[str]) -> int:
 
 
 def repro(options: ReproOptions) -> str:
-    """The report, for people.
+    """Return a report on how to reproduce a run and on what differs here.
 
     Raises:
-        ValueError: not a run directory.
+        ValueError: If `source` is not a run directory.
     """
     config, sessions = _read(options.source)
     first = sessions[0] if sessions else {}
-    lines = [*_origin(options.source, config, sessions), "", "Again:"]
+    lines = [*_describe_run(options.source, config, sessions), "", "To reproduce it:"]
     git = first.get("git", {})
     if git:
         lines.append(f"  git checkout {git['commit']}")
     if git.get("dirty"):
         patch = first.get("patch")
-        lost = "  and its uncommitted changes, which are lost"
+        lost = "  (its uncommitted changes were not saved)"
         lines.append(f"  git apply {options.source / patch}" if patch else lost)
     lines += [f"  {shlex.join(command(options))}", "", "What differs here:"]
-    found = list(differences(config, first)) if sessions else ["not known: the run has no environment.json"]
+    found = list(differences(config, first)) if sessions else ["unknown, because the run has no environment.json"]
     return "\n".join([*lines, *(f"  {d}" for d in found or ["nothing"])]) + "\n"
 
 
 def repeat(options: ReproOptions) -> int:
-    """Runs it; the exit code of the training."""
+    """Train the run again, and return the exit code of the training."""
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     }
@@ -70,7 +70,7 @@ def repeat(options: ReproOptions) -> int:
 
 
 def command(options: ReproOptions) -> list[str]:
-    """The words that train the run again, from its resolved configuration, in another directory."""
+    """Return the command line that trains the run again in another directory, from its resolved configuration."""
     config, sessions = _read(options.source)
     first = sessions[0] if sessions else {}
     processes, precision = first.get("world_size", 1), first.get("precision", config.mixed_precision)
@@ -83,53 +83,56 @@ def command(options: ReproOptions) -> list[str]:
 
 
 def differences(config: "TrainConfig", then: "environment.Facts") -> Iterator[str]:
-    """What is not as it was, a line each: what may change the numbers, and what explains another speed."""
+    """Yield one line for each difference between a run and this machine that may affect results or speed."""
     import torch
 
     from srgan_dist.runs import environment
 
     now = {"versions": environment.versions(), "git": environment.git_state()}
     for name, version in now["versions"].items():
-        yield from _changed(name, then["versions"].get(name, "not noted"), version)
-    yield from _changed("git commit", then["git"].get("commit", "none"), now["git"].get("commit", "none"))
+        yield from _describe_change(name, then["versions"].get(name, "not recorded"), version)
+    yield from _describe_change("git commit", then["git"].get("commit", "none"), now["git"].get("commit", "none"))
     for when, state in (("in the run", then["git"]), ("here", now["git"])):
         if state.get("dirty"):
             yield f"git: uncommitted changes {when}"
     for location in config.data.shards:
-        yield from _changed(f"data {location}", then["data"].get(location, "not noted"), _hash(location, config))
+        yield from _describe_change(
+            f"data {location}", then["data"].get(location, "not recorded"), _data_hash(location, config)
+        )
     cuda = torch.cuda.is_available()
     device = environment.device_facts(torch.device("cuda" if cuda else "cpu"))
     for name in sorted(then["device"].keys() | device.keys()):
-        yield from _changed(f"device {name}", then["device"].get(name), device.get(name))
-    yield from _changed("host", then["host"], environment.platform.node())
-    there = torch.cuda.device_count() if cuda else os.cpu_count() or 1
-    if then["world_size"] > there:
+        yield from _describe_change(f"device {name}", then["device"].get(name), device.get(name))
+    yield from _describe_change("host", then["host"], environment.platform.node())
+    available = torch.cuda.device_count() if cuda else os.cpu_count() or 1
+    if then["world_size"] > available:
         kind = "GPUs" if cuda else "CPU cores"
-        yield f"processes: {then['world_size']} in the run, {there} {kind} here"
+        yield f"processes: {then['world_size']} in the run, {available} {kind} here"
 
 
-def _changed(name: str, then: Any, now: Any) -> Iterator[str]:
+def _describe_change(name: str, then: Any, now: Any) -> Iterator[str]:
     if then != now:
         yield f"{name}: {then} in the run, {now} here"
 
 
-def _hash(location: str, config: "TrainConfig") -> str:
+def _data_hash(location: str, config: "TrainConfig") -> str:
     from srgan_dist.data.shards.location import ShardLocation
 
     try:
         return ShardLocation(location, config.data.cache).hash
     except ValueError as error:
-        return f"not readable ({error})"
+        return f"unreadable ({error})"
 
 
-def _origin(run: Path, config: "TrainConfig", sessions: "list[environment.Facts]") -> Iterator[str]:
+def _describe_run(run: Path, config: "TrainConfig", sessions: "list[environment.Facts]") -> Iterator[str]:
     yield f"{run}: x{config.scale}, seed {config.seed}, {config.steps} steps"
     for number, s in enumerate(sessions):
         device = s["device"]
         yield f"  {'resumed' if number else 'started'} {s['started']} on {s['host']} in {s['folder']}:"
         yield f"    {s['command']}"
         yield f"    {s['world_size']} process(es), {device['type']} {device['name']}, precision {s['precision']}"
-        yield f"    commit {s['git'].get('commit', 'unknown')}{', with changes' if s['git'].get('dirty') else ''}"
+        changes = ", with uncommitted changes" if s["git"].get("dirty") else ""
+        yield f"    commit {s['git'].get('commit', 'unknown')}{changes}"
         yield f"    {', '.join(f'{name} {v}' for name, v in s['versions'].items())}"
         for location, digest in s["data"].items():
             yield f"    data {location}: manifest {digest}"

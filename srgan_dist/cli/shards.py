@@ -1,4 +1,4 @@
-"""`srgan shards verify|index|show|push`: what can be done with packed shards."""
+"""`srgan shards verify|index|show|push`: verify, index, show or upload packed shards."""
 
 import sys
 from collections.abc import Callable
@@ -18,74 +18,73 @@ from srgan_dist.utils.progress import start_logging
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
-    """Which shards are read through."""
+    """Read every byte of packed shards, and name the first corrupt sample of each shard."""
 
     location: Positional[str]
-    """A folder of shards, or their URL."""
+    """Folder or URL of the shards."""
 
 
 def verify(options: VerifyOptions) -> str:
-    """read every byte: sha256, members, shapes; the first corrupt sample of each shard is named"""
-    place = ShardLocation(options.location)
-    found: list[str] = []
-    manifest = place.manifest
+    """read every byte, check hashes, members and shapes, and name the first corrupt sample of each shard"""
+    shards = ShardLocation(options.location)
+    corrupt: list[str] = []
+    manifest = shards.manifest
     for shard in manifest.shards:
-        file, _ = place.file(shard)
-        wrong = faults(file, shard) or layout_faults(file, shard, manifest.scale, manifest.encoding)
-        if wrong:
-            found.append(one_line(place.name(shard.name), shard, wrong))
-    if found:
-        raise ValueError("\n".join(found))
-    return f"{options.location}: {len(manifest.shards)} shards are whole, {count_of(manifest)}"
+        file, _ = shards.file(shard)
+        problems = faults(file, shard) or layout_faults(file, shard, manifest.scale, manifest.encoding)
+        if problems:
+            corrupt.append(one_line(shards.name(shard.name), shard, problems))
+    if corrupt:
+        raise ValueError("\n".join(corrupt))
+    return f"{options.location}: {len(manifest.shards)} shards are intact, {count_of(manifest)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexOptions:
-    """Which tars get a manifest."""
+    """Write a manifest for WebDataset tars that another program created."""
 
     folder: Positional[Path]
-    """A folder of WebDataset tars with `KEY.hr.*` and `KEY.lr.*`; those named valid* (or val*) are held out."""
+    """Folder of WebDataset tars with `KEY.hr.*` and `KEY.lr.*`. Tars named valid* or val* are held out."""
 
     scale: int | None = None
-    """What the tars must have; found out when not given."""
+    """Scale that the tars must have. It is detected by default."""
 
     source: str = "foreign tars"
-    """Where the images come from, for the manifest."""
+    """Origin of the images, for the manifest."""
 
 
 def write_index(options: IndexOptions) -> str:
-    """write a manifest for tars that another program made"""
+    """write a manifest for tars that another program created"""
     return f"{options.folder}: {count_of(index(options.folder, options.scale, options.source))}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShowOptions:
-    """What the contact sheet shows."""
+    """Draw HR and LR crops side by side, and their positions in their images."""
 
     location: Positional[str]
-    """A folder of shards, or their URL."""
+    """Folder or URL of the shards."""
 
     out: Path = Path("contact-sheet.png")
-    """The image that is written."""
+    """Image file to write."""
 
     split: Split = "train"
-    """Of which split."""
+    """Split to show."""
 
     count: int = 6
-    """How many crops."""
+    """Number of crops."""
 
     hr_crop: int = 96
     """Side of a crop in HR pixels."""
 
     seed: int = 0
-    """The crops are those with which a run of this seed begins."""
+    """Seed of a training run. The first crops of that run are shown."""
 
 
 def show(options: ShowOptions) -> str:
-    """draw HR and LR crops side by side, and where in its image each was taken"""
-    from srgan_dist.data.loading.contact_sheet import (
-        contact_sheet,  # loads torch, which the other actions need not wait for
-    )
+    """draw HR and LR crops side by side, and their positions in their images"""
+    # Imported here because it loads torch, which the other actions do not need.
+    from srgan_dist.data.loading.contact_sheet import contact_sheet
 
     sheet = contact_sheet(options.location, options.split, options.count, options.hr_crop, options.seed)
     images.write(sheet, options.out)
@@ -94,23 +93,23 @@ def show(options: ShowOptions) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PushOptions:
-    """What is published, and where."""
+    """Upload packed shards to the Hugging Face Hub, with a data set card."""
 
     folder: Positional[Path]
-    """A folder of packed shards."""
+    """Folder of packed shards."""
 
     to: str
-    """hf://datasets/USER/NAME"""
+    """Repository to upload to: hf://datasets/USER/NAME."""
 
     license: str = "other"
-    """The images' license, by the Hub's short names (cc-by-4.0, ...). DIV2K and CelebA are for research only."""
+    """License of the images, as an identifier of the Hub (cc-by-4.0, ...). DIV2K and CelebA are for research only."""
 
     private: bool = True
-    """Only you can see it."""
+    """Create the repository as private. With --no-private, everybody can see it."""
 
 
 def publish(options: PushOptions) -> str:
-    """upload to the Hugging Face Hub, with a data-set card (HF_TOKEN gives access)"""
+    """upload to the Hugging Face Hub, with a data set card (requires HF_TOKEN)"""
     from srgan_dist.data.packing.hub import push
 
     manifest = read_manifest(options.folder)
@@ -123,13 +122,14 @@ ACTIONS: dict[str, tuple[type[Any], Callable[[Any], str]]] = {
     "show": (ShowOptions, show),
     "push": (PushOptions, publish),
 }
+"""Options and function of each action. The first line of a function's docstring is its description in the help text."""
 
 
 def main(args: list[str]) -> int:
-    """`srgan shards ACTION ...`; returns the exit code."""
+    """Run `srgan shards ACTION ...`, and return the exit code."""
     rows = {name: (action.__doc__ or "").splitlines()[0] for name, (_, action) in ACTIONS.items()}
     usage = "usage: srgan shards ACTION DIR|URL [flags]"
-    menu = Menu(usage, "action", rows, "srgan shards ACTION --help shows its flags.")
+    menu = Menu(usage, "action", rows, "srgan shards ACTION --help lists the flags of an action.")
     if (code := menu.answer(args)) is not None:
         return code
     options, action = ACTIONS[args[0]]

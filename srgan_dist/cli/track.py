@@ -1,4 +1,4 @@
-"""`srgan track sync RUN`: sends what a run could not send while its server was away."""
+"""`srgan track sync RUN`: send what a run could not send while its tracking server was unavailable."""
 
 import json
 import sys
@@ -12,20 +12,22 @@ from srgan_dist.cli.parsing import Positional, parse
 if TYPE_CHECKING:
     from srgan_dist.tracking.outbox import Outbox
 
-ACTIONS = {"sync": "send what waits in a run directory: srgan track sync RUN"}
+ACTIONS = {"sync": "send the unsent data in a run directory: srgan track sync RUN"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncOptions:
-    """Whose numbers and files are sent."""
+    """Send the metrics and files that a run could not send while its tracking server was unavailable."""
 
     run: Positional[Path]
-    """A run directory. MLFLOW_TRACKING_URI, if set, says where to; else the server that the run had."""
+    """Run directory. The data is sent to MLFLOW_TRACKING_URI if it is set, or else to the run's own server."""
 
 
 def main(args: list[str]) -> int:
-    """`srgan track ACTION ...`; returns the exit code."""
-    menu = Menu("usage: srgan track ACTION RUN", "action", ACTIONS, "srgan track ACTION --help shows its flags.")
+    """Run `srgan track ACTION ...`, and return the exit code."""
+    menu = Menu(
+        "usage: srgan track ACTION RUN", "action", ACTIONS, "srgan track ACTION --help lists the flags of an action."
+    )
     if (code := menu.answer(args)) is not None:
         return code
     from srgan_dist.utils.progress import start_logging
@@ -37,10 +39,11 @@ def main(args: list[str]) -> int:
 
 
 def sync(options: SyncOptions) -> str:
-    """Sends everything that waits and says what became of it.
+    """Send all unsent data of a run, and return a one-line report.
 
     Raises:
-        ValueError: not a run directory, being trained or sent by another process, or the server is away or refuses.
+        ValueError: If `run` is not a run directory, another process is training it or sending its data, or the server
+            cannot be reached or rejects the data.
     """
     from srgan_dist.tracking import server
     from srgan_dist.tracking.outbox import Outbox
@@ -63,13 +66,13 @@ def sync(options: SyncOptions) -> str:
             sender.send()
     except server.UnreachableError as error:
         raise ValueError(f"{run}: not sent to {server.shown(uri)}: {error}") from None
-    left = f"; {outbox.count()} could not be sent" if outbox.count() else ", nothing is left"
-    sent = f"{sender.points} numbers and {before - outbox.count()} other things sent"
+    left = f"; {outbox.count()} could not be sent" if outbox.count() else "; nothing is left"
+    sent = f"sent {sender.points} metric values and {before - outbox.count()} other items"
     return f"{run}: {sent}{left}; MLflow run {sender.state_file.now.run_id}"
 
 
 def _close_a_killed_run(run: Path, outbox: "Outbox") -> None:
-    """Nobody trains it, so a status of `running` is that of a process that was killed."""
+    """Queue the status KILLED for a run whose status is `running`: no process trains it, so its process was killed."""
     from srgan_dist.tracking.tracker import now
 
     file = run / "status.json"

@@ -1,4 +1,4 @@
-"""`srgan train PRESET`, which is `train.py PRESET`: parse, build, train."""
+"""`srgan train PRESET`, the same as `train.py PRESET`: parse the configuration and train."""
 
 import os
 import sys
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
 
 def main(args: list[str]) -> int:
-    """`srgan train PRESET ...`; returns the exit code."""
+    """Run `srgan train PRESET ...`, and return the exit code."""
     return train_main(args)
 
 
 def train_main(args: Sequence[str] | None = None) -> int:
-    """`train.py PRESET [flags]`; returns the exit code."""
+    """Run `train.py PRESET [flags]`, and return the exit code."""
     args = list(sys.argv[1:] if args is None else args)
-    hint = (
-        "PRESET --help shows every flag with the preset's values; --dry-run tries a few steps and estimates the rest."
-    )
+    hint = "PRESET --help lists every flag with the preset's values; --dry-run runs a few steps and estimates the rest."
     usage = "usage: accelerate launch train.py PRESET [--dry-run] [flags]   (or --config FILE instead of PRESET)"
     if args[:1] != ["--config"] and (code := Menu(usage, "preset", SUMMARIES, hint).answer(args)) is not None:
         return code
@@ -32,12 +30,12 @@ def train_main(args: Sequence[str] | None = None) -> int:
 
 
 def _steps_for_epochs(default: "TrainConfig", args: list[str]) -> "TrainConfig":
-    """Steps on the command line take the place of a preset's epochs."""
-    given = {word.split("=")[0] for word in args}
+    """Return the preset without the epochs of phases whose steps the command line sets."""
+    flags = {arg.split("=")[0] for arg in args}
     phases = {
         name: replace(getattr(default, name), epochs=None)
         for name in ("pretrain", "adversarial")
-        if f"--{name}.steps" in given and f"--{name}.epochs" not in given
+        if f"--{name}.steps" in flags and f"--{name}.epochs" not in flags
     }
     return replace(default, **phases)
 
@@ -57,8 +55,8 @@ def _train(args: list[str]) -> int:
         default, prog, rest = read_config(Path(args[1])), "train.py", args[2:]
     else:
         default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]
-    rehearsal = "--dry-run" in rest
-    rest = [word for word in rest if word != "--dry-run"]
+    dry_run = "--dry-run" in rest
+    rest = [arg for arg in rest if arg != "--dry-run"]
     config: TrainConfig = parse(TrainConfig, rest, f"{prog} [--dry-run]", _steps_for_epochs(default, rest))
     from srgan_dist.distributed.coordination import StopRequested
     from srgan_dist.training.dry_run import rehearse
@@ -67,17 +65,17 @@ def _train(args: list[str]) -> int:
     startup.mark("imports")
     first = os.environ.get("RANK", "0") == "0"
     try:
-        if rehearsal:
-            said = rehearse(config)
-            sys.stdout.write(said if first else "")
+        if dry_run:
+            report = rehearse(config)
+            sys.stdout.write(report if first else "")
             return 0
         evaluation = train(config, startup)
     except StopRequested as request:
         if first:
-            sys.stderr.write(f"stopped ({request}) with a checkpoint; the same command goes on\n")
+            sys.stderr.write(f"stopped ({request}) after saving a checkpoint; run the same command again to resume\n")
         return STOPPED
     except BaseException as error:
         return failed(error)
     if evaluation and first:
-        sys.stdout.write(f"\n{evaluation.table()}\n\nThe image: {config.run_dir / 'comparison.png'}\n")
+        sys.stdout.write(f"\n{evaluation.table()}\n\nComparison figure: {config.run_dir / 'comparison.png'}\n")
     return 0

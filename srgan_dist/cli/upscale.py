@@ -1,4 +1,4 @@
-"""`srgan upscale`: image files, folders and globs, upscaled with a trained generator."""
+"""`srgan upscale`: upscale image files, folders and globs with a trained generator."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,42 +11,41 @@ from srgan_dist.imaging.photo import Format
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleOptions:
-    """What is upscaled, and where it goes."""
+    """Upscale images with a trained generator. Outputs are written atomically."""
 
     paths: Positional[tuple[Path, ...]]
-    """Images, folders or globs, and at last the target: a file for one image, else a folder."""
+    """Images, folders or globs, followed by the target: a file for a single image, otherwise a folder."""
 
     model: Path
-    """A run directory, a checkpoint, an exported generator, or any .pth or .safetensors that spandrel knows."""
+    """A run directory, a checkpoint, an exported generator, or any .pth or .safetensors file that spandrel supports."""
 
     at: str | None = None
-    """Which checkpoint of a run directory: last, best or a step. Without it a finished run's final model, and of
-    one that is not finished the last checkpoint."""
+    """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""
 
     format: Format = "png"
-    """Format of the files in a target folder; a target file's extension says it itself."""
+    """Format of the files in a target folder. The format of a target file is given by its extension."""
 
     quality: int = 95
-    """Of JPEG and WebP, 1 to 100."""
+    """Quality of JPEG and WebP, 1 to 100."""
 
     tile: int | None = None
-    """Side of a tile in LR pixels, without its overlap; chosen from the free memory when not given."""
+    """Side of a tile in LR pixels, without its overlap. By default it is chosen from the free memory."""
 
     batch: int | None = None
-    """Tiles at a time; chosen likewise."""
+    """Number of tiles per batch. By default it is chosen from the free memory."""
 
     mixed_precision: MixedPrecision = "no"
-    """What the network computes in. bf16 and fp16 are faster where the hardware has them, and up to some levels off."""
+    """Precision of the network. bf16 and fp16 are faster on hardware that supports them, and differ by a few levels."""
 
     self_ensemble: bool = False
-    """Average over the eight orientations: eight times the work, a little closer to the original."""
+    """Average over eight orientations of the image: slightly higher PSNR at eight times the cost."""
 
     overwrite: bool = False
-    """Also do what was done before: images whose result is there and newer than they are."""
+    """Also upscale images that have an up-to-date result, which are skipped by default."""
 
 
 def main(args: list[str]) -> int:
-    """`srgan upscale IN [IN ...] OUT --model RUN`; returns the exit code."""
+    """Run `srgan upscale IN [IN ...] OUT --model RUN`, and return the exit code: 1 if any image failed."""
     options = parse(UpscaleOptions, args, "srgan upscale")
     processes = join_processes(options.mixed_precision)
     from srgan_dist.inference.image_files import find_jobs, upscale_files

@@ -1,1 +1,1 @@
-"""Numbers, figures and pages that compare methods."""
+"""Metrics, results, figures and pages that compare methods."""

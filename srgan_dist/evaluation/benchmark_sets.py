@@ -1,4 +1,4 @@
-"""The field's test sets, by name from the Hub: HR images, from which LR is made as the papers' was."""
+"""Standard test sets of HR images, by name from the Hugging Face Hub. Their LR is made with the papers' kernel."""
 
 import logging
 import shutil
@@ -12,41 +12,44 @@ from srgan_dist.imaging.resize import Kernel
 from srgan_dist.utils.files import publish
 
 TESTSETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100", "urban100": "Urban100"}
-"""Names on the command line, and in the Hub's `eugenesiow/NAME` data sets."""
+"""Names on the command line, and the corresponding `eugenesiow/NAME` data sets on the Hub."""
 KERNEL: Kernel = "matlab-clamp"
-"""Made the LR files of Set5, Set14 and BSD100 that the papers used, in every value."""
+"""Reproduces every value of the LR files of Set5, Set14 and BSD100 that the papers used."""
 
 
 def fetch_testset(name: str) -> list[Item]:
-    """The HR images of a test set, by name; downloaded once, then from the Hub's cache.
+    """Return the HR images of a test set, which is downloaded once and then read from the Hub's cache.
+
+    Args:
+        name: A key of `TESTSETS`, in upper or lower case.
 
     Raises:
-        ValueError: it is not in the cache and cannot be downloaded.
+        ValueError: If the test set is not cached and cannot be downloaded, or its archive is corrupt or has no images.
     """
     archive = _download(TESTSETS[name.lower()])
-    folder = _unpacked(archive)
+    folder = _extract(archive)
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
     if not files:
-        raise ValueError(f"{archive}: no images in it")
+        raise ValueError(f"{archive}: contains no images")
     return [Item(f.stem, f) for f in files]
 
 
 def _download(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each retry otherwise
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # otherwise it logs every retry
     try:
         return Path(hf_hub_download(f"eugenesiow/{name}", f"data/{name}_HR.tar.gz", repo_type="dataset"))
-    except Exception as error:  # the Hub's own errors, or those of the HTTP library below it
+    except Exception as error:  # the exception types depend on the HTTP library that huggingface_hub uses
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ValueError(
-            f"{name} could not be fetched from the Hub ({reason}); without network, put its HR images into a folder "
-            "and give that as --data"
+            f"{name} could not be downloaded from the Hub ({reason}); without network access, put its HR images into a "
+            "folder and pass that as --data"
         ) from error
 
 
-def _unpacked(archive: Path) -> Path:
-    """The folder with the archive's content, beside the Hub's cache; whole or not there."""
+def _extract(archive: Path) -> Path:
+    """Return the folder with the archive's content, beside the Hub's cache. It only appears once it is complete."""
     from huggingface_hub import constants
 
     final = Path(constants.HF_HOME) / "srgan_dist" / f"{archive.name.split('.')[0]}-{archive.resolve().name[:12]}"
@@ -57,10 +60,10 @@ def _unpacked(archive: Path) -> Path:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(partial, filter="data")
-        if not final.is_dir():  # another process may have been quicker
+        if not final.is_dir():  # another process may have finished first
             publish(partial, final)
     except tarfile.TarError as error:
-        raise ValueError(f"{archive}: corrupt ({error}); delete it and it is downloaded again") from error
+        raise ValueError(f"{archive}: corrupt ({error}); delete it to download it again") from error
     except OSError:
         if not final.is_dir():
             raise

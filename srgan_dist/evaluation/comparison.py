@@ -1,4 +1,4 @@
-"""Runs and models side by side: numbers, images, curves and configurations on one page."""
+"""Comparison of runs and models on one page: scores, images, training curves and configurations."""
 
 import logging
 from collections import Counter
@@ -31,39 +31,37 @@ from srgan_dist.utils.serialization import flatten
 log = logging.getLogger("srgan_dist")
 
 _IMAGES, _SIDE = 4, 768
-"""What a run's own page and figure show."""
+"""Number of images on a run's own page and figure, and the largest side of an image on the page, in HR pixels."""
 PAGE, FIGURE = "comparison.html", "comparison.png"
 _PRIVATE = ("run_dir", "tracking.")
-"""Fields of a configuration that say nothing about the result."""
+"""Prefixes of the configuration fields that do not affect the result."""
 
 
 def compare(
-    runs: tuple[Path, ...],
-    data: Path,
-    out: Path,
-    configs: dict[Path, dict[str, Any]],
-    *,
-    at: str | None = None,
-    against: tuple[Interpolation, ...],
-    perceptual: tuple[PerceptualMetric, ...],
-    crop_hr: bool = False,
-    images: int,
-    side: int,
-    group: Group,
-    progress: ProgressFn,
-    device: str = "cpu",
-) -> Evaluation:
-    """Write the page to `out` and return its numbers; the evaluation is shared out over `group`.
+    runs: tuple[Path, ...], data: Path, out: Path, configs: dict[Path, dict[str, Any]], *,
+    at: str | None = None, against: tuple[Interpolation, ...], perceptual: tuple[PerceptualMetric, ...],
+    crop_hr: bool = False, images: int, side: int,
+    group: Group, progress: ProgressFn, device: str = "cpu",
+) -> Evaluation:  # fmt: skip
+    """Evaluate models side by side, write the page to `out`, and return the scores.
 
     Args:
-        configs: plain configurations of those of the `runs` that have one, with every field.
-        at: which checkpoint of run directories: "last", "best" or a step; see `load_generator`.
-        images: how many images to show, those in which the models differ most.
-        side: HR pixels of the square that is shown of larger images.
-        crop_hr: cut off what HR has beyond the scale times LR, where that is less than the scale.
+        runs: Sources of generators; see `load_generator`.
+        data: The held-out images; see `evaluate`.
+        out: The HTML file to write.
+        configs: Plain configurations with every field, for those of the `runs` that have one.
+        at: The checkpoint to load from run directories: "last", "best" or a step; see `load_generator`.
+        against: Interpolations to compare with.
+        perceptual: Perceptual metrics to compute as well.
+        crop_hr: Crop HR at the right and bottom to the scale times LR; see `evaluate`.
+        images: Number of images to show: those in which the models differ most.
+        side: Side, in HR pixels, of the square that is shown of a larger image.
+        group: The processes that share the images.
+        progress: Wraps the images, for a progress bar.
+        device: The torch device to run on.
 
     Raises:
-        ValueError: models of different scales, or nothing to evaluate them on.
+        ValueError: If the models have different scales, there are no images, or the page cannot be written.
     """
     models = [load_generator(run, at) for run in runs]
     names = labels(runs, [m.label for m in models])
@@ -71,9 +69,9 @@ def compare(
     trained: dict[str, Method] = {name: generator(m, device) for name, m in zip(names, models, strict=True)}
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in against} | trained
     metrics = open_perceptual(perceptual, device, group)
-    watch = ShownImages(evaluation_set.scale, names, images, side)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics, watch)
-    shown, _ = watch.gather(group)
+    observer = ShownImages(evaluation_set.scale, names, images, side)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics, observer)
+    shown, _ = observer.gather(group)
     if group.rank == 0:
         sources = dict(zip(names, runs, strict=True))
         about = model_rows(dict(zip(names, models, strict=True)), sources)
@@ -86,16 +84,17 @@ def compare(
 def compare_phases(
     run: Path, files: tuple[Path, ...], evaluation_set: EvaluationSet, group: Group, progress: ProgressFn, device: str
 ) -> Evaluation:
-    """Evaluate a run's exported generators beside interpolation, each image once, shared out over `group`.
+    """Evaluate a run's exported generators and interpolation, with the images distributed over `group`.
 
-    The first process writes `evaluation.json`, `comparison.png` and `comparison.html` into the run directory.
+    The first process writes `evaluation.json`, `comparison.png` and `comparison.html` to the run directory. Every
+    process returns the same scores.
     """
     models = [load_generator(f) for f in files]
     trained = model_methods(models, files, device)
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in INTERPOLATIONS} | trained
-    watch = ShownImages(evaluation_set.scale, list(trained), _IMAGES, _SIDE, figure_rows=_IMAGES)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress, observe=watch)
-    shown, rows = watch.gather(group)
+    observer = ShownImages(evaluation_set.scale, list(trained), _IMAGES, _SIDE, figure_rows=_IMAGES)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, observe=observer)
+    shown, rows = observer.gather(group)
     if group.rank == 0:
         about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
         page = _report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about)
@@ -106,11 +105,11 @@ def compare_phases(
 
 
 def _footnote(scale: int) -> str:
-    return f"x{scale}, held-out images, at their busiest 96 x 96 HR pixels; PSNR-Y of the crop"
+    return f"x{scale}, held-out images, the 96 x 96 HR pixels with the most detail; PSNR-Y of the crop"
 
 
 def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
-    """A name for each: the run's or file's, with the model's, and the whole path where that is not enough."""
+    """Return a unique name for each model: its label, with the run's name, and with the path where names repeat."""
     names = [
         f"{run.resolve().name} ({model})" if run.is_dir() and run.name not in model else model
         for run, model in zip(runs, models, strict=True)
@@ -120,8 +119,8 @@ def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
 
 
 def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[list[str]]:
-    """What each model is and where it comes from, a row each, below a heading."""
-    rows = [["model", "network", "parameters", "trained on LR by", "from"]]
+    """Return a table of the models: a header row, then one row per model with its network, size and source."""
+    rows = [["model", "network", "parameters", "LR degradation", "source"]]
     for name, model in models.items():
         parameters = sum(p.numel() for p in model.network.parameters())
         rows.append([name, type(model.network).__name__, f"{parameters:,}", model.degradation, str(sources[name])])
@@ -137,10 +136,10 @@ def _report(
     models: list[list[str]],
 ) -> Report:
     count, data = evaluation_set.count, evaluation_set.data
-    lr = "LR as given" if evaluation_set.degradation == "given" else f"LR by {evaluation_set.degradation}"
+    lr = "LR as provided" if evaluation_set.degradation == "given" else f"LR made with {evaluation_set.degradation}"
     return Report(
         title=" · ".join(runs),
-        subtitle=f"x{evaluation_set.scale} on {data}, {count} images, {lr}; {len(shown)} of them shown",
+        subtitle=f"x{evaluation_set.scale} on {data}, {count} images, {lr}; {len(shown)} shown",
         evaluation=evaluation,
         comparisons=shown,
         curves={name: read_curves(runs[name]) for name in configs},
@@ -150,7 +149,10 @@ def _report(
 
 
 def config_differences(configs: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The fields in which the runs' configurations differ, a row each, below a row of names; none for a single run."""
+    """Return a table of the fields in which configurations differ: a header row, then one row per field.
+
+    The table is empty if there is only one configuration.
+    """
     if len(configs) < 2:
         return []
     flat = [flatten(config) for config in configs.values()]

@@ -1,4 +1,4 @@
-"""Training curves of runs as SVG."""
+"""Training curves of runs as SVG charts."""
 
 import json
 import math
@@ -9,22 +9,22 @@ from pathlib import Path
 from srgan_dist.utils.renamed import current_name
 
 COLORS = ("#0b66c3", "#d1495b", "#2a9d64", "#b7791f", "#7a4fbf", "#0e9aa7", "#c2487f", "#6b7280")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _FLOOR = 360, 210, 58, 354, 30, 184
-_MOST_POINTS = 400
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 210, 58, 354, 30, 184
+_MAX_POINTS = 400
 
 Curve = list[tuple[float, float]]
-"""Step and value."""
+"""Points (step, value)."""
 
 
 def read_curves(run: Path) -> dict[str, Curve]:
-    """The numbers in a run's `metrics.jsonl` by name; none where the file is missing."""
+    """Return the curves in a run's `metrics.jsonl` by metric, without non-finite values; empty if there is no file."""
     curves: dict[str, Curve] = defaultdict(list)
     file = run / "metrics.jsonl"
     for line in file.read_text().splitlines() if file.is_file() else []:
         try:
             entry = json.loads(line)
         except ValueError:
-            continue  # the last line of a run that is being written, or was killed
+            continue  # a line that is still being written, or was cut off when the run was killed
         for name, value in entry.items():
             if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):
                 curves[current_name(name)].append((entry["step"], value))
@@ -32,7 +32,7 @@ def read_curves(run: Path) -> dict[str, Curve]:
 
 
 def draw_curves(runs: dict[str, dict[str, Curve]]) -> str:
-    """One chart per number that at least one run has, validation first."""
+    """Return one SVG chart per metric that at least one run has, with validation metrics first."""
     names = sorted({name for curves in runs.values() for name in curves}, key=lambda n: (not n.startswith("valid"), n))
     return "\n".join(_chart(name, {run: curves.get(name, []) for run, curves in runs.items()}) for name in names)
 
@@ -44,29 +44,31 @@ def _chart(name: str, curves: dict[str, Curve]) -> str:
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">',
         f'<text class="title" x="{_LEFT}" y="16">{escape(name)}</text>',
-        *(_level(y0 + (y1 - y0) * i / 3, _FLOOR - (_FLOOR - _TOP) * i / 3) for i in range(4)),
+        *(_grid_line(y0 + (y1 - y0) * i / 3, _BOTTOM - (_BOTTOM - _TOP) * i / 3) for i in range(4)),
         f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x0:.0f}</text>',
         f'<text x="{_RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">step {x1:.0f}</text>',
     ]
     for color, (run, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
-        thinned = curve[:: len(curve) // _MOST_POINTS + 1]
-        spots = [((x - x0) / (x1 - x0), (y - y0) / (y1 - y0)) for x, y in thinned]
-        places = [(f"{_LEFT + (_RIGHT - _LEFT) * x:.1f}", f"{_FLOOR - (_FLOOR - _TOP) * y:.1f}") for x, y in spots]
-        path = " ".join(f"{x},{y}" for x, y in places)
-        if len(places) == 1:  # a line of one point shows nothing
-            parts.append(f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="3" fill="{color}"/>')
+        thinned = curve[:: len(curve) // _MAX_POINTS + 1]
+        fractions = [((x - x0) / (x1 - x0), (y - y0) / (y1 - y0)) for x, y in thinned]
+        positions = [
+            (f"{_LEFT + (_RIGHT - _LEFT) * x:.1f}", f"{_BOTTOM - (_BOTTOM - _TOP) * y:.1f}") for x, y in fractions
+        ]
+        path = " ".join(f"{x},{y}" for x, y in positions)
+        if len(positions) == 1:  # a polyline of one point is invisible
+            parts.append(f'<circle cx="{positions[0][0]}" cy="{positions[0][1]}" r="3" fill="{color}"/>')
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.8">')
         parts.append(f"<title>{escape(run)}</title></polyline>")
     return "\n".join([*parts, "</svg>"])
 
 
-def _level(value: float, y: float) -> str:
+def _grid_line(value: float, y: float) -> str:
     line = f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
     return line + f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>'
 
 
 def legend(runs: list[str]) -> str:
-    """Which color is which run."""
+    """Return HTML that shows the color of each run."""
     dots = (f'<span style="color:{c}">●</span> {escape(r)}' for c, r in zip(_cycle(len(runs)), runs, strict=True))
     return "&emsp;".join(dots)
 

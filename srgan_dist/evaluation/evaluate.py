@@ -20,63 +20,78 @@ from srgan_dist.models.files import Generator, load_generator
 log = logging.getLogger("srgan_dist")
 
 Method = Callable[[Pixels], Pixels]
+"""Upscales lr (h, w, 3) to sr (scale*h, scale*w, 3), both uint8 RGB."""
 ScoreFn = Callable[[Pixels, Pixels], Scores]
-"""Returns scores of an sr and its hr."""
+"""Computes the scores of sr against hr."""
 ObserveFn = Callable[[int, ImagePair, dict[str, Pixels], dict[str, Scores]], None]
-"""Gets an image's number, the pair, and results and scores by method."""
+"""Receives an image's index and pair, and its results and scores by method."""
 
 
 def evaluate(
-    data: Path,
-    models: Sequence[Path] = (),
-    *,
-    scale: int | None = None,
-    at: str | None = None,
-    against: Sequence[Interpolation] = INTERPOLATIONS,
-    perceptual: tuple[PerceptualMetric, ...] = (),
-    published: bool = False,
-    crop_hr: bool = False,
-    group: Group = SingleProcess(),
-    progress: ProgressFn = no_progress,
-    device: str = "cpu",
-) -> Evaluation:
-    """Evaluate generators and interpolations on held-out images, which are shared out over `group`.
+    data: Path, models: Sequence[Path] = (), *, scale: int | None = None, at: str | None = None,
+    against: Sequence[Interpolation] = INTERPOLATIONS, perceptual: tuple[PerceptualMetric, ...] = (),
+    published: bool = False, crop_hr: bool = False,
+    group: Group = SingleProcess(), progress: ProgressFn = no_progress, device: str = "cpu",
+) -> Evaluation:  # fmt: skip
+    """Evaluate generators and interpolations on held-out images, by the standard evaluation protocol.
 
     Args:
-        data: a folder of HR images, one that holds HR_x4 and LR_x4, packed shards, or the name of a test set.
-        models: run directories, checkpoints, exported generators or published files.
-        scale: how many times larger the images become; by default the models', else 4.
-        at: which checkpoint of run directories: "last", "best" or a step; see `load_generator`.
-        perceptual: metrics to measure besides PSNR and SSIM; they need the extra srgan-dist[perceptual].
-        published: refuse data and scales for which the papers report nothing.
-        crop_hr: cut off what HR has beyond `scale` times LR, where that is less than `scale` pixels a side.
+        data: A folder of HR images, a folder with HR_x4 and LR_x4, packed shards, or the name of a test set.
+        models: Run directories, checkpoints, exported generators or published files.
+        scale: Upscaling factor; by default the models', or 4 without models.
+        at: The checkpoint to load from run directories: "last", "best" or a step; see `load_generator`.
+        against: Interpolations to evaluate as well.
+        perceptual: Metrics to compute besides PSNR and SSIM; they need the extra srgan-dist[perceptual].
+        published: Refuse data and scales for which the papers report no results.
+        crop_hr: Crop HR at the right and bottom to `scale` times LR, if it is less than `scale` pixels larger.
+        group: The processes that share the images. All of them return the same scores.
+        progress: Wraps the images, for a progress bar.
+        device: The torch device to run on.
 
     Raises:
-        ValueError: nothing to read, models of different scales, or a metric that is not installed.
+        ValueError: If there are no images, the models have different scales, or a metric is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import srgan_dist
+        >>> from srgan_dist.imaging.images import write
+        >>> hr = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(hr, Path(folder, "noise.png"))
+        ...     means = srgan_dist.evaluate(Path(folder), scale=2, against=["nearest", "bicubic"]).means()
+        >>> sorted(means), sorted(means["bicubic"])
+        (['bicubic', 'nearest'], ['psnr_rgb', 'psnr_y', 'ssim_y'])
     """
     opened = [load_generator(m, at) for m in models]
     evaluation_set = matching_evaluation_set(data, opened, scale, crop_hr)
     if published:
-        published_results.published(
-            evaluation_set.data, evaluation_set.scale
-        )  # refused before the work rather than after it
+        published_results.published(evaluation_set.data, evaluation_set.scale)  # raise before the work, not after it
     metrics = open_perceptual(perceptual, device, group)
     methods: dict[str, Method] = {name: interpolation(name, evaluation_set.scale) for name in against}
     methods |= model_methods(opened, models, device)
     if not methods:
-        raise ValueError("nothing to evaluate: name --models, or interpolations with --against")
+        raise ValueError("nothing to evaluate: pass --models, or interpolations with --against")
     return evaluate_methods(evaluation_set, methods, group, progress, metrics)
 
 
 def matching_evaluation_set(
     data: Path, models: list[Generator], scale: int | None, crop_hr: bool = False
 ) -> EvaluationSet:
-    """Open the images at the models' scale, with LR made by the kernel that they were trained on.
+    """Open an evaluation set at the models' scale, with LR made by the kernel that they were trained on.
 
-    Scores of a model that was trained on another bicubic than it is evaluated on are pessimistic: a warning says so.
+    Log a warning for each model that was trained on another kernel than it is evaluated on, because its scores will be
+    pessimistic.
+
+    Args:
+        data: See `evaluate`.
+        models: The generators to evaluate; may be empty.
+        scale: Upscaling factor; by default the models', or 4 without models.
+        crop_hr: See `evaluate`.
 
     Raises:
-        ValueError: the models have different scales, or there is nothing to read.
+        ValueError: If the scales differ, or there are no images.
     """
     scales = {m.scale for m in models} | ({scale} if scale else set())
     if len(scales) > 1:
@@ -86,7 +101,7 @@ def matching_evaluation_set(
     kernel = kernels[0] if len(kernels) == 1 else "matlab-mirror"
     evaluation_set = open_evaluation_set(data, scales.pop() if scales else 4, kernel, crop_hr=crop_hr)
     for model in models:
-        if model.degradation in KERNELS and not _alike(model.degradation, evaluation_set.degradation):
+        if model.degradation in KERNELS and not _same_family(model.degradation, evaluation_set.degradation):
             log.warning(
                 "%s was trained on LR made by %s but is evaluated on %s: its scores will be pessimistic",
                 model.label, model.degradation, evaluation_set.degradation,
@@ -94,27 +109,27 @@ def matching_evaluation_set(
     return evaluation_set
 
 
-def _alike(trained: str, judged: str) -> bool:
-    """Whether two bicubics agree, but for a pixel at the border. Given LR files do not say what made them."""
-    return judged == "given" or trained.split("-")[0] == judged.split("-")[0]
+def _same_family(trained: str, evaluated: str) -> bool:
+    """Return whether two kernels agree except at the border. The kernel of LR that came with the data is unknown."""
+    return evaluated == "given" or trained.split("-")[0] == evaluated.split("-")[0]
 
 
 def model_methods(models: list[Generator], files: Sequence[Path], device: str) -> dict[str, Method]:
-    """The models as methods, named by label, and by file where labels repeat."""
+    """Return the generators as methods by name: the label, with the file's stem or path where labels repeat."""
     labels = Counter(m.label for m in models)
     short = [m.label if labels[m.label] == 1 else f"{m.label} ({f.stem})" for m, f in zip(models, files, strict=True)]
-    times = Counter(short)
-    names = [s if times[s] == 1 else f"{m.label} ({f})" for s, m, f in zip(short, models, files, strict=True)]
+    repeats = Counter(short)
+    names = [s if repeats[s] == 1 else f"{m.label} ({f})" for s, m, f in zip(short, models, files, strict=True)]
     return {name: generator(m, device) for name, m in zip(names, models, strict=True)}
 
 
 def interpolation(name: Interpolation, scale: int) -> Method:
-    """Interpolation as a method."""
+    """Return a method that upscales by interpolation."""
     return lambda lr: interpolate(lr, scale, name)
 
 
 def generator(model: Generator, device: str) -> Method:
-    """A generator as a method."""
+    """Return a method that upscales with a generator, on a torch device."""
     return Upscaler(model.network, model.scale, device)
 
 
@@ -126,13 +141,18 @@ def evaluate_methods(
     perceptual: ScoreFn | None = None,
     observe: ObserveFn | None = None,
 ) -> Evaluation:
-    """Apply every method to every image; the numbers do not depend on how many processes share the images.
+    """Return the scores of every method on every image; they do not depend on the number of processes.
 
     Args:
-        observe: gets each image of this process with every method's result, while they are in memory.
+        evaluation_set: The held-out images.
+        methods: Methods by name.
+        group: The processes that share the images. All of them return the same scores.
+        progress: Wraps the images, for a progress bar.
+        perceptual: Computes further scores.
+        observe: Called for each image of this process, while the image and its results are in memory.
 
     Raises:
-        ValueError: an image cannot be read, or is too small for a metric.
+        ValueError: If an image cannot be read, or is too small for a metric.
     """
     rows: list[tuple[int, Row]] = []
     for i in progress(range(group.rank, evaluation_set.count, group.size), "evaluating"):

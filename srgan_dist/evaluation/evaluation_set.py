@@ -1,4 +1,4 @@
-"""Held-out pairs to evaluate on: a folder, shards, or one of the field's test sets by name."""
+"""Held-out image pairs: from a folder, packed shards, or a standard test set by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from srgan_dist.imaging.resize import Kernel
 
 
 class ImagePair(NamedTuple):
-    """A held-out pair."""
+    """A held-out image: lr (h, w, 3) and hr (scale*h, scale*w, 3), uint8 RGB."""
 
     name: str
     lr: Pixels
@@ -24,27 +24,35 @@ class ImagePair(NamedTuple):
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The images of one data set, read one at a time."""
+    """The image pairs of a data set, read one at a time."""
 
     data: str
+    """Name of the data set."""
     scale: int
+    """Upscaling factor."""
     degradation: str
-    """The kernel that made LR, or `given`."""
+    """The kernel that made LR, or `given` if LR came with the data."""
     count: int
+    """Number of images."""
     read: Callable[[int], ImagePair]
+    """Reads the pair of an index in [0, count)."""
 
 
 def open_evaluation_set(
     data: Path, scale: int, kernel: Kernel = "matlab-mirror", *, crop_hr: bool = False
 ) -> EvaluationSet:
-    """Open the images of a folder, of shards (their `valid` split, or all where there is none), or of a test set.
+    """Open the images of a folder, of packed shards, or of a test set.
+
+    Shards are opened at their `valid` split, or at `train` if they have no held-out images.
 
     Args:
-        kernel: makes LR where a folder holds HR images only.
-        crop_hr: see `data.pairs.match_pair`.
+        data: A folder of HR images, a folder with HR and LR folders, packed shards, or a key of `TESTSETS`.
+        scale: Upscaling factor.
+        kernel: The kernel that makes LR, for a folder that has HR images only.
+        crop_hr: See `data.pairs.match_pair`.
 
     Raises:
-        ValueError: there is nothing to read, images lack their partner, shards have another scale, or a test set cannot
+        ValueError: If there are no images, an image lacks its LR or HR, shards have another scale, or a test set cannot
             be downloaded.
     """
     if (data / MANIFEST).exists():
@@ -56,17 +64,17 @@ def open_evaluation_set(
         return _from_items(data.name, items, scale, kernel, crop_hr)
     if str(data).lower() in TESTSETS:
         return _from_items(TESTSETS[str(data).lower()], fetch_testset(str(data)), scale, KERNEL)
-    raise ValueError(f"--data {data}: there is no such folder, and the test sets are {', '.join(TESTSETS)}")
+    raise ValueError(f"--data {data}: neither a folder nor a test set ({', '.join(TESTSETS)})")
 
 
 def _check_folders(data: Path, scale: int) -> None:
-    there = sorted(f.name for f in data.glob("HR_x*") if f.is_dir())
-    if there and not any((data / name).is_dir() for name in (f"HR_x{scale}", "HR")):
-        raise ValueError(f"--data {data}: there is no HR_x{scale} here, but {', '.join(there)}; set --scale to match")
+    found = sorted(f.name for f in data.glob("HR_x*") if f.is_dir())
+    if found and not any((data / name).is_dir() for name in (f"HR_x{scale}", "HR")):
+        raise ValueError(f"--data {data}: has no HR_x{scale} folder, but {', '.join(found)}; set --scale to match")
 
 
 def shard_evaluation_set(shards: ShardSet, name: str) -> EvaluationSet:
-    """Return the pairs of shards as an evaluation set of the given name."""
+    """Return the image pairs of shards as an evaluation set with the given name."""
 
     def read(i: int) -> ImagePair:
         return ImagePair(shards.keys[i], shards.lr(i).copy(), shards.hr(i).copy())
@@ -77,7 +85,7 @@ def shard_evaluation_set(shards: ShardSet, name: str) -> EvaluationSet:
 def _open_shards(data: Path, scale: int) -> EvaluationSet:
     manifest = read_manifest(data)
     if manifest.scale != scale:
-        raise ValueError(f"--data {data}: shards of scale={manifest.scale}, evaluated at scale={scale}")
+        raise ValueError(f"--data {data}: the shards have scale={manifest.scale}, the evaluation has scale={scale}")
     return shard_evaluation_set(ShardSet((str(data),), "valid" if manifest.samples("valid") else "train"), data.name)
 
 

@@ -1,4 +1,4 @@
-"""The comparison image: the same crops by every method, side by side, each with its PSNR."""
+"""The comparison figure: one crop of each image by every method, side by side, with its PSNR."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _CELL, _GAP, _TEXT = 288, 8, 24
 
 @dataclass(frozen=True)
 class Cell:
-    """One square crop, at HR size."""
+    """A square crop at HR size, by one method."""
 
     method: str
     image: Pixels
     psnr_y: float | None = None
-    """dB of luma within the crop; none for LR and HR."""
+    """PSNR of the crop's luma in dB; None for LR and HR."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,32 @@ class Square:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns."""
+        """The rows and columns, as slices."""
         return slice(self.y, self.y + self.side), slice(self.x, self.x + self.side)
 
     def cut(self, image: Pixels, scale: int = 1) -> Pixels:
-        """The square out of an image that is `scale` times smaller than HR."""
+        """Return a view of the square in an image (H/scale, W/scale, 3) that is `scale` times smaller than HR."""
         y, x, side = self.y // scale, self.x // scale, self.side // scale
         return image[y : y + side, x : x + side]
 
 
 def busiest_square(hr: Pixels, side: int, scale: int) -> Square:
-    """Where the image has the most detail: the square with the largest sum of luma gradients."""
-    gradient = np.abs(np.gradient(luma(hr))).sum(axis=0).clip(0, 24)  # clipped: texture, not one hard edge
+    """Return the square with the most detail: the one with the largest sum of luma gradients.
+
+    Its corner is at multiples of `scale`.
+    """
+    gradient = (
+        np.abs(np.gradient(luma(hr))).sum(axis=0).clip(0, 24)
+    )  # clipped, so that one hard edge does not outweigh texture
     side = min(side, *(n // scale * scale for n in hr.shape[:2]))
     return best_square(gradient, side, step=scale * max(1, 8 // scale))
 
 
 def best_square(weights: NDArray[np.float64], side: int, step: int) -> Square:
-    """The square with the largest sum of `weights` (H, W), at multiples of `step`; smaller in smaller images."""
+    """Return the square with the largest sum of `weights` (H, W).
+
+    Its corner is at multiples of `step`. Its side is limited to the image's.
+    """
     side = min(side, *weights.shape)
     table = np.pad(weights.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     sums = table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
@@ -60,7 +68,7 @@ def best_square(weights: NDArray[np.float64], side: int, step: int) -> Square:
 
 
 def cells(lr: Pixels, hr: Pixels, results: dict[str, Pixels], scale: int, side: int = 96) -> list[Cell]:
-    """A row of the image: LR, each method's result, HR, all cut at the busiest square."""
+    """Return a row of the figure: LR, each method's result and HR, cropped to the square with the most detail."""
     square = busiest_square(hr, side, scale)
     original = square.cut(hr)
     row = [Cell("LR", np.repeat(np.repeat(square.cut(lr, scale), scale, 0), scale, 1))]
@@ -71,7 +79,7 @@ def cells(lr: Pixels, hr: Pixels, results: dict[str, Pixels], scale: int, side: 
 
 
 def draw(rows: Sequence[Sequence[Cell]], names: Sequence[str], footnote: str) -> Pixels:
-    """All rows as one image, (H, W, 3) uint8; `names` label the rows."""
+    """Draw all rows into one image, (H, W, 3) uint8 RGB, with `names` as the rows' labels and a footnote."""
     columns = max(len(row) for row in rows)
     width = columns * (_CELL + _GAP) + _GAP
     height = len(rows) * (_CELL + _GAP + _TEXT) + 2 * _TEXT

@@ -1,4 +1,4 @@
-"""The perceptual metrics by name. Loads without torch, so that help texts show at once."""
+"""Names of the perceptual metrics. Importing this does not load torch, so that help texts appear at once."""
 
 from typing import Literal
 

@@ -1,7 +1,8 @@
 """Image quality by the standard evaluation protocol of super-resolution papers.
 
-SR clamped and rounded to uint8, luma of BT.601 (not rounded), a border of `scale` pixels removed, mean over
-images of the per-image values. The name says it all: `psnr_y_crop4` is that at x4.
+SR is clamped and rounded to uint8, converted to BT.601 luma (not rounded), and compared with HR without a border of
+`scale` pixels. Scores are computed per image and averaged over images. The column name encodes the protocol:
+`psnr_y_crop4` is the PSNR of luma at x4.
 """
 
 from typing import NamedTuple
@@ -16,28 +17,33 @@ from srgan_dist.imaging.images import Pixels
 
 
 class Quality(NamedTuple):
-    """How close an image is to the original."""
+    """Similarity of an image to the original."""
 
     psnr_y: float
-    """dB; infinite for equal images."""
+    """PSNR of luma in dB; infinite for equal images."""
     ssim_y: float
-    """At most 1."""
+    """SSIM of luma, at most 1."""
 
 
 Scores = dict[str, float]
-"""Numbers of one image or means, by column: `psnr_y` and `ssim_y` always, others as wanted."""
+"""Scores of an image, or means, by column: always `psnr_y` and `ssim_y`, and others on request."""
 
 
 def protocol(column: str, scale: int) -> str:
-    """The name of a column's protocol, as printed beside every number: what was compared, and what was cut off."""
+    """Return a column's protocol: its name with the border in pixels, or with the library that computes it."""
     return f"{column}_crop{scale}" if column in ("psnr_y", "ssim_y", "psnr_rgb") else f"{column}_pyiqa"
 
 
 def scores(sr: Pixels, hr: Pixels, border: int) -> Scores:
-    """PSNR and SSIM of luma and PSNR over R, G and B, all without the border.
+    """Return PSNR and SSIM of luma, and PSNR over R, G and B, of two (H, W, 3) uint8 RGB images.
+
+    Args:
+        sr: The image to evaluate.
+        hr: The original.
+        border: Pixels to remove on each side.
 
     Raises:
-        ValueError: see `quality`.
+        ValueError: See `quality`.
     """
     luminance = quality(sr, hr, border)
     inside = slice(border, -border or None)
@@ -46,36 +52,41 @@ def scores(sr: Pixels, hr: Pixels, border: int) -> Scores:
 
 
 def quality(sr: Pixels, hr: Pixels, border: int) -> Quality:
-    """PSNR and SSIM of luma without the border, of two (H, W, 3) uint8 RGB images.
+    """Return PSNR and SSIM of luma of two (H, W, 3) uint8 RGB images, without `border` pixels on each side.
 
     Raises:
-        ValueError: the sizes differ, or the images are too small for the border and SSIM's window.
+        ValueError: If the sizes differ, or the images are too small for the border and SSIM's window.
     """
     if sr.shape != hr.shape:
-        raise ValueError(f"images of different size cannot be compared: {sr.shape[:2]} and {hr.shape[:2]}")
+        raise ValueError(f"images of different sizes cannot be compared: {sr.shape[:2]} and {hr.shape[:2]}")
     if min(hr.shape[:2]) < 2 * border + 11:
-        raise ValueError(f"{hr.shape[1]}x{hr.shape[0]} is too small: SSIM needs 11 pixels inside a border of {border}")
+        raise ValueError(
+            f"{hr.shape[1]}x{hr.shape[0]} is too small: SSIM needs 11 pixels per side inside a border of {border}"
+        )
     inside = slice(border, -border or None)
     ours, original = luma(sr)[inside, inside], luma(hr)[inside, inside]
     return Quality(psnr(ours, original), ssim(ours, original))
 
 
 def luma(rgb: Pixels) -> NDArray[np.float64]:
-    """Y of BT.601, 16 to 235, float64, not rounded, as MATLAB's rgb2ycbcr gives for doubles."""
+    """Return the BT.601 luma of an (H, W, 3) uint8 RGB image as (H, W) float64 in [16, 235].
+
+    It is not rounded, like the result of MATLAB's rgb2ycbcr for doubles.
+    """
     return rgb.astype(np.float64) @ (np.array([65.481, 128.553, 24.966]) / 255) + 16
 
 
 def psnr(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio in dB for values of 0 to 255."""
+    """Return the peak signal-to-noise ratio in dB of two arrays of values in [0, 255]; infinite if they are equal."""
     error = float(np.mean((a - b) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
 def ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Structural similarity (Wang et al. 2004) of two (H, W) planes of 0 to 255.
+    """Return the structural similarity (Wang et al. 2004) of two (H, W) planes of values in [0, 255].
 
-    Gaussian window 11x11, sigma 1.5, valid region only, K 0.01 and 0.03, population covariance. The SRGAN
-    paper's SSIM is another one (daala's) and comes out higher.
+    The window is an 11x11 Gaussian with sigma 1.5, applied to the valid region only; K1 is 0.01, K2 is 0.03, and the
+    covariance is that of the population. The SRGAN paper uses daala's SSIM instead, which gives higher values.
     """
     x, y = torch.from_numpy(a), torch.from_numpy(b)
     mx, my, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))

@@ -1,4 +1,4 @@
-"""LPIPS, DISTS and NIQE, through pyiqa, an optional extra. Only this module imports it."""
+"""LPIPS, DISTS and NIQE, computed by the optional package pyiqa. Only this module imports it."""
 
 import importlib
 from typing import Any
@@ -12,10 +12,14 @@ from srgan_dist.imaging.images import Pixels
 
 
 class Perceptual:
-    """The metrics of that name; lower is better for all of them. Whole images, RGB, no border removed.
+    """Perceptual metrics of complete RGB images, without removing a border. Lower is better for all of them.
+
+    Args:
+        names: The metrics to compute.
+        device: The torch device to run on.
 
     Raises:
-        ValueError: pyiqa or a metric's weights are not there.
+        ValueError: If pyiqa is not installed, or a metric's weights cannot be downloaded.
     """
 
     def __init__(self, names: tuple[PerceptualMetric, ...], device: str) -> None:
@@ -23,7 +27,7 @@ class Perceptual:
         self._metrics = {name: _create(name, device) for name in names}
 
     def __call__(self, sr: Pixels, hr: Pixels) -> Scores:
-        """Every metric of one image."""
+        """Return every metric of `sr` against `hr`, (H, W, 3) uint8 RGB. NIQE does not use `hr`."""
         ours, original = self._batch(sr), self._batch(hr)
         return {n: float(m(ours) if n == "niqe" else m(ours, original)) for n, m in self._metrics.items()}
 
@@ -32,10 +36,12 @@ class Perceptual:
 
 
 def open_perceptual(names: tuple[PerceptualMetric, ...], device: str, group: Group) -> Perceptual | None:
-    """Open metrics on every process of a group, of which one on each machine fetches their weights; None for no names.
+    """Create metrics on every process of a group, or return None if there are no names.
+
+    One process per machine goes first and downloads the weights.
 
     Raises:
-        ValueError: see `Perceptual`.
+        ValueError: See `Perceptual`.
     """
     if not names:
         return None
@@ -50,9 +56,9 @@ def _create(name: PerceptualMetric, device: str) -> Any:
         raise ValueError(f"{name} needs pyiqa: pip install 'srgan-dist[perceptual]'") from None
     try:
         return pyiqa.create_metric(name, device=torch.device(device))
-    except Exception as error:  # whatever the downloads below pyiqa raise
+    except Exception as error:  # the exception types depend on the library that pyiqa downloads with
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"{name}: its weights are not on this machine and could not be fetched ({reason}); run it once where there "
-            "is network, and copy the folders that TORCH_HOME and HF_HOME name"
+            f"{name}: its weights are not on this machine and could not be downloaded ({reason}); run the command "
+            "once with network access, and copy the folders that TORCH_HOME and HF_HOME name"
         ) from error

@@ -1,4 +1,4 @@
-"""What the papers report at x4, to stand beside one's own numbers."""
+"""Results that the papers report at x4, for comparison with other models' scores."""
 
 from srgan_dist.evaluation.metrics import Scores
 
@@ -24,17 +24,22 @@ _ESRGAN = {
 }
 
 REMARKS = [
-    "[SRGAN] Ledig et al. 2017, Table 2: PSNR is measured as here; SSIM comes from the daala package, is higher and "
-    "not comparable with the other SSIM columns.",
-    "[ESRGAN] Wang et al. 2018, Table 1: PSNR and SSIM as in MATLAB, measured as here; RRDB is its model without GAN.",
+    "[SRGAN] Ledig et al. 2017, Table 2: PSNR is computed as above; SSIM is daala's, which is higher and "
+    "not comparable with the other SSIM scores.",
+    "[ESRGAN] Wang et al. 2018, Table 1: PSNR and SSIM are MATLAB's, computed as above; RRDB is the model before GAN "
+    "training.",
 ]
 
 
 def published(data: str, scale: int) -> tuple[list[tuple[str, Scores]], list[str]]:
-    """Rows and remarks for a data set by its name.
+    """Return the rows (method and scores) that the papers report for a data set, and notes on how they are computed.
+
+    Args:
+        data: Name of the data set; case, hyphens and underscores do not matter.
+        scale: Upscaling factor.
 
     Raises:
-        ValueError: the papers report no numbers for it.
+        ValueError: If the papers report no results for this data set and scale.
     """
     known = data.lower().replace("-", "").replace("_", "")
     if scale != 4 or known not in _SRGAN:

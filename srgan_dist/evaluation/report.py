@@ -1,4 +1,4 @@
-"""The comparison page: one HTML file with everything in it, which opens without a network."""
+"""The comparison page: one self-contained HTML file that works offline."""
 
 import base64
 import io
@@ -20,30 +20,31 @@ from srgan_dist.imaging.images import Pixels
 _CROP, _CROPS, _ZOOM = 64, 3, 3
 _HEAT = np.array([[0, 0, 0], [70, 20, 110], [190, 50, 80], [250, 150, 30], [255, 255, 200]], float)
 _FULL_HEAT = 32.0
-"""Levels of luma from HR that are shown in the hottest color."""
+"""Difference in luma, in 8-bit levels, from which on the brightest color is shown."""
 
 
 @dataclass(frozen=True)
 class ImageComparison:
-    """One image by every method."""
+    """An image and its results by every method, (H, W, 3) uint8 RGB."""
 
     name: str
     lr: Pixels
-    """At HR size, by pixel repetition."""
+    """LR, at HR size by pixel repetition."""
     hr: Pixels
     results: dict[str, Pixels]
+    """SR by method."""
     trained: list[str]
     """The methods that are models."""
     psnr_y: dict[str, float] = field(default_factory=dict)
-    """The whole image's, by method, as in the table."""
+    """PSNR-Y of the complete image in dB, by method, as in the table."""
 
     def columns(self) -> dict[str, Pixels]:
-        """Everything to look at, LR left out where nearest shows the same."""
+        """Return all images to show by name: LR (unless nearest shows the same), the results, and HR."""
         lr = {} if "nearest" in self.results else {"LR": self.lr}
         return lr | self.results | {"HR": self.hr}
 
     def difference(self) -> np.ndarray:
-        """(H, W): in luma, how far the models are apart; one model is compared with the first method."""
+        """Return the range of the models' luma per pixel, (H, W). A single model is compared with the first method."""
         names = self.trained if len(self.trained) > 1 else [*self.trained, next(iter(self.results))]
         planes = np.stack([luma(self.results[n]) for n in names])
         return planes.max(0) - planes.min(0)
@@ -51,21 +52,21 @@ class ImageComparison:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page shows."""
+    """The content of the page."""
 
     title: str
     subtitle: str
     evaluation: Evaluation
     comparisons: list[ImageComparison]
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
-    """Per run."""
+    """Training curves by run and metric."""
     models: list[list[str]] = field(default_factory=list)
-    """Rows that say what each model is, their heading first."""
+    """Table of the models, header row first."""
     differences: list[list[str]] = field(default_factory=list)
-    """Rows of the configuration table, its heading first."""
+    """Table of the fields in which the configurations differ, header row first; empty for a single run."""
 
     def html(self) -> str:
-        """The page."""
+        """Return the page as HTML."""
         shown = {str(i): _images(e) for i, e in enumerate(self.comparisons)}
         content = {
             "title": escape(self.title),
@@ -84,8 +85,8 @@ class Report:
 
 
 def _images(comparison: ImageComparison) -> dict[str, dict[str, str]]:
-    told = {name: f"{name} · {value:.2f} dB" for name, value in comparison.psnr_y.items()}
-    return {n: {"src": _data_uri(image), "tag": told.get(n, n)} for n, image in comparison.columns().items()}
+    tags = {name: f"{name} · {value:.2f} dB" for name, value in comparison.psnr_y.items()}
+    return {n: {"src": _data_uri(image), "tag": tags.get(n, n)} for n, image in comparison.columns().items()}
 
 
 def _data_uri(image: Pixels, lossless: bool = True) -> str:
@@ -107,30 +108,32 @@ def _quality_table(evaluation: Evaluation) -> str:
         + "</tr>"
         for method, scores in means.items()
     ]
-    note = f"mean over images; protocols: {', '.join(evaluation.protocols().values())}"
+    note = f"means over images; protocols: {', '.join(evaluation.protocols().values())}"
     return (
         f'<table id="quality"><tr><th>method</th>{head}</tr>{"".join(rows)}</table><p class="soft">{escape(note)}</p>'
     )
 
 
 def _image_table(evaluation: Evaluation) -> str:
-    """PSNR-Y and SSIM-Y of every image by every method, folded up."""
+    """Return a collapsed table of the PSNR-Y and SSIM-Y of every image by every method."""
     methods = list(evaluation.means())
     images: dict[str, dict[str, Scores]] = {}
     for row in evaluation.rows:
         images.setdefault(row.image, {})[row.method] = row.scores
-    lines = "".join(f"<tr><td>{escape(name)}</td>{_of_image(found, methods)}</tr>" for name, found in images.items())
+    lines = "".join(
+        f"<tr><td>{escape(name)}</td>{_scores_of_image(found, methods)}</tr>" for name, found in images.items()
+    )
     head = "".join(f"<th>{escape(m)}</th>" for m in methods)
-    title = f"Every image: {HEADINGS['psnr_y']} and {HEADINGS['ssim_y']}"
+    title = f"Scores of every image: {HEADINGS['psnr_y']} and {HEADINGS['ssim_y']}"
     return (
         f'<details><summary>{title}</summary><table id="images"><tr><th>image</th>{head}</tr>{lines}</table></details>'
     )
 
 
-def _of_image(found: dict[str, Scores], methods: list[str]) -> str:
+def _scores_of_image(found: dict[str, Scores], methods: list[str]) -> str:
     best = max(found[m]["psnr_y"] for m in methods)
     cells = [(f"{found[m]['psnr_y']:.2f} · {found[m]['ssim_y']:.4f}", found[m]["psnr_y"] == best) for m in methods]
-    return "".join(f'<td class="best">{told}</td>' if wins else f"<td>{told}</td>" for told, wins in cells)
+    return "".join(f'<td class="best">{text}</td>' if wins else f"<td>{text}</td>" for text, wins in cells)
 
 
 def _number(column: str, value: float, best: bool) -> str:
@@ -151,11 +154,11 @@ def _comparison_card(number: int, comparison: ImageComparison) -> str:
 </div>
 <div class="window"><div class="stage" data-width="{width}">
 <img class="left" alt="left"><img class="right" alt="right">
-<input type="range" min="0" max="100" value="50" step="0.5" aria-label="where left ends and right begins">
+<input type="range" min="0" max="100" value="50" step="0.5" aria-label="boundary between left and right">
 <span class="edge"></span><span class="tag left"></span><span class="tag right"></span>
 </div></div>
 {_crops(comparison)}
-<details open><summary>Distance from the original in luma, brightest at {_FULL_HEAT:.0f} of 255 levels</summary>
+<details open><summary>Error in luma against the original; brightest at {_FULL_HEAT:.0f} of 255 levels</summary>
 <div class="grid">{_maps(comparison)}</div></details>
 </section>"""
 
@@ -165,13 +168,13 @@ def _options(names: list[str], chosen: str) -> str:
 
 
 def _crops(comparison: ImageComparison) -> str:
-    """The squares where the models differ most, a row each."""
+    """Return the squares in which the models differ most, one row each."""
     weights, rows = comparison.difference().copy(), []
     for _ in range(_CROPS):
         square = best_square(weights, _CROP, step=8)
         if weights[square.window].sum() == 0:
             break
-        weights[square.window] = 0  # the next one lies elsewhere
+        weights[square.window] = 0  # the next square lies elsewhere
         rows.append(f'<div class="row">{_row(comparison, square)}</div>')
     return "\n".join(rows)
 
@@ -181,9 +184,9 @@ def _row(comparison: ImageComparison, square: Square) -> str:
     figures: list[str] = []
     for name, image in comparison.columns().items():
         cut = square.cut(image)
-        told = "" if name in ("LR", "HR") else f" · {psnr(luma(cut), luma(original)):.2f} dB"
+        quality = "" if name in ("LR", "HR") else f" · {psnr(luma(cut), luma(original)):.2f} dB"
         zoomed = np.repeat(np.repeat(cut, _ZOOM, 0), _ZOOM, 1)
-        figures.append(f'<figure><img src="{_data_uri(zoomed)}" alt="">{_caption(name + told)}</figure>')
+        figures.append(f'<figure><img src="{_data_uri(zoomed)}" alt="">{_caption(name + quality)}</figure>')
     return "".join(figures)
 
 
@@ -193,10 +196,10 @@ def _maps(comparison: ImageComparison) -> str:
         _map(f"{name} against HR", np.abs(luma(image) - original), _FULL_HEAT)
         for name, image in comparison.results.items()
     ]
-    if len(comparison.trained) > 1:  # often close together, so on a scale of their own
+    if len(comparison.trained) > 1:  # they are often similar, so their map has a scale of its own
         between = comparison.difference()
         full = max(1.0, float(np.percentile(between, 99.9)))
-        maps.append(_map(f"between the models, brightest at {full:.1f}", between, full))
+        maps.append(_map(f"difference between the models; brightest at {full:.1f}", between, full))
     return "".join(maps)
 
 
@@ -210,7 +213,7 @@ def _caption(text: str) -> str:
 
 
 def _heat(levels: np.ndarray, full: float) -> Pixels:
-    """(H, W) levels of luma as colors, black where there is no difference, the hottest one from `full` on."""
+    """Return luma differences (H, W) as colors (H, W, 3), from black at 0 to the brightest color at `full` levels."""
     position = levels.clip(0, full) / full * (len(_HEAT) - 1)
     channels = [np.interp(position, np.arange(len(_HEAT)), _HEAT[:, c]) for c in range(3)]
     return np.stack(channels, axis=2).round().astype(np.uint8)
@@ -227,12 +230,12 @@ def _curves(curves: dict[str, dict[str, Curve]]) -> str:
 def _configuration(rows: list[list[str]]) -> str:
     if not rows:
         return ""
-    table = _table("configuration", rows if len(rows) > 1 else [*rows, ["no field differs"]])
-    return f'<h2>What differs in the configurations</h2><div class="card wide">{table}</div>'
+    table = _table("configuration", rows if len(rows) > 1 else [*rows, ["no differences"]])
+    return f'<h2>Configuration differences</h2><div class="card wide">{table}</div>'
 
 
 def _table(name: str, rows: list[list[str]]) -> str:
-    """Rows of text, the heading first; nothing where there are none."""
+    """Return an HTML table of rows of text, header row first; an empty string if there are no rows."""
     if not rows:
         return ""
     head, *body = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]

@@ -1,4 +1,4 @@
-"""The numbers of a comparison: per image and as means, for people, spreadsheets and programs."""
+"""Results of an evaluation: scores per image and their means, as Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -21,11 +21,12 @@ HEADINGS = {
     "dists": "DISTS ↓",
     "niqe": "NIQE ↓",
 }
+"""Column headings in tables."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one method scores on one image."""
+    """The scores of one method on one image."""
 
     data: str
     image: str
@@ -33,31 +34,31 @@ class Row:
     scores: Scores
 
     def flat(self) -> dict[str, Any]:
-        """As one level of columns."""
+        """Return all columns in one dictionary."""
         return {"data": self.data, "image": self.image, "method": self.method} | self.scores
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All numbers, under their protocols' names."""
+    """The scores of every method on every image, at one scale."""
 
     scale: int
     rows: list[Row]
 
     def means(self) -> dict[str, Scores]:
-        """Per method, the means over images of the per-image values."""
+        """Return each method's scores, averaged over images."""
         means: dict[str, Scores] = {}
         for method in dict.fromkeys(r.method for r in self.rows):
-            mine = [r.scores for r in self.rows if r.method == method]
-            means[method] = {name: float(np.mean([s[name] for s in mine])) for name in mine[0]}
+            own = [r.scores for r in self.rows if r.method == method]
+            means[method] = {name: float(np.mean([s[name] for s in own])) for name in own[0]}
         return means
 
     def protocols(self) -> dict[str, str]:
-        """The name of each column's protocol, which says how it is measured."""
+        """Return the name of each column's protocol; see `metrics.protocol`."""
         return {name: protocol(name, self.scale) for name in self.rows[0].scores}
 
     def to_json(self) -> dict[str, Any]:
-        """As the README documents it."""
+        """Return JSON values in the format that the README documents."""
         return {
             "protocol": protocol("psnr_y", self.scale),
             "protocols": self.protocols(),
@@ -66,7 +67,7 @@ class Evaluation:
         }
 
     def to_csv(self) -> str:
-        """A line per image and method."""
+        """Return CSV with a header and one line per image and method."""
         out = io.StringIO()
         writer = csv.DictWriter(out, list(self.rows[0].flat()), lineterminator="\n")
         writer.writeheader()
@@ -74,7 +75,14 @@ class Evaluation:
         return out.getvalue()
 
     def table(self, with_published: bool = False) -> str:
-        """Markdown: a row per method with its means over images, and what it gains over bicubic."""
+        """Return a Markdown table of each method's mean scores and its gain in PSNR-Y over bicubic.
+
+        Args:
+            with_published: Append the results that the papers report.
+
+        Raises:
+            ValueError: If the papers report no results for this data set and scale.
+        """
         means, names = self.means(), list(self.rows[0].scores)
         images = len({(r.data, r.image) for r in self.rows})
         lines = [
@@ -84,22 +92,22 @@ class Evaluation:
         lines += [self._line(method, scores, means.get("bicubic")) for method, scores in means.items()]
         notes = [f"protocols: {', '.join(self.protocols().values())}"]
         if with_published:
-            rows, remarks = published(self.rows[0].data, self.scale)
+            published_rows, remarks = published(self.rows[0].data, self.scale)
             lines += [
                 self._line(name, scores | {n: math.nan for n in names if n not in scores}, None)
-                for name, scores in rows
+                for name, scores in published_rows
             ]
             notes += remarks
         return "\n".join([*lines, "", *notes])
 
     def _line(self, method: str, scores: Scores, base: Scores | None) -> str:
-        values = [_shown(name, scores[name]) for name in self.rows[0].scores]
+        values = [_format(name, scores[name]) for name in self.rows[0].scores]
         gain = f"{scores['psnr_y'] - base['psnr_y']:+.2f} dB" if base else ""
         return f"| {method} | {' | '.join(values)} | {gain} |"
 
 
 def read_evaluation(run: Path, scale: int) -> Evaluation | None:
-    """Read the numbers that a run has left in `evaluation.json`; None where there are none."""
+    """Read the evaluation in a run's `evaluation.json`, or return None if there is no such file."""
     file = run / "evaluation.json"
     if not file.is_file():
         return None
@@ -110,12 +118,12 @@ def read_evaluation(run: Path, scale: int) -> Evaluation | None:
     return Evaluation(scale, rows)
 
 
-def _shown(name: str, value: float) -> str:
+def _format(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
     return f"{value:.2f}" if name.startswith("psnr") or name == "niqe" else f"{value:.4f}"
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity, which is the PSNR of equal images."""
+    """Replace non-finite values by None: JSON has no infinity, which is the PSNR of equal images."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

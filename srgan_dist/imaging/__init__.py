@@ -1,1 +1,1 @@
-"""Image files and arrays: RGB uint8 in and out, MATLAB's bicubic."""
+"""Image files and arrays: reading and writing RGB uint8, and MATLAB's bicubic downscaling."""

@@ -1,3 +1,3 @@
-"""The image files that folders are searched for."""
+"""Extensions of the image files that are found in folders."""
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})

@@ -1,4 +1,4 @@
-"""Image files to and from RGB uint8, with errors that name the file."""
+"""Reading and writing image files as RGB uint8, with errors that name the file."""
 
 import io
 import warnings
@@ -14,14 +14,14 @@ from srgan_dist.imaging.extensions import EXTENSIONS
 from srgan_dist.utils.files import atomic_output, output_errors
 
 Pixels = NDArray[np.uint8]
-"""(H, W, 3) RGB."""
+"""(H, W, 3) uint8 RGB."""
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name.
+    """Return the image files in a folder, without its subfolders, sorted by name.
 
     Raises:
-        ValueError: the folder is missing or holds no image.
+        ValueError: If the folder does not exist or contains no images.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
@@ -32,19 +32,28 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read(file: Path) -> Pixels:
-    """The image as (H, W, 3) uint8 RGB, upright.
+    """Read an image file as (H, W, 3) uint8 RGB, with its EXIF orientation applied.
 
-    Gray, palette and CMYK are converted, 16-bit is rounded to 8, transparency is laid on white.
+    Gray, palette and CMYK images are converted to RGB, 16-bit gray is rounded to 8 bits, and transparent images are
+    composited on white.
 
     Raises:
-        ValueError: missing, not an image, truncated, or so large that it may be a decompression bomb.
+        ValueError: If the file does not exist, is not an image, is truncated, or may be a decompression bomb.
     """
     with decoding(str(file)), Image.open(file) as image:
         return _upright(image)
 
 
 def decode(content: bytes | memoryview, where: str) -> Pixels:
-    """The image in these bytes, as `read`; `where` names it in errors."""
+    """Decode an image from the bytes of a file, like `read`.
+
+    Args:
+        content: The encoded image.
+        where: The image's name in error messages.
+
+    Raises:
+        ValueError: See `read`.
+    """
     with decoding(where), Image.open(io.BytesIO(content)) as image:
         return _upright(image)
 
@@ -56,7 +65,11 @@ def _upright(image: Image.Image) -> Pixels:
 
 @contextmanager
 def decoding(where: str) -> Generator[None]:
-    """Turns whatever Pillow raises for a bad file into a ValueError that names it and says what is wrong."""
+    """Convert the errors that Pillow raises in this context into a ValueError that says which file is wrong, and why.
+
+    Args:
+        where: The image's name in error messages.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -66,13 +79,13 @@ def decoding(where: str) -> Generator[None]:
     except UnidentifiedImageError:
         raise ValueError(f"{where}: not an image that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{where}: refused, {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise all of these
+        raise ValueError(f"{where}: too large ({error})") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise any of these
         raise ValueError(f"{where}: corrupt or truncated ({error})") from error
 
 
 def to_rgb(image: Image.Image) -> Pixels:
-    """Any Pillow mode as (H, W, 3) uint8 RGB; see `read`."""
+    """Convert an image of any Pillow mode to (H, W, 3) uint8 RGB; see `read`."""
     if image.mode.startswith(("I", "F")):  # Pillow's own conversion of 16-bit gray clips at 255
         gray = np.asarray(image).astype(np.float64)
         peak = 65535.0 if gray.max(initial=0) > 255 else 255.0
@@ -85,10 +98,10 @@ def to_rgb(image: Image.Image) -> Pixels:
 
 
 def write(image: Pixels, file: Path) -> None:
-    """Write (H, W, 3) uint8 RGB in the format of the file's extension, atomically.
+    """Write (H, W, 3) uint8 RGB atomically, in the format of the file's extension. Create the folder if necessary.
 
     Raises:
-        ValueError: the extension is not an image format, or the file cannot be written.
+        ValueError: If the extension is not in `EXTENSIONS`, or the file cannot be written.
     """
     if file.suffix.lower() not in EXTENSIONS:
         raise ValueError(f"{file}: cannot write {file.suffix or 'a file without extension'}; use .png, .jpg or .webp")

@@ -1,7 +1,7 @@
-"""Resizing of uint8 images: MATLAB's bicubic downscaling, bit for bit, and the interpolations to compare with.
+"""Resizing of uint8 images: bit-exact MATLAB bicubic downscaling, and the interpolations that models are compared with.
 
-See decision 3 in architecture.md: a model that was trained on one bicubic and is evaluated on another gets pessimistic
-scores, so every kernel has a name (`Kernel`) that travels with the shards.
+Decision 3 in architecture.md: a model that is evaluated on another bicubic kernel than it was trained on gets
+pessimistic scores, so every kernel has a name (`Kernel`), which is recorded with the shards.
 """
 
 from typing import Literal, get_args
@@ -12,26 +12,35 @@ from PIL import Image
 from srgan_dist.imaging.images import Pixels
 
 Kernel = Literal["matlab-mirror", "matlab-clamp", "pillow", "torch"]
+"""An implementation of bicubic downscaling; see `downscale`."""
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+"""A method of interpolation; see `interpolate`."""
 ALL_INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
-"""Those that stand beside every generator's results."""
+"""The interpolations that every generator is compared with by default."""
 
 
 def downscale(hr: Pixels, scale: int, kernel: Kernel = "matlab-mirror") -> Pixels:
-    """`hr` (H, W, 3) uint8 RGB, antialiased bicubic, at 1/scale of its size; H and W multiples of `scale`.
+    """Downscale an image by an integer factor with antialiased bicubic interpolation.
 
-    `matlab-mirror` is imresize of MATLAB today and of DIV2K; `matlab-clamp` imresize as it was when Set5,
-    Set14 and BSD100 were made: both equal those files in every value. `pillow` and `torch` are those
-    libraries' antialiased bicubic in one call, which differ from MATLAB's by one level here and there.
+    Args:
+        hr: (H, W, 3) uint8 RGB, with H and W multiples of `scale`.
+        scale: Downscaling factor.
+        kernel: `matlab-mirror` is the imresize of current MATLAB versions, which made DIV2K's LR images. `matlab-clamp`
+            is the imresize that made the LR images of Set5, Set14 and BSD100. Both reproduce every value of those
+            files. `pillow` and `torch` are the antialiased bicubic of those libraries, of which some values differ
+            from MATLAB's by one level.
+
+    Returns:
+        lr, (H/scale, W/scale, 3) uint8 RGB.
 
     Raises:
-        ValueError: the size is not a multiple of the scale.
+        ValueError: If H or W is not a multiple of `scale`.
     """
     height, width = hr.shape[:2]
     if height % scale or width % scale:
-        raise ValueError(f"{width}x{height} is not a multiple of scale={scale}: crop it first")
+        raise ValueError(f"the size {width}x{height} is not a multiple of scale={scale}; crop the image first")
     if kernel == "pillow":
         return _bicubic(hr, (width // scale, height // scale))
     if kernel == "torch":
@@ -40,8 +49,8 @@ def downscale(hr: Pixels, scale: int, kernel: Kernel = "matlab-mirror") -> Pixel
 
 
 def _downscale_as_matlab(hr: Pixels, scale: int, mode: Literal["symmetric", "edge"]) -> Pixels:
-    """Two uint8 passes, height first, each rounded: without the rounding between them 10 % of values differ."""
-    margin = 2 * scale  # the widened kernel reaches 2 * scale pixels beyond the outermost output pixel
+    """Downscale in two passes, height first, both rounded to uint8: with one rounding, 10% of values would differ."""
+    margin = 2 * scale  # radius of the antialiased kernel in HR pixels
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     tall = np.pad(hr, ((margin, margin), (0, 0), (0, 0)), mode=mode)
     rows = _bicubic(tall, (width * scale, height + 4))[2:-2]
@@ -50,12 +59,12 @@ def _downscale_as_matlab(hr: Pixels, scale: int, mode: Literal["symmetric", "edg
 
 
 def _bicubic(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """Pillow's, which is antialiased, with a = -0.5. The side that stays as long is not touched."""
+    """Resize to (width, height) with Pillow's antialiased bicubic (a = -0.5), which skips axes of unchanged length."""
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
 def _downscale_as_torch(hr: Pixels, scale: int) -> Pixels:
-    import torch  # slow to load, and packing has no other use for it
+    import torch  # imported here because it loads slowly and packing needs it for nothing else
 
     chw = torch.from_numpy(np.ascontiguousarray(hr)).permute(2, 0, 1)[None].float()
     size = (hr.shape[0] // scale, hr.shape[1] // scale)
@@ -64,12 +73,12 @@ def _downscale_as_torch(hr: Pixels, scale: int) -> Pixels:
 
 
 def interpolate(lr: Pixels, scale: int, method: Interpolation) -> Pixels:
-    """`lr` (h, w, 3) uint8 RGB at `scale` times its size, by Pillow's filter of that name."""
+    """Upscale (h, w, 3) uint8 RGB to (scale*h, scale*w, 3) with the Pillow filter of that name."""
     size = (lr.shape[1] * scale, lr.shape[0] * scale)
     return np.asarray(Image.fromarray(lr).resize(size, Image.Resampling[method.upper()]))
 
 
 def crop_to_multiple(image: Pixels, scale: int) -> Pixels:
-    """The top left part of (H, W, 3) whose sides are multiples of `scale`."""
+    """Return a view of the largest top left part of an image (H, W, 3) whose sides are multiples of `scale`."""
     height, width = image.shape[:2]
     return image[: height - height % scale, : width - width % scale]

@@ -1,4 +1,4 @@
-"""Upscales image files with a trained generator: single ones, folders, globs."""
+"""Upscaling of image files with a trained generator: single files, folders and globs."""
 
 import glob
 import logging
@@ -29,17 +29,18 @@ from srgan_dist.utils.memory import free_bytes
 log = logging.getLogger("srgan_dist")
 
 MOVING = frozenset({".gif", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv"})
+"""Extensions of animations and videos, which are reported instead of being left out silently."""
 
 
 class Job(NamedTuple):
-    """One image to upscale."""
+    """An image file to upscale, and the file to write."""
 
     source: Path
     target: Path
 
 
 class Outcome(NamedTuple):
-    """How a process's share went, in images."""
+    """Numbers of images that a process upscaled, could not upscale, and skipped."""
 
     done: int
     failed: int
@@ -49,24 +50,28 @@ class Outcome(NamedTuple):
 def upscale_files(
     jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, group: Group, progress: ProgressFn
 ) -> int:
-    """Upscales every image, shared out over `group`, and returns how many failed; the log names each.
+    """Upscale image files, and return the number of files that failed on any process. The log names each of them.
 
     Args:
-        quality: of JPEG and WebP, 1 to 100.
-        overwrite: also do what was done before.
+        jobs: The image files; the same list on every process.
+        upscaler: Upscales the images.
+        quality: Quality of JPEG and WebP, 1 to 100.
+        overwrite: Also upscale images whose target exists and is not older than the source.
+        group: The processes that share the files.
+        progress: Wraps the files, for a progress bar.
     """
     started = time.monotonic()
-    mine = _work(jobs[group.rank :: group.size], upscaler, quality, overwrite, progress)
-    done, failed, skipped = np.sum(group.gather([mine]), axis=0).tolist()
+    outcome = _upscale_all(jobs[group.rank :: group.size], upscaler, quality, overwrite, progress)
+    done, failed, skipped = np.sum(group.gather([outcome]), axis=0).tolist()
     seconds = time.monotonic() - started
     log.info(
-        "%d of %d images upscaled in %.1f s (%.3g images/s), %d failed, %d were done before",
+        "%d of %d images upscaled in %.1f s (%.3g images/s), %d failed, %d skipped because they are up to date",
         done, len(jobs), seconds, done / seconds, failed, skipped,
     )  # fmt: skip
     return failed
 
 
-def _work(jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, progress: ProgressFn) -> Outcome:
+def _upscale_all(jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, progress: ProgressFn) -> Outcome:
     outcomes: Counter[str] = Counter()
     for job in progress(jobs, "upscaling"):
         if not overwrite and _is_done(job):
@@ -89,13 +94,21 @@ def _is_done(job: Job) -> bool:
 
 
 def upscale_file(job: Job, upscaler: Upscaler, quality: int, progress: ProgressFn) -> None:
-    """Upscales one image file; the result is there under its name only when it is whole.
+    """Upscale one image file. The result is written atomically.
+
+    Args:
+        job: The image file, and the file to write.
+        upscaler: Upscales the image.
+        quality: Quality of JPEG and WebP, 1 to 100.
+        progress: Wraps the batches of tiles, for a progress bar.
 
     Raises:
-        ValueError: the file cannot be read, or the result not be written or held in memory.
+        ValueError: If the image cannot be read, or the result cannot be written or does not fit in memory.
     """
     if job.source.suffix.lower() in MOVING and job.source.suffix.lower() != ".gif":
-        raise ValueError(f"{job.source}: video is not upscaled here; take it apart with ffmpeg and name the folder")
+        raise ValueError(
+            f"{job.source}: videos are not supported; extract the frames with ffmpeg and pass their folder"
+        )
     started, photo, s = time.monotonic(), read_photo(job.source), upscaler.scale
     height, width = (n * s for n in photo.pixels.shape[:2])
     check_target(job.target, height, width)
@@ -123,26 +136,28 @@ def _upscale(photo: Photo, upscaler: Upscaler, progress: ProgressFn) -> Image:
 
 def _check_memory(source: Path, photo: Photo, height: int, width: int) -> None:
     channels = photo.pixels.shape[2] + (photo.alpha is not None)
-    needed = height * width * (channels * photo.pixels.itemsize + 4)  # the encoder holds 4 bytes per pixel besides
+    needed = height * width * (channels * photo.pixels.itemsize + 4)  # the encoder needs another 4 bytes per pixel
     free = free_bytes(torch.device("cpu"))
     if needed > free:
-        gib = f"{needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free"
-        raise ValueError(f"{source}: the result of {width}x{height} takes {gib}")
+        gib = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
+        raise ValueError(f"{source}: the result of {width}x{height} pixels needs {gib}")
 
 
 def find_jobs(paths: Sequence[Path], kind: Format) -> list[Job]:
-    """The images that the paths name, in order, each with its target, which is the last of the paths.
+    """Return the image files that paths refer to, in order, each with the file to write.
 
     Args:
-        kind: of the files in a target folder.
+        paths: Image files, folders and globs, followed by the target: a file for a single image, otherwise a folder.
+        kind: Format of the files in a target folder.
 
     Raises:
-        ValueError: a path that is not there, an empty folder, or a target that would replace its source.
+        ValueError: If a path does not exist, a folder has no images, two images would get the same target, or results
+            would be written beside their sources.
     """
     if len(paths) < 2:
-        raise ValueError("name what to upscale and where it goes: srgan upscale IN [IN ...] OUT --model RUN")
+        raise ValueError("pass the images and the target: srgan upscale IN [IN ...] OUT --model RUN")
     *named, target = paths
-    sources = list(dict.fromkeys(file for path in named for file in _expand(path)))  # globs may name one twice
+    sources = list(dict.fromkeys(file for path in named for file in _expand(path)))  # globs may match a file twice
     single = len(named) == 1 and sources == named
     if single and target.suffix and not target.is_dir():
         check_target(target, 0, 0)
@@ -152,7 +167,7 @@ def find_jobs(paths: Sequence[Path], kind: Format) -> list[Job]:
     folders = {j.source.resolve().parent for j in jobs}
     for job in jobs:
         if job.source.resolve() == job.target.resolve() or (not single and job.target.resolve().parent in folders):
-            raise ValueError(f"{job.target}: results beside their sources would be mixed up; choose another folder")
+            raise ValueError(f"{job.target}: results would be mixed with their sources; choose another folder")
     return jobs
 
 
@@ -169,15 +184,17 @@ def _expand(path: Path) -> list[Path]:
         return [path]
     found = sorted(f for f in map(Path, glob.glob(str(path), recursive=True)) if f.is_file())
     if not found:
-        raise ValueError(f"{path}: there is no such file or folder, and nothing matches it as a pattern")
+        raise ValueError(f"{path}: there is no such file or folder, and no file matches it as a pattern")
     return found
 
 
 def _names(sources: list[Path], kind: Format) -> list[str]:
-    """File names in the target folder; a.png and a.jpg become a.png.png and a.jpg.png."""
+    """Return the file names in the target folder. If stems repeat, a.png and a.jpg become a.png.png and a.jpg.png."""
     times = Counter(f.stem for f in sources)
     names = [f"{f.stem if times[f.stem] == 1 else f.name}.{kind}" for f in sources]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"{twice[0]}: two of the images have this name; upscale their folders one by one")
+        raise ValueError(
+            f"{twice[0]}: two results would have this name; upscale the folders of their images one by one"
+        )
     return names

@@ -75,6 +75,15 @@ class Upscaler:
         tile: Side of a tile's core in LR pixels; chosen from the free memory when not given.
         batch: Number of tiles per batch; chosen likewise.
         self_ensemble: Average over eight orientations of the image, at eight times the cost.
+
+    Example:
+        >>> import numpy as np
+        >>> import srgan_dist
+        >>> from srgan_dist.models import SRResNetConfig
+        >>> upscale = srgan_dist.Upscaler(SRResNetConfig(blocks=1, channels=4).build(2).eval(), scale=2)
+        >>> sr = upscale(np.zeros((8, 12, 3), np.uint8))
+        >>> sr.shape, sr.dtype
+        ((16, 24, 3), dtype('uint8'))
     """
 
     def __init__(

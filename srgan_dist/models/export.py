@@ -1,4 +1,4 @@
-"""Generators as files for other programs, checked before anybody relies on them."""
+"""Export of generators for other programs. Exported files are opened again and checked."""
 
 import importlib.util
 import json
@@ -17,35 +17,42 @@ from srgan_dist.utils.files import atomic_path, output_errors, write_text
 from srgan_dist.utils.serialization import to_dict
 
 _SPANDREL_GROWTH = 32
+"""The only number of growth channels of RRDBNet that spandrel supports."""
 
 Format = Literal["safetensors", "onnx"]
 
 
 class Exported(NamedTuple):
-    """What an export has written."""
+    """The files that an export has written."""
 
     file: Path
+    """The model file."""
     card: Path
+    """The model card, in Markdown."""
     lines: list[str]
-    """What there is to say about it."""
+    """A report as lines of text: sizes, and which programs open the file."""
 
 
 def export_generator(generator: Generator, out: Path, kind: Format, license: str, source: Path | None) -> Exported:
     """Write a generator and its model card, and check that the file gives the same images.
 
     Args:
-        license: of the weights, by the Hub's identifier.
-        source: where the generator comes from; a run's configuration and evaluation go into the file.
+        generator: The generator to export.
+        out: The file to write. The model card gets the same name with the extension .md.
+        kind: The file format.
+        license: License of the weights, as an identifier of the Hugging Face Hub.
+        source: Where the generator was loaded from. If it belongs to a run, the file's header receives the run's
+            configuration and evaluation.
 
     Raises:
-        ValueError: the file does not give the same images.
+        ValueError: If the file cannot be written, a package is missing, or the file does not give the same images.
     """
     notes = _notes(generator, out, license, source)
     if kind == "onnx":
         worst = save_onnx(out, generator.network)
         opened = f"ONNX for any height and width; onnxruntime differs from PyTorch by at most {worst:.1e}."
     else:
-        with output_errors(out), atomic_path(out, out.suffix) as partial:  # spandrel goes by the suffix
+        with output_errors(out), atomic_path(out, out.suffix) as partial:  # spandrel detects the format by the suffix
             save_generator(partial, generator.network, _config(generator, source or out), notes)
             opened = _check_safetensors(partial, generator)
     card = out.with_suffix(".md")
@@ -56,16 +63,23 @@ def export_generator(generator: Generator, out: Path, kind: Format, license: str
 
 
 def interpolated(first: Generator, second: Generator, alpha: float) -> Generator:
-    """(1 - alpha) first + alpha second, weight by weight, BatchNorm's statistics too. Paper: ESRGAN Sec. 3.4.
+    """Return (1 - alpha) * first + alpha * second for every weight, including BatchNorm's statistics.
+
+    Paper: ESRGAN Sec. 3.4. The result reuses the network of `second`, whose weights are overwritten.
+
+    Args:
+        first: The PSNR-oriented generator.
+        second: The GAN-trained generator.
+        alpha: Weight of the second generator.
 
     Raises:
-        ValueError: the two are not the same network.
+        ValueError: If the two networks do not have the same scale, parameters and shapes.
     """
     one, other = first.network.state_dict(), second.network.state_dict()
     if first.scale != second.scale or {k: v.shape for k, v in one.items()} != {k: v.shape for k, v in other.items()}:
         raise ValueError(
-            f"--interpolate needs two of the same network: {first.label} is {first.config} at x{first.scale}, "
-            f"{second.label} is {second.config} at x{second.scale}"
+            f"--interpolate needs two generators with the same network: {first.label} is {first.config} "
+            f"at x{first.scale}, {second.label} is {second.config} at x{second.scale}"
         )
     mixed = {k: torch.lerp(v, other[k], alpha) if v.is_floating_point() else v for k, v in one.items()}
     second.network.load_state_dict(mixed)
@@ -92,36 +106,38 @@ def _notes(generator: Generator, out: Path, license: str, source: Path | None) -
 
 
 def _from_run(source: Path | None) -> dict[str, Any]:
-    """Configuration and evaluation of the run that a model belongs to, where it lies in one."""
+    """Return the configuration and evaluation of the run that a model belongs to; empty if it belongs to none."""
     run = source if source and source.is_dir() else source.parent.parent if source else None
     found: dict[str, Any] = {}
     if run and (run / "config.json").is_file():
         found["training"] = json.loads((run / "config.json").read_text())
     if run and (run / "evaluation.json").is_file():
-        judged: Mapping[str, Any] = json.loads((run / "evaluation.json").read_text())
-        found |= {"metrics": judged["means"], "protocol": judged["protocol"]}
+        evaluation: Mapping[str, Any] = json.loads((run / "evaluation.json").read_text())
+        found |= {"metrics": evaluation["means"], "protocol": evaluation["protocol"]}
     return found
 
 
 def _check_safetensors(file: Path, generator: Generator) -> str:
-    """Opens the file with spandrel and compares images; says who opens it."""
+    """Open the file with spandrel, compare its images, and return a sentence about which programs open it."""
     ours = isinstance(generator.config, SRResNetConfig)
     known = (
-        "spandrel (chaiNNer, ComfyUI) does not know SRResNet: export it with --format onnx, or call "
-        "srgan_dist.models.spandrel_plugin.register() in a Python program, where spandrel then opens it."
+        "spandrel (chaiNNer, ComfyUI) does not support SRResNet: export it with --format onnx, or call "
+        "srgan_dist.models.spandrel_plugin.register() in a Python program before spandrel opens the file."
         if ours
-        else "Opens in everything on spandrel (chaiNNer, ComfyUI)."
+        else "Opens in all programs based on spandrel (chaiNNer, ComfyUI)."
     )
     if isinstance(generator.config, RRDBNetConfig) and generator.config.growth_channels != _SPANDREL_GROWTH:
         growth = generator.config.growth_channels
-        return f"spandrel (chaiNNer, ComfyUI) knows RRDBNet with growth_channels=32 only, this has {growth}: use ONNX."
+        return f"spandrel (chaiNNer, ComfyUI) supports only RRDBNet with growth_channels=32, not {growth}: export ONNX."
     if importlib.util.find_spec("spandrel") is None:
-        return f"{known} Not checked here: pip install 'srgan-dist[spandrel]'"
+        return f"{known} Not checked, because spandrel is not installed: pip install 'srgan-dist[spandrel]'"
     worst = _spandrel_difference(file, generator, ours)
     if worst is None:
-        return f"spandrel (chaiNNer, ComfyUI) does not know {type(generator.network).__name__}: export it as ONNX."
+        return f"spandrel (chaiNNer, ComfyUI) does not support {type(generator.network).__name__}: export it as ONNX."
     if worst != 0:
-        raise ValueError(f"{file}: spandrel's images differ from ours by {worst:.1e}; this file is not to be trusted")
+        raise ValueError(
+            f"{file}: spandrel's images differ from this package's by {worst:.1e}; the file was not written"
+        )
     return f"{known} Checked with spandrel: largest difference 0."
 
 
@@ -135,5 +151,5 @@ def _spandrel_difference(file: Path, generator: Generator, ours: bool) -> float 
     except spandrel.UnsupportedModelError:
         return None
     if opened.scale != generator.scale:
-        raise ValueError(f"{file}: spandrel takes it for x{opened.scale}, it is x{generator.scale}")
+        raise ValueError(f"{file}: spandrel opens it as x{opened.scale}, but it is x{generator.scale}")
     return difference(opened.model.eval(), generator.network, sizes=((24, 20), (32, 48), (16, 52)))

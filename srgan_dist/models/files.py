@@ -1,6 +1,6 @@
-"""Generators as files, and back from wherever there is one: our runs, checkpoints and exported files, published ones.
+"""Loading generators from runs, checkpoints, exported and published files, and saving them.
 
-An exported file is safetensors with everything in its header that is needed to build the network again.
+An exported file is a safetensors file whose header contains everything that is needed to build the network again.
 """
 
 import json
@@ -27,23 +27,26 @@ from srgan_dist.utils.serialization import from_dict, to_dict
 log = logging.getLogger("srgan_dist")
 
 HEADER = "srgan_dist"
-"""Where our own notes stand in a safetensors header."""
+"""Key of this package's notes in a safetensors header."""
 UNKNOWN = "unknown"
-"""The degradation of a model that does not say what it was trained on."""
+"""The degradation of a model whose file does not record what it was trained on."""
 
 
 class Generator(NamedTuple):
     """A network that was read from a file, in eval mode on the CPU."""
 
     network: nn.Module
+    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w), RGB in [0, 1]."""
     label: str
+    """Display name: the phase, the run and step, or the file's stem."""
     scale: int
+    """Upscaling factor."""
     degradation: str
-    """The kernel that made the LR images it was trained on."""
+    """The kernel or degradation that made the LR images it was trained on, or `UNKNOWN`."""
     config: GeneratorConfig | None = None
-    """None for architectures that only spandrel knows."""
+    """None for architectures that only spandrel supports."""
     notes: dict[str, Any] = {}  # noqa: RUF012
-    """All that the file's header says: metrics, data, license."""
+    """The notes in the file's header, such as metrics, data and license."""
 
 
 class ModelFile(NamedTuple):
@@ -52,19 +55,33 @@ class ModelFile(NamedTuple):
     weights: dict[str, Tensor]
     """Parameters by name, without wrappers and their prefixes."""
     notes: dict[str, Any] | None
-    """What this program wrote into the header; None for other programs' files."""
+    """The notes that this package wrote into the header; None for files of other programs."""
 
 
 def load_generator(source: Path, at: str | None = None) -> Generator:
-    """Load a generator from wherever there is one, in eval mode, on the CPU, with frozen weights.
+    """Load a generator in eval mode, on the CPU, with frozen weights.
 
     Args:
-        source: an exported file, a run directory (its final model, or its last checkpoint while it trains), a
+        source: An exported file, a run directory (its final model, or the last checkpoint of an unfinished run), a
             checkpoint directory, or a `.pth`, `.pt`, `.ckpt` or `.safetensors` file of another program.
-        at: "last", "best" or a step: that checkpoint of a run directory instead.
+        at: The checkpoint to load from a run directory instead: "last", "best" or a step.
 
     Raises:
-        ValueError: there is no such thing, or it is not a generator of three colors.
+        ValueError: If there is no such file, directory or checkpoint, or it is not a generator of RGB images.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import srgan_dist
+        >>> from srgan_dist.models import SRResNetConfig
+        >>> from srgan_dist.models.files import save_generator
+        >>> config = SRResNetConfig(blocks=1, channels=4)
+        >>> notes = {"label": "tiny", "scale": 2, "degradation": "matlab-mirror"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_generator(Path(folder, "tiny.safetensors"), config.build(2), config, notes)
+        ...     generator = srgan_dist.load_generator(Path(folder, "tiny.safetensors"))
+        >>> generator.label, generator.scale, generator.network.training
+        ('tiny', 2, False)
     """
     path = find_model(source, at)
     generator = _from_checkpoint(path) if path.is_dir() else _from_file(path, read_model_file(path))
@@ -73,10 +90,14 @@ def load_generator(source: Path, at: str | None = None) -> Generator:
 
 
 def find_model(source: Path, at: str | None = None) -> Path:
-    """Return the model file or checkpoint directory that a source stands for; see `load_generator`."""
+    """Return the model file or checkpoint directory that a source resolves to; see `load_generator`.
+
+    Raises:
+        ValueError: If there is no such file, directory or checkpoint.
+    """
     source = checkpoint.resolve(source)
     if at is not None and not (source.is_dir() and is_run(source)):
-        raise ValueError(f"--at {at} chooses a checkpoint of a run directory, and {source} is none")
+        raise ValueError(f"--at {at} selects a checkpoint of a run directory, but {source} is not a run directory")
     if source.is_file() or (source / checkpoint.COMPLETE).is_file():
         return source.resolve() if source.is_dir() else source
     if not source.is_dir():
@@ -91,7 +112,7 @@ def find_model(source: Path, at: str | None = None) -> Path:
 def _from_file(file: Path, content: ModelFile) -> Generator:
     notes = content.notes
     if notes is None:
-        return _from_elsewhere(file, content.weights)
+        return _from_weights(file, content.weights)
     config: Any = from_dict(GeneratorConfig, notes["generator"])  # pyright: ignore[reportArgumentType]
     network = restore(config, notes["scale"], content.weights)
     return Generator(network, notes["label"], notes["scale"], notes["degradation"], config, notes)
@@ -99,27 +120,29 @@ def _from_file(file: Path, content: ModelFile) -> Generator:
 
 def _from_checkpoint(folder: Path) -> Generator:
     run = folder.parent.parent
-    config, scale = _network_of(run / CONFIG)
+    config, scale = _read_run_config(run / CONFIG)
     state = checkpoint.load(folder)
     network = config.build(scale)
     network.load_state_dict(state["networks"]["ema"]["network"])
     return Generator(network, f"{run.name} step {state['step']}", scale, state.get("degradation", UNKNOWN), config)
 
 
-def _network_of(file: Path) -> tuple[GeneratorConfig, int]:
-    """The generator and the scale that a run's `config.json` names."""
+def _read_run_config(file: Path) -> tuple[GeneratorConfig, int]:
+    """Return the generator and the scale in a run's `config.json`."""
     try:
         content = json.loads(file.read_text())
         config: Any = from_dict(GeneratorConfig, content["generator"])  # pyright: ignore[reportArgumentType]
         return config, int(content["scale"])
     except OSError as error:
-        raise ValueError(f"{file}: {error.strerror}; a checkpoint is opened beside its run's configuration") from None
+        raise ValueError(
+            f"{file}: {error.strerror}; a checkpoint can only be opened with its run's configuration"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: does not name a generator and its scale ({error})") from error
+        raise ValueError(f"{file}: does not contain a generator and its scale ({error})") from error
 
 
-def _from_elsewhere(file: Path, weights: dict[str, Tensor]) -> Generator:
-    """Recognize a network of ours by its parameters' names and shapes, or leave the file to spandrel."""
+def _from_weights(file: Path, weights: dict[str, Tensor]) -> Generator:
+    """Load another program's weights into one of this package's networks if they fit, or else with spandrel."""
     state = renamed(weights)
     found = identify(state)
     if found is None:
@@ -134,36 +157,47 @@ def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError:
         raise ValueError(
-            f"{file}: holds {describe(state)}, not one of ours; to open it, install 'srgan-dist[spandrel]'"
+            f"{file}: contains {describe(state)}, not one of this package's networks; to open it, "
+            "install 'srgan-dist[spandrel]'"
         ) from None
     try:
         model = ModelLoader().load_from_state_dict(dict(state))
     except UnsupportedModelError:
-        raise ValueError(f"{file}: holds {describe(state)}, of no architecture that spandrel knows") from None
-    except (RuntimeError, KeyError) as error:  # nearly one: a tensor is missing or of another shape
-        raise ValueError(f"{file}: its weights do not fit the architecture they look like ({error})") from error
+        raise ValueError(f"{file}: contains {describe(state)}, of no architecture that spandrel supports") from None
+    except (RuntimeError, KeyError) as error:  # a tensor is missing or has another shape
+        raise ValueError(
+            f"{file}: its weights do not match the architecture that spandrel detected ({error})"
+        ) from error
     if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
-        raise ValueError(f"{file}: {model.architecture.name} does not turn one RGB image into another")
+        raise ValueError(f"{file}: {model.architecture.name} does not map RGB images to RGB images")
     return Generator(ForeignNetwork(model, model.scale, str(file)), file.stem, model.scale, UNKNOWN)
 
 
 def save_generator(file: Path, network: nn.Module, config: GeneratorConfig, notes: dict[str, Any]) -> None:
-    """Writes the weights (contiguous, without wrapper prefixes) with config and notes; whole or not at all.
+    """Write a generator's weights, config and notes to a safetensors file, atomically.
 
     Args:
-        notes: `label`, `scale` and `degradation` (see `Generator`), and what else people may want to know.
+        file: The file to write. Its folder is created if necessary.
+        network: The generator, without wrappers. Its weights are written in their own dtype.
+        config: The config that built the generator.
+        notes: `label`, `scale` and `degradation` (see `Generator`), and any other JSON values.
+
+    Raises:
+        ValueError: If the file cannot be written.
     """
     about = {"generator": to_dict(architecture(config), GeneratorConfig)} | notes
     header = {HEADER: json.dumps(about), "format": "pt"}
     weights = {name: t.detach().contiguous().cpu() for name, t in network.state_dict().items()}
-    content = _ordered(save(weights, metadata=header))  # save_file would make it readable to its owner only
+    content = _sort_metadata(save(weights, metadata=header))  # save_file would make the file readable by its owner only
     with output_errors(file):
         write_bytes(content, file)
 
 
-def _ordered(content: bytes) -> bytes:
-    """A safetensors file with its notes in order, which the library writes in another one each time: the same network
-    is the same file."""
+def _sort_metadata(content: bytes) -> bytes:
+    """Return the bytes of a safetensors file with its metadata sorted by key.
+
+    The library writes the metadata in a different order each time. Sorting it makes files of equal networks equal.
+    """
     length = int.from_bytes(content[:8], "little")
     header: dict[str, Any] = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -173,19 +207,22 @@ def _ordered(content: bytes) -> bytes:
 
 
 def load_weights(network: nn.Module, source: Path) -> None:
-    """Load a generator's weights into a network, from any source of `load_generator`, under any published names.
+    """Load a generator's weights into a network, from any source of `load_generator`, with any published key names.
 
     Raises:
-        ValueError: there is nothing, it holds no weights, or another network's (see `load_compatible_state_dict`).
+        ValueError: If there is no such source, it contains no weights, or they are those of another network; see
+            `load_compatible_state_dict`.
     """
     load_compatible_state_dict(network, read_weights(source), str(source))
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
-    """Read a generator's parameters from any source of `load_generator`; of a checkpoint those of the moving average.
+    """Return a generator's parameters by name, from any source of `load_generator`.
+
+    A checkpoint's parameters are those of the exponential moving average.
 
     Raises:
-        ValueError: there is nothing, or it holds no weights.
+        ValueError: If there is no such source, or it contains no weights.
     """
     path = find_model(source)
     if path.is_dir():
@@ -194,10 +231,10 @@ def read_weights(source: Path) -> dict[str, Tensor]:
 
 
 def read_model_file(file: Path) -> ModelFile:
-    """Read a safetensors file or a file of torch's; code in it is not run.
+    """Read a safetensors file, or a file that torch.save wrote. Code in the file is never run.
 
     Raises:
-        ValueError: it is neither, or holds no weights by name.
+        ValueError: If the file cannot be read, or does not contain weights by name.
     """
     if file.suffix != ".safetensors":
         return ModelFile(unwrapped(_read_torch(file)), None)
@@ -212,12 +249,12 @@ def read_model_file(file: Path) -> ModelFile:
 
 def _read_torch(file: Path) -> dict[str, Any]:
     try:
-        with warnings.catch_warnings(action="ignore"):  # about pickles, which are then refused anyway
+        with warnings.catch_warnings(action="ignore"):  # warnings about pickled code, which is rejected in any case
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for a file that is not one of its own
+    except Exception as error:  # torch raises many types for files of other formats
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it holds code, {code[1]}, which is not run" if code else "PyTorch cannot read it"
+        reason = f"it contains code, {code[1]}, which is not run" if code else "PyTorch cannot read it"
         raise ValueError(f"{file}: not a file of weights ({reason})") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: holds a {type(content).__name__}, not weights by name")
+        raise ValueError(f"{file}: contains a {type(content).__name__}, not weights by name")
     return content  # pyright: ignore[reportUnknownVariableType]

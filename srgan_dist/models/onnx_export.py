@@ -1,4 +1,4 @@
-"""ONNX files, and what runs them. Only this module imports onnx and onnxruntime."""
+"""Export to ONNX. Only this module imports onnx and onnxruntime."""
 
 import importlib.util
 import warnings
@@ -11,26 +11,30 @@ from torch import Tensor, nn
 from srgan_dist.utils.files import atomic_path, output_errors
 
 _OLDEST = (2, 9)
+"""Oldest version of torch that can export."""
 CAN_EXPORT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= _OLDEST
-"""The exporter of torch 2.8 leaves BatchNorm unfolded and rounds away from PyTorch by 0.04."""
+"""The exporter of torch 2.8 does not fold BatchNorm, and its results differ from PyTorch's by 0.04."""
 TOLERANCE = 1e-4
-"""How far onnxruntime's images may be from PyTorch's, pixels in [0, 1]."""
+"""Largest allowed difference between onnxruntime's and PyTorch's images, for pixels in [0, 1]."""
 _SIZES = ((24, 20), (33, 47), (17, 50))
+"""Heights and widths of the LR images that are compared."""
 
 
 def save_onnx(file: Path, network: nn.Module) -> float:
-    """Writes the network for any height and width, BatchNorm folded into the convolutions, and runs it.
+    """Export a network to ONNX for any height and width, with BatchNorm folded into the convolutions, and check it.
+
+    Args:
+        file: The file to write.
+        network: Maps `lr` (1, 3, h, w) to `sr` (1, 3, scale*h, scale*w), RGB in [0, 1]. It must be in eval mode.
 
     Returns:
-        The largest difference to PyTorch, pixels in [0, 1], over three sizes.
+        The largest difference between onnxruntime's and PyTorch's images over three sizes, for pixels in [0, 1].
 
     Raises:
-        ValueError: torch is too old, the extra is not installed, or the file does not compute what PyTorch does.
+        ValueError: If torch is too old, the extra is not installed, or the difference is above `TOLERANCE`.
     """
     if not CAN_EXPORT:
-        raise ValueError(
-            f"--format onnx needs torch {'.'.join(map(str, _OLDEST))} or newer, this is {torch.__version__}"
-        )
+        raise ValueError(f"--format onnx needs torch {'.'.join(map(str, _OLDEST))} or newer, not {torch.__version__}")
     missing = [m for m in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(m) is None]
     if missing:
         raise ValueError(f"--format onnx needs {', '.join(missing)}: pip install 'srgan-dist[onnx]'")
@@ -45,7 +49,7 @@ def save_onnx(file: Path, network: nn.Module) -> float:
 def _write(file: Path, network: nn.Module) -> None:
     free = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's advice to its own developers
+        warnings.simplefilter("ignore")  # the exporter's warnings are meant for its developers
         torch.onnx.export(
             network, (torch.rand(1, 3, *_SIZES[0]),), file,
             input_names=["lr"], output_names=["sr"], dynamic_shapes=({2: free, 3: free},),
@@ -58,12 +62,12 @@ def _name_sizes(file: Path) -> None:
     import onnx
 
     model = onnx.load(file)
-    left = {node.op_type for node in model.graph.node} & {"BatchNormalization"}
-    if left:
-        raise ValueError(f"{file}: {', '.join(left)} could not be folded into the convolutions")
+    unfolded = {node.op_type for node in model.graph.node} & {"BatchNormalization"}
+    if unfolded:
+        raise ValueError(f"{file}: {', '.join(unfolded)} could not be folded into the convolutions")
     for value, suffix in ((model.graph.input[0], ""), (model.graph.output[0], "_out")):
-        for place, name in ((2, "height"), (3, "width")):
-            value.type.tensor_type.shape.dim[place].dim_param = name + suffix
+        for axis, name in ((2, "height"), (3, "width")):
+            value.type.tensor_type.shape.dim[axis].dim_param = name + suffix
     onnx.save(model, file)
 
 
@@ -80,7 +84,7 @@ def _difference(file: Path, network: nn.Module) -> float:
 
 @torch.no_grad()
 def difference(run: Callable[[Tensor], Tensor], network: nn.Module, sizes: Sequence[tuple[int, int]]) -> float:
-    """The largest difference of two networks on noise of some heights and widths."""
+    """Return the largest difference between two networks' results for noise images of given heights and widths."""
     rng = torch.Generator().manual_seed(0)
     images = [torch.rand(1, 3, *size, generator=rng) for size in sizes]
     return max(float((run(lr) - network(lr)).abs().max()) for lr in images)

@@ -1,4 +1,4 @@
-"""What a run leaves: each phase's generator as a file, and all of them beside interpolation on the held-out images."""
+"""The results of a run: each phase's generator as a file, and their evaluation against interpolation."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,18 @@ from srgan_dist.utils.progress import progress_bar
 def export_phase(
     config: TrainConfig, phase: PhaseConfig, run_dir: RunDir, network: nn.Module, about: dict[str, Any]
 ) -> Path:
-    """Write a phase's generator with what is to be known of it; return the file."""
+    """Write a phase's generator to the run directory, and return the file.
+
+    Args:
+        config: The run's configuration.
+        phase: The phase that has ended; its label is the file's name.
+        run_dir: The run directory.
+        network: The generator to export, without wrappers.
+        about: Further notes for the file's header; see `save_generator`.
+
+    Raises:
+        ValueError: If the file cannot be written.
+    """
     file = run_dir.model(phase.label)
     save_generator(file, network, config.generator, {"label": phase.label, "scale": config.scale} | about)
     return file
@@ -29,10 +40,18 @@ def export_phase(
 def evaluate_run(
     config: TrainConfig, run_dir: RunDir, held_out: ShardSet | None, accelerator: Accelerator
 ) -> Evaluation | None:
-    """Evaluate the exported generators of all phases; the first process writes numbers, figure and page.
+    """Evaluate the exported generators of all phases against interpolation on the held-out images.
+
+    The first process writes the scores, the figure and the comparison page to the run directory.
+
+    Args:
+        config: The run's configuration.
+        run_dir: The run directory.
+        held_out: The held-out pairs.
+        accelerator: The processes that share the images, and their device.
 
     Returns:
-        The same on every process; None without held-out images.
+        The scores, which are the same on every process, or None if there are no held-out images.
     """
     if held_out is None:
         return None

@@ -1,4 +1,4 @@
-"""The optimizers of the networks, each as one fused kernel. A new one is a class here and a line in the union."""
+"""The optimizers of the networks, as fused kernels. A new optimizer is a class here and a member of the union."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ class AdamConfig:
     """Decay rates of the running means of the gradient and of its square."""
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
-        """Return torch's fused Adam for float32 parameters of one device; its learning rate is set at each step."""
+        """Return a fused Adam for float32 parameters on one device. Its learning rate is set at each training step."""
         kind = QuickStartAdam if can_skip_compiler_import() else torch.optim.Adam
         return kind(parameters, betas=self.betas, fused=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWConfig:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019). Not in the papers; for transformers."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019). Not in the papers; common for transformers."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of the running means of the gradient and of its square."""
 
     weight_decay: float = 1e-2
-    """Share of the learning rate by which weights shrink at each step."""
+    """Each step multiplies the weights by 1 - learning rate * weight decay."""
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
-        """Return torch's fused AdamW for float32 parameters of one device; its learning rate is set at each step."""
+        """Return a fused AdamW for float32 parameters on one device. Its learning rate is set at each training step."""
         return torch.optim.AdamW(parameters, betas=self.betas, weight_decay=self.weight_decay, fused=True)
 
 
@@ -56,16 +56,16 @@ def _unwrapped(name: str) -> Callable[..., Any]:
 
 
 class QuickStartAdam(torch.optim.Adam):
-    """`torch.optim.Adam(fused=True)`, bit for bit, that does not import torch's compiler.
+    """A bit-identical replacement of `torch.optim.Adam(fused=True)` that does not import torch's compiler.
 
-    torch's own imports it when it is built and at its first step, which takes as long as torch itself: a third of the
-    time to the first step. It leans on private names of torch, so `AdamConfig.build` takes torch's own where
-    `can_skip_compiler_import` says that one of them is missing.
+    torch's own Adam imports the compiler in its constructor and in its first step. This takes as long as importing
+    torch itself, a third of the time to the first training step. This class calls private functions of torch, so
+    `AdamConfig.build` uses torch's own class if `can_skip_compiler_import` returns False.
     """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Update the parameters that have a gradient; a `found_inf` of 1 leaves weights and state as they are."""
+        """Update the parameters that have a gradient. If `self.found_inf` is 1, weights and state are not changed."""
         del closure
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
@@ -73,7 +73,7 @@ class QuickStartAdam(torch.optim.Adam):
 
     def _update_group(self, group: dict[str, Any], found_inf: Tensor | None) -> None:
         lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])
-        self._init_group(group, *lists)  # weights, gradients, two moments, (none with amsgrad), step counts
+        self._init_group(group, *lists)  # weights, gradients, two moments, amsgrad's maxima (unused), step counts
         weights, *_, counts = lists
         if not weights:
             return

@@ -1,1 +1,1 @@
-"""Small tools without knowledge of images or networks."""
+"""Small utilities that depend on no other part of the package."""

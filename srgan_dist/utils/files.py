@@ -1,4 +1,4 @@
-"""The one way in which this program writes files: each appears under its name only once it is complete and on disk."""
+"""Atomic file output: a file appears under its final name only once it is complete and on disk."""
 
 import hashlib
 import json
@@ -11,21 +11,26 @@ from pathlib import Path
 from typing import IO, Any
 
 _NAME_BYTES = 100
-"""So much of a file's name stands in that of its temporary file: file systems end at 255 bytes."""
+"""Largest part of a file's name that its temporary file's name contains: file systems limit names to 255 bytes."""
 
 
 @contextmanager
 def atomic_path(target: Path, suffix: str = "") -> Generator[Path]:
-    """Yield a temporary path beside `target`, for a file or a folder, and move it to `target` once the block is left.
+    """Yield a temporary path beside `target`, for a file or a folder, and rename it to `target` after the block.
+
+    If the block raises, `target` is unchanged and nothing is left beside it.
 
     Args:
-        suffix: of the temporary path, for libraries that choose a format by it.
+        target: The final path. An existing file is replaced.
+        suffix: Suffix of the temporary path, for libraries that choose a format by it.
 
     Raises:
-        OSError: it cannot be written. Whatever is raised, `target` stays as it was and nothing is left beside it.
+        OSError: If the file or folder cannot be written.
     """
     name = target.name.encode()[:_NAME_BYTES].decode(errors="ignore")
-    partial = target.with_name(f".{name}.{uuid.uuid4().hex[:12]}.partial{suffix}")  # two processes may write one file
+    partial = target.with_name(
+        f".{name}.{uuid.uuid4().hex[:12]}.partial{suffix}"
+    )  # unique, because two processes may write the same file
     try:
         yield partial
         publish(partial, target)
@@ -35,13 +40,13 @@ def atomic_path(target: Path, suffix: str = "") -> Generator[Path]:
 
 @contextmanager
 def atomic_output(file: Path) -> Generator[IO[bytes]]:
-    """Open a file for writing that appears under its name once the block is left; see `atomic_path`."""
+    """Open a binary file for writing, which appears under its name after the block; see `atomic_path`."""
     with atomic_path(file) as partial, partial.open("wb") as out:
         yield out
 
 
 def publish(partial: Path, target: Path) -> None:
-    """Give a complete file or folder its name, after it has reached the disk; replace a file of that name."""
+    """Flush a complete file or folder to disk, then rename it to `target`. An existing file is replaced."""
     for path in [p for p in partial.rglob("*") if p.is_file()] if partial.is_dir() else [partial]:
         _sync(path)
     os.replace(partial, target)
@@ -49,7 +54,7 @@ def publish(partial: Path, target: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows cannot open folders, and does not need to
+    if path.is_dir() and os.name == "nt":  # Windows can neither open folders nor needs them flushed
         return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
@@ -59,7 +64,7 @@ def _sync(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with its content, if it is there."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -68,7 +73,11 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def output_errors(file: Path) -> Generator[None]:
-    """Create the folder of a file that the user named, and turn an OSError of the block into a ValueError about it."""
+    """Create the folder of a file that the user named, and convert an OSError in the block into a ValueError.
+
+    Raises:
+        ValueError: If the folder or the file cannot be written; the message names the file.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -93,6 +102,6 @@ def write_bytes(content: bytes, file: Path) -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

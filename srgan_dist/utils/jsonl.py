@@ -1,4 +1,4 @@
-"""JSON lines that are appended while something more important goes on: a full disk never raises here."""
+"""Append-only JSON lines whose errors never interrupt the caller, not even on a full disk."""
 
 import json
 import logging
@@ -9,23 +9,23 @@ from typing import Any
 
 log = logging.getLogger("srgan_dist")
 
-_KEPT = 10_000
-"""Lines that wait in memory for space on the disk."""
+_MAX_LINES = 10_000
+"""Largest number of lines that are kept in memory until they can be written."""
 
 
 class Journal:
-    """One file of JSON lines, whole lines only.
+    """A file of JSON lines, which contains complete lines only. It may be used from several threads.
 
-    What cannot be written stays in memory, the latest ten thousand lines of it, and is written when there is space.
+    Lines that cannot be written are kept in memory, up to the latest 10,000, and are written later.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._waiting: deque[bytes] = deque(maxlen=_KEPT)
+        self._waiting: deque[bytes] = deque(maxlen=_MAX_LINES)
         self._lock, self._full = threading.Lock(), False
 
     def append(self, content: dict[str, Any]) -> None:
-        """Writes one line, or keeps it for later."""
+        """Write one line, or keep it in memory and log a warning if it cannot be written."""
         with self._lock:
             self._waiting.append(json.dumps(content).encode() + b"\n")
             try:
@@ -33,11 +33,11 @@ class Journal:
             except OSError as error:
                 if not self._full:
                     reason = error.strerror or error
-                    log.warning("%s cannot be written (%s); it is tried again, and work goes on", self.file, reason)
+                    log.warning("%s cannot be written (%s); retrying while work continues", self.file, reason)
                 self._full = True
                 return
             if self._full:
-                log.info("%s is written again; %d lines had waited", self.file, len(self._waiting))
+                log.info("%s can be written again; wrote the %d lines kept in memory", self.file, len(self._waiting))
             self._full = False
             self._waiting.clear()
 
@@ -47,7 +47,7 @@ def _write(file: Path, content: bytes) -> None:
         end = out.tell()
         written = 0
         try:
-            while written < len(content):  # a disk that fills up takes a part
+            while written < len(content):  # a disk that fills up accepts only a part
                 written += out.write(content[written:])
         except OSError:
             if written:

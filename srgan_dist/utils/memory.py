@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a network needs per pixel."""
+"""Free memory, peak memory, and an estimate of a network's activations."""
 
 import resource
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device) -> int:
-    """What can be taken on the device now; on the CPU also within the container's own limit."""
+    """Return how many bytes can be allocated on a device now; on the CPU, also within the limit of the container."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -20,12 +20,12 @@ def free_bytes(device: torch.device) -> int:
     try:
         limit, used = ((_CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
         return min(available, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
+    except (OSError, ValueError):  # no container, or a container without a limit ("max")
         return available
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that this process has had at once: tensors on a GPU, else everything."""
+    """Return the peak memory of this process in bytes: of its tensors on a GPU, or of everything on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -33,17 +33,23 @@ def peak_memory(device: torch.device) -> int:
 
 @torch.inference_mode()
 def peak_bytes(network: nn.Module, run: Callable[[], object]) -> float:
-    """About the most memory that `run`, which calls `network` or parts of it, has in use at once, beyond the weights.
+    """Run a network and return an estimate of its peak memory in bytes, without the weights.
 
-    The largest layer's input and output are alive together; what skips hold and the allocator keeps makes it two and
-    a half times that (SRResNet measured: 2.6).
+    The estimate is 2.5 times the input and output of the largest layer, which are alive at the same time. The factor
+    covers tensors that are kept for skip connections and the overhead of the allocator (measured for SRResNet: 2.6).
+
+    Args:
+        network: The network whose layers are observed.
+        run: Calls `network` or parts of it.
     """
     largest = 0
 
     def watch(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         nonlocal largest
         if not list(module.children()):
-            buffers = {t.data_ptr(): t.nbytes for t in (*inputs, output) if isinstance(t, Tensor)}  # once if in place
+            buffers = {
+                t.data_ptr(): t.nbytes for t in (*inputs, output) if isinstance(t, Tensor)
+            }  # counted once if the layer works in place
             largest = max(largest, sum(buffers.values()))
 
     hooks = [m.register_forward_hook(watch) for m in network.modules()]

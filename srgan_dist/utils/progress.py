@@ -1,4 +1,4 @@
-"""What a person sees while training: a bar on a terminal, lines in a log file."""
+"""Logging and progress: a progress bar on a terminal, lines in a log file."""
 
 import logging
 import sys
@@ -12,9 +12,12 @@ T = TypeVar("T")
 
 log = logging.getLogger("srgan_dist")
 
+_LOG_INTERVAL = 30.0
+"""Seconds between log lines of `progress_bar` without a terminal."""
+
 
 def start_logging(first: bool) -> None:
-    """Lines to stderr; other processes than the first only warn."""
+    """Send this package's log to stderr. Processes other than the first log warnings and errors only."""
     handler = logging.StreamHandler(_TqdmStream())
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     log.handlers[:] = [handler]
@@ -24,14 +27,21 @@ def start_logging(first: bool) -> None:
 
 class _TqdmStream:
     def write(self, text: str) -> None:
-        tqdm.write(text, file=sys.stderr, end="")  # does not tear the bar
+        tqdm.write(text, file=sys.stderr, end="")  # tqdm redraws the progress bar below the text
 
     def flush(self) -> None:
         sys.stderr.flush()
 
 
 class Progress:
-    """A bar with step, numbers, crops/s and time left; without a terminal, a line whenever numbers come."""
+    """A progress bar with the step, metrics and remaining time. Without a terminal, metrics are logged as lines.
+
+    Args:
+        label: Name of the phase.
+        first: Number of steps that are already done.
+        last: Number of steps when the phase is complete.
+        visible: Whether this process shows anything.
+    """
 
     def __init__(self, label: str, first: int, last: int, visible: bool) -> None:
         self._label, self._last, self._visible = label, last, visible
@@ -42,22 +52,22 @@ class Progress:
         )
 
     def advance(self) -> None:
-        """One step is done."""
+        """Count one completed step."""
         self._step += 1
         self._bar.update()
 
     def show(self, numbers: dict[str, float]) -> None:
-        """The latest numbers, rounded."""
+        """Show the latest metrics, rounded to four digits."""
         text = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         if not self._bar.disable:
             self._bar.set_postfix_str(text)
         elif self._visible:
             pace = (time.monotonic() - self._started) / max(1, self._step - self._first)
             left = _clock(pace * (self._last - self._step))
-            log.info("%s  step %d/%d  %s  left %s", self._label, self._step, self._last, text, left)
+            log.info("%s  step %d/%d  %s  %s left", self._label, self._step, self._last, text, left)
 
     def close(self) -> None:
-        """Leaves the bar as it is."""
+        """Stop updating the progress bar, which stays on the terminal."""
         self._bar.close()
 
 
@@ -68,19 +78,17 @@ def _clock(seconds: float) -> str:
 
 
 def progress_bar(items: Iterable[T], label: str) -> Iterator[T]:
-    """The items, with a progress bar on a terminal, else with a line every half minute."""
+    """Yield the items while showing a progress bar, or without a terminal a log line every 30 seconds."""
     if sys.stderr.isatty():
-        yield from tqdm(items, desc=label, dynamic_ncols=True, leave=None)  # one inside another goes away
+        yield from tqdm(
+            items, desc=label, dynamic_ncols=True, leave=None
+        )  # the bar of a nested loop disappears when it is complete
         return
     total = len(items) if isinstance(items, Sized) else None
-    started = told = time.monotonic()
+    started = logged = time.monotonic()
     for n, item in enumerate(items):
-        if n and time.monotonic() - told > _SILENCE:
-            told = time.monotonic()
-            left = f"  left {_clock((told - started) / n * (total - n))}" if total else ""
+        if n and time.monotonic() - logged > _LOG_INTERVAL:
+            logged = time.monotonic()
+            left = f"  {_clock((logged - started) / n * (total - n))} left" if total else ""
             log.info("%s  %d/%s%s", label, n, total or "?", left)
         yield item
-
-
-_SILENCE = 30.0
-"""Seconds."""

@@ -1,10 +1,10 @@
-"""Names of earlier versions and what they are called now: files, commands and runs from before stay readable."""
+"""Current names of what earlier versions called otherwise, so that their files, commands and runs stay readable."""
 
 from collections.abc import Mapping
 from typing import Any
 
 RENAMED: dict[str, str] = {
-    # Fields of a configuration, which are the flags of the command line too.
+    # Fields of the configuration, which are also flags of the command line.
     "betas": "optimizer.betas",
     "probe_every": "gradient_shares_every",
     "data.rounds": "data.crops_per_decode",
@@ -12,7 +12,7 @@ RENAMED: dict[str, str] = {
     "degradation.grey_probability": "degradation.gray_probability",
     "degradation.blur.generalised_beta": "degradation.blur.generalized_beta",
     "licence": "license",
-    # Numbers in `metrics.jsonl`.
+    # Metrics in `metrics.jsonl`.
     "train/colour_drift": "train/color_drift",
     "health/colour_drift": "health/color_drift",
     "health/discriminator_blind": "health/discriminator_at_chance",
@@ -22,18 +22,18 @@ RENAMED: dict[str, str] = {
     "networks.players": "networks.networks",
     "pictures": "images",
 }
-"""Old names and new ones, in the order in which they are replaced. Dots separate nested sections."""
+"""Old names and their current ones, in the order in which they are replaced. Dots separate nested sections."""
 
 
 def current_name(name: str) -> str:
-    """Return what a name is called now; any other name as it is."""
+    """Return the current name of a field or metric, which is the same name if it was never renamed."""
     return RENAMED.get(name, name)
 
 
 def with_current_names(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested sections with every renamed entry under its present name; `content` is left as it is.
+    """Return a copy of nested sections in which every entry has its current name.
 
-    Where an entry stands under both names, the present one counts.
+    If an entry exists under both names, the one with the current name is kept.
     """
     renamed = dict(content)
     for old, new in RENAMED.items():
@@ -49,7 +49,10 @@ def with_current_names(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copied_section(content: dict[str, Any], path: list[str], create: bool) -> dict[str, Any] | None:
-    """Replace the sections along a path by copies that may be changed; None where one is not there."""
+    """Replace the sections along a path by copies, and return the last one, which may then be changed.
+
+    Return None if a section is not a dictionary, or is missing and `create` is false.
+    """
     for name in path:
         section = content.get(name, {} if create else None)
         if not isinstance(section, dict):

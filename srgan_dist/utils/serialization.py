@@ -1,4 +1,4 @@
-"""Config dataclasses to and from plain JSON values. Only this module imports cattrs."""
+"""Conversion of config dataclasses to and from plain JSON values. Only this module imports cattrs."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -14,16 +14,17 @@ T = TypeVar("T")
 
 
 def to_dict(config: object, kind: Any = None) -> dict[str, Any]:
-    """A config as plain JSON values, each choice between classes tagged with `type`.
+    """Return a config as plain JSON values. A member of a union is tagged with `type`; see `unions.tag`.
 
     Args:
-        kind: the union that `config` is a member of, where it is one, so that it is tagged itself.
+        config: A dataclass.
+        kind: The union that `config` itself belongs to, if it is to be tagged.
     """
     return _converter().unstructure(config, unstructure_as=kind)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted names."""
+    """Return nested dictionaries as a single one, with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
@@ -31,30 +32,33 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def from_dict(kind: type[T], content: Any) -> T:
-    """The inverse of `to_dict`.
+    """Return the config that `to_dict` converted to `content`.
+
+    Args:
+        kind: The dataclass, or a union of dataclasses.
+        content: Plain JSON values.
 
     Raises:
-        ValueError: see `read_config`.
+        ValueError: If a key is unknown, a value has the wrong type, or a `type` is not in its union.
     """
     try:
         return _converter().structure(content, kind)
     except* cattrs.ForbiddenExtraKeysError as group:
-        error = _first(group)
+        error = _first_leaf(group)
         assert isinstance(error, cattrs.ForbiddenExtraKeysError)
         key = min(error.extra_fields)
         raise ValueError(f"unknown key {key!r}{nearest(key, [f.name for f in fields(error.cl)])}") from None
     except* Exception as group:
-        raise ValueError(
-            f"not a {getattr(kind, '__name__', kind)}: {cattrs.transform_error(group, format_exception=_said)[0]}"
-        ) from None
+        reasons = cattrs.transform_error(group, format_exception=_describe)
+        raise ValueError(f"not a valid {getattr(kind, '__name__', kind)}: {reasons[0]}") from None
 
 
-def _said(error: BaseException, kind: type | None) -> str:
+def _describe(error: BaseException, kind: type | None) -> str:
     return str(error) if isinstance(error, unions.UnknownChoiceError) else cattrs.v.format_exception(error, kind)
 
 
-def _first(group: BaseException) -> BaseException:
-    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
+def _first_leaf(group: BaseException) -> BaseException:
+    return _first_leaf(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
 
 
 def _converter() -> cattrs.Converter:
@@ -81,7 +85,7 @@ def _untagged(converter: cattrs.Converter, value: Any, kind: Any) -> Any:
     if value is None and type(None) in get_args(kind):
         return None
     if not isinstance(value, dict):
-        raise ValueError(f"needs a table with type: one of {', '.join(map(unions.tag, unions.members(kind)))}")
+        raise ValueError(f"expected a section with a type: {', '.join(map(unions.tag, unions.members(kind)))}")
     content: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
     chosen = unions.find(kind, content.pop("type", unions.tag(unions.members(kind)[0])), "type")
     return converter.structure(content, chosen) if chosen else None

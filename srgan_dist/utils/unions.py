@@ -1,4 +1,4 @@
-"""Choices between classes: the `type` that stands for a class in config files and on the command line."""
+"""Unions of dataclasses, from which config files and the command line choose a class by its `type`."""
 
 import dataclasses
 import difflib
@@ -10,14 +10,15 @@ T = TypeVar("T")
 
 _SUFFIXES = ("Config", "Discriminator", "Schedule", "GAN", "Degradation")
 NONE = "none"
+"""The `type` that stands for None."""
 
 
 class UnknownChoiceError(ValueError):
-    """No class of the union has this tag."""
+    """Raised for a `type` that no class of the union has."""
 
 
 def members(kind: Any) -> tuple[type, ...]:
-    """The dataclasses that a union chooses from, in its order; none for everything that is not such a union."""
+    """Return the classes of a union of dataclasses, in its order, or an empty tuple for any other type."""
     if get_origin(kind) not in (Union, types.UnionType):
         return ()
     kinds = [k for k in get_args(kind) if k is not type(None)]
@@ -25,7 +26,7 @@ def members(kind: Any) -> tuple[type, ...]:
 
 
 def tag(kind: type) -> str:
-    """`type` of a class: RRDBNetConfig is rrdbnet, UNetDiscriminatorConfig unet, RelativisticGAN relativistic."""
+    """Return the `type` of a class: `rrdbnet` for RRDBNetConfig, `relativistic` for RelativisticGAN."""
     name = kind.__name__
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
@@ -33,10 +34,15 @@ def tag(kind: type) -> str:
 
 
 def find(kind: Any, wanted: str, where: str) -> type | None:
-    """The class of a union with this tag; None for `none`, where the union has it.
+    """Return the class of a union with a given `type`, or None for `none` if the union contains None.
+
+    Args:
+        kind: A union of dataclasses.
+        wanted: The `type`.
+        where: The user's name for the field, for the error message.
 
     Raises:
-        ValueError: there is none; `where` is what the user calls the field.
+        UnknownChoiceError: If the union has no class of this `type`.
     """
     tags: dict[str, type | None] = {tag(k): k for k in members(kind)}
     if type(None) in get_args(kind):
@@ -49,6 +55,6 @@ def find(kind: Any, wanted: str, where: str) -> type | None:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """' (did you mean X?)' or nothing."""
+    """Return a hint that names the most similar known word, or all known words if none is similar."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"

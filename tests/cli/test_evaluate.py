@@ -18,6 +18,7 @@ from srgan_dist.evaluation.evaluate import (
 )
 from srgan_dist.evaluation.evaluation_set import EvaluationSet, open_evaluation_set
 from srgan_dist.evaluation.results import Evaluation, Row
+from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import Generator, save_generator
@@ -123,7 +124,7 @@ def test_a_folder_of_pairs_at_another_scale_says_which_it_has(tmp_path: Path):
     (tmp_path / "HR_x2").mkdir()
     (tmp_path / "HR_x4").mkdir()
 
-    with pytest.raises(ValueError, match=r"no HR_x3 here, but HR_x2, HR_x4"):
+    with pytest.raises(ValueError, match=r"no HR_x3 folder, but HR_x2, HR_x4"):
         open_evaluation_set(tmp_path, 3)
 
 

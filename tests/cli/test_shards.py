@@ -71,7 +71,7 @@ def test_a_foreign_tar_of_another_scale_is_refused(tmp_path: Path, capsys):
 
 def test_verify_says_what_is_there(shards: Path, capsys):
     assert app.main(["shards", "verify", str(shards)]) == 0
-    assert "2 shards are whole, 10 train, 2 valid pairs at x2, raw, LR matlab-mirror" in capsys.readouterr().out
+    assert "2 shards are intact, 10 train, 2 valid pairs at x2, raw, LR matlab-mirror" in capsys.readouterr().out
 
 
 def test_show_draws_crops_where_they_are(shards: Path, tmp_path: Path):

@@ -26,5 +26,5 @@ def test_one_class_in_the_union_is_trained_checkpointed_and_exported_with_no_oth
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((tmp_path / "r" / "config.json").read_text())["generator"] == {"type": "toy", "width": 2}
     assert (tmp_path / "r" / "checkpoints" / "last").exists()
-    assert "spandrel (chaiNNer, ComfyUI) does not know Toy: export it as ONNX" in done.stdout
+    assert "spandrel (chaiNNer, ComfyUI) does not support Toy: export it as ONNX" in done.stdout
     assert "resuming" in done.stderr

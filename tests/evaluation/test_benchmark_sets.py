@@ -100,7 +100,7 @@ def test_without_network_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatc
     assert code == 1
     assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1
-    assert "BSD100 could not be fetched" in said.err
+    assert "BSD100 could not be downloaded" in said.err
     assert "put its HR images into a folder" in said.err
 
 

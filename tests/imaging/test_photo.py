@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from srgan_dist.imaging.photo import FORMATS, Photo, atomic_output, check_target, read_photo, upscale_alpha, write_photo
+from srgan_dist.imaging.photo import FORMATS, Photo, check_target, read_photo, upscale_alpha, write_photo
 
 tifffile = pytest.importorskip("tifffile")
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -155,7 +155,7 @@ def test_an_animation_is_refused(tmp_path: Path, colors: np.ndarray):
     frames = [Image.fromarray(colors), Image.fromarray(colors[::-1])]
     for name in ("a.gif", "a.webp", "a.png", "a.tif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-        with pytest.raises(ValueError, match=f"{name}: 2 frames"):
+        with pytest.raises(ValueError, match=f"{name}: has 2 frames"):
             read_photo(tmp_path / name)
 
 
@@ -167,23 +167,9 @@ def test_a_phones_jpeg_with_a_preview_is_a_image(tmp_path: Path, colors: np.ndar
 
 
 def test_what_a_format_cannot_hold_is_refused_before_the_work():
-    with pytest.raises(ValueError, match="WEBP ends at 16383"):
+    with pytest.raises(ValueError, match="WEBP supports at most 16383"):
         check_target(Path("a.webp"), 100, 20000)
     with pytest.raises(ValueError, match=r"cannot write \.xyz"):
         check_target(Path("a.xyz"), 1, 1)
     for suffix in FORMATS:
         check_target(Path(f"a{suffix}"), 16000, 12000)
-
-
-def test_a_file_appears_only_when_it_is_whole(tmp_path: Path):
-    file = tmp_path / "new" / "a.png"
-
-    def fail():
-        with atomic_output(file) as out:
-            out.write(b"half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-
-    assert list(file.parent.iterdir()) == []

@@ -91,7 +91,7 @@ def test_what_is_not_a_generator_is_said(tmp_path: Path):
     (tmp_path / "text.safetensors").write_text("hello")
     (tmp_path / "empty").mkdir()
     for name, reason in {
-        "strange.pth": "1 parameters of an unknown network .*, of no architecture that spandrel knows",
+        "strange.pth": "1 parameters of an unknown network .*, of no architecture that spandrel supports",
         "text.safetensors": "not a safetensors file",
         "empty": "not a run directory", "missing": "no such model",
     }.items():  # fmt: skip

@@ -62,7 +62,7 @@ def test_a_pickle_that_would_run_code_is_not_opened(tmp_path):
 
     torch.save({"params": Code()}, tmp_path / "model.pth")
 
-    with pytest.raises(ValueError, match=r"not a file of weights \(it holds code, .*exec, which is not run\)$"):
+    with pytest.raises(ValueError, match=r"not a file of weights \(it contains code, .*exec, which is not run\)$"):
         read_weights(tmp_path / "model.pth")
 
 

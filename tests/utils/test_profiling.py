@@ -19,7 +19,7 @@ def run(profiler: Profiler, steps: int) -> None:
     profiler.close()
 
 
-def test_the_steps_asked_for_are_recorded_with_a_table_of_the_dearest_operations(tmp_path: Path):
+def test_the_steps_asked_for_are_recorded_with_a_table_of_the_most_expensive_operations(tmp_path: Path):
     run(Profiler(2, tmp_path / "profile", CPU), steps=9)
 
     trace = json.loads(gzip.decompress((tmp_path / "profile" / "trace.json.gz").read_bytes()))
