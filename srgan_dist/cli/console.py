@@ -20,8 +20,11 @@ class Processes(NamedTuple):
 
     group: Group
     progress: ProgressFn
+    """Shows a progress bar on the first process, and nothing on the others."""
     device: str
+    """The torch device of this process."""
     precision: Precision
+    """The precision that networks compute in."""
 
     @property
     def first(self) -> bool:

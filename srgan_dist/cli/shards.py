@@ -25,7 +25,7 @@ class VerifyOptions:
 
 
 def verify(options: VerifyOptions) -> str:
-    """read every byte, check hashes, members and shapes, and name the first corrupt sample of each shard"""
+    """Read every byte, check hashes, members and shapes, and name the first corrupt sample of each shard."""
     shards = ShardLocation(options.location)
     corrupt: list[str] = []
     manifest = shards.manifest
@@ -54,7 +54,7 @@ class IndexOptions:
 
 
 def write_index(options: IndexOptions) -> str:
-    """write a manifest for tars that another program created"""
+    """Write a manifest for tars that another program created."""
     return f"{options.folder}: {count_of(index(options.folder, options.scale, options.source))}"
 
 
@@ -82,7 +82,7 @@ class ShowOptions:
 
 
 def show(options: ShowOptions) -> str:
-    """draw HR and LR crops side by side, and their positions in their images"""
+    """Draw HR and LR crops side by side, and their positions in their images."""
     # Imported here because it loads torch, which the other actions do not need.
     from srgan_dist.data.loading.contact_sheet import contact_sheet
 
@@ -109,7 +109,7 @@ class PushOptions:
 
 
 def publish(options: PushOptions) -> str:
-    """upload to the Hugging Face Hub, with a data set card (requires HF_TOKEN)"""
+    """Upload to the Hugging Face Hub, with a data set card (requires HF_TOKEN)."""
     from srgan_dist.data.packing.hub import push
 
     manifest = read_manifest(options.folder)

@@ -47,9 +47,8 @@ def busiest_square(hr: Pixels, side: int, scale: int) -> Square:
 
     Its corner is at multiples of `scale`.
     """
-    gradient = (
-        np.abs(np.gradient(luma(hr))).sum(axis=0).clip(0, 24)
-    )  # clipped, so that one hard edge does not outweigh texture
+    # Clipped, so that one hard edge does not outweigh texture.
+    gradient = np.abs(np.gradient(luma(hr))).sum(axis=0).clip(0, 24)
     side = min(side, *(n // scale * scale for n in hr.shape[:2]))
     return best_square(gradient, side, step=scale * max(1, 8 // scale))
 

@@ -47,8 +47,8 @@ def scores(sr: Pixels, hr: Pixels, border: int) -> Scores:
     """
     luminance = quality(sr, hr, border)
     inside = slice(border, -border or None)
-    ours, original = (image[inside, inside].astype(np.float64) for image in (sr, hr))
-    return {"psnr_y": luminance.psnr_y, "ssim_y": luminance.ssim_y, "psnr_rgb": psnr(ours, original)}
+    result, original = (image[inside, inside].astype(np.float64) for image in (sr, hr))
+    return {"psnr_y": luminance.psnr_y, "ssim_y": luminance.ssim_y, "psnr_rgb": psnr(result, original)}
 
 
 def quality(sr: Pixels, hr: Pixels, border: int) -> Quality:
@@ -64,8 +64,8 @@ def quality(sr: Pixels, hr: Pixels, border: int) -> Quality:
             f"{hr.shape[1]}x{hr.shape[0]} is too small: SSIM needs 11 pixels per side inside a border of {border}"
         )
     inside = slice(border, -border or None)
-    ours, original = luma(sr)[inside, inside], luma(hr)[inside, inside]
-    return Quality(psnr(ours, original), ssim(ours, original))
+    result, original = luma(sr)[inside, inside], luma(hr)[inside, inside]
+    return Quality(psnr(result, original), ssim(result, original))
 
 
 def luma(rgb: Pixels) -> NDArray[np.float64]:

@@ -28,8 +28,8 @@ class Perceptual:
 
     def __call__(self, sr: Pixels, hr: Pixels) -> Scores:
         """Return every metric of `sr` against `hr`, (H, W, 3) uint8 RGB. NIQE does not use `hr`."""
-        ours, original = self._batch(sr), self._batch(hr)
-        return {n: float(m(ours) if n == "niqe" else m(ours, original)) for n, m in self._metrics.items()}
+        result, original = self._batch(sr), self._batch(hr)
+        return {n: float(m(result) if n == "niqe" else m(result, original)) for n, m in self._metrics.items()}
 
     def _batch(self, image: Pixels) -> torch.Tensor:
         return torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float() / 255

@@ -2,7 +2,7 @@
 
 from srgan_dist.evaluation.metrics import Scores
 
-# Ledig et al. 2017, Table 2, and Wang et al. 2018, Table 1 (RRDB there is ESRGAN's generator before its GAN phase).
+# Ledig et al. 2017, Table 2, and Wang et al. 2018, Table 1 (RRDB is ESRGAN's generator before its GAN phase).
 _SRGAN = {
     "set5": {
         "nearest": (26.26, 0.7552),

@@ -119,11 +119,11 @@ def _from_run(source: Path | None) -> dict[str, Any]:
 
 def _check_safetensors(file: Path, generator: Generator) -> str:
     """Open the file with spandrel, compare its images, and return a sentence about which programs open it."""
-    ours = isinstance(generator.config, SRResNetConfig)
+    needs_plugin = isinstance(generator.config, SRResNetConfig)
     known = (
         "spandrel (chaiNNer, ComfyUI) does not support SRResNet: export it with --format onnx, or call "
         "srgan_dist.models.spandrel_plugin.register() in a Python program before spandrel opens the file."
-        if ours
+        if needs_plugin
         else "Opens in all programs based on spandrel (chaiNNer, ComfyUI)."
     )
     if isinstance(generator.config, RRDBNetConfig) and generator.config.growth_channels != _SPANDREL_GROWTH:
@@ -131,7 +131,7 @@ def _check_safetensors(file: Path, generator: Generator) -> str:
         return f"spandrel (chaiNNer, ComfyUI) supports only RRDBNet with growth_channels=32, not {growth}: export ONNX."
     if importlib.util.find_spec("spandrel") is None:
         return f"{known} Not checked, because spandrel is not installed: pip install 'srgan-dist[spandrel]'"
-    worst = _spandrel_difference(file, generator, ours)
+    worst = _spandrel_difference(file, generator, needs_plugin)
     if worst is None:
         return f"spandrel (chaiNNer, ComfyUI) does not support {type(generator.network).__name__}: export it as ONNX."
     if worst != 0:
@@ -141,10 +141,10 @@ def _check_safetensors(file: Path, generator: Generator) -> str:
     return f"{known} Checked with spandrel: largest difference 0."
 
 
-def _spandrel_difference(file: Path, generator: Generator, ours: bool) -> float | None:
+def _spandrel_difference(file: Path, generator: Generator, needs_plugin: bool) -> float | None:
     import spandrel
 
-    if ours:
+    if needs_plugin:
         register()
     try:
         opened = spandrel.ModelLoader(device="cpu").load_from_file(file)

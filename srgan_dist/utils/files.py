@@ -28,9 +28,8 @@ def atomic_path(target: Path, suffix: str = "") -> Generator[Path]:
         OSError: If the file or folder cannot be written.
     """
     name = target.name.encode()[:_NAME_BYTES].decode(errors="ignore")
-    partial = target.with_name(
-        f".{name}.{uuid.uuid4().hex[:12]}.partial{suffix}"
-    )  # unique, because two processes may write the same file
+    # Unique, because two processes may write the same file.
+    partial = target.with_name(f".{name}.{uuid.uuid4().hex[:12]}.partial{suffix}")
     try:
         yield partial
         publish(partial, target)

@@ -47,9 +47,8 @@ def peak_bytes(network: nn.Module, run: Callable[[], object]) -> float:
     def watch(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         nonlocal largest
         if not list(module.children()):
-            buffers = {
-                t.data_ptr(): t.nbytes for t in (*inputs, output) if isinstance(t, Tensor)
-            }  # counted once if the layer works in place
+            # Keyed by address, so that the tensor of an in-place layer is counted once.
+            buffers = {t.data_ptr(): t.nbytes for t in (*inputs, output) if isinstance(t, Tensor)}
             largest = max(largest, sum(buffers.values()))
 
     hooks = [m.register_forward_hook(watch) for m in network.modules()]

@@ -80,9 +80,8 @@ def _clock(seconds: float) -> str:
 def progress_bar(items: Iterable[T], label: str) -> Iterator[T]:
     """Yield the items while showing a progress bar, or without a terminal a log line every 30 seconds."""
     if sys.stderr.isatty():
-        yield from tqdm(
-            items, desc=label, dynamic_ncols=True, leave=None
-        )  # the bar of a nested loop disappears when it is complete
+        # The bar of a nested loop disappears when it is complete.
+        yield from tqdm(items, desc=label, dynamic_ncols=True, leave=None)
         return
     total = len(items) if isinstance(items, Sized) else None
     started = logged = time.monotonic()
