@@ -1,40 +1,40 @@
-# Each target makes .venv and installs what it needs by itself.
+# Each target creates .venv and installs what it needs.
 VENV := .venv
 PY := $(VENV)/bin/python
 LAUNCH := $(VENV)/bin/accelerate launch --config_file accelerate_config.yaml
 
-# uv takes a minute where pip takes four; where uv cannot reach the index, pip does it. Both compile to bytecode, without
-# which every start of a program takes seconds longer.
+# uv takes a minute where pip takes four; if uv fails, for example because it cannot reach the index, pip is used. Both
+# compile to bytecode, without which every program start takes seconds longer.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check uv && \
 	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY) -e "$(1)" || \
 	$(PY) -m pip install --quiet --disable-pip-version-check -e "$(1)"
 
 .PHONY: demo test test-all test-fast test-lowest check mlflow clean
 
-demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with interpolation (minutes)
+demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with interpolation, in minutes
 	$(VENV)/bin/srgan pack sample --scale 2 --out shards/sample-x2
 	$(LAUNCH) train.py quickstart
-	@echo "Open runs/quickstart/comparison.png, and compare runs with: make mlflow"
+	@echo "Open runs/quickstart/comparison.png. To compare runs: make mlflow"
 
-mlflow: $(VENV)/sample ## open the MLflow UI on the runs of this folder
+mlflow: $(VENV)/sample ## open the MLflow UI with the runs in this folder
 	$(VENV)/bin/srgan mlflow
 
-test: $(VENV)/dev ## the tests, without network or GPU, in under ten minutes
+test: $(VENV)/dev ## run the tests, without network or GPU, in under ten minutes
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not extended"
 
-test-all: $(VENV)/dev ## the same, and more cases of some rules
+test-all: $(VENV)/dev ## run the same tests and more cases of some rules
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-test-fast: $(VENV)/dev ## the tests that are not marked slow, in about a minute
+test-fast: $(VENV)/dev ## run the tests that are not marked slow, in about a minute
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not extended"
 
-test-lowest: ## every test with the lowest versions that pyproject.toml allows, in an environment of its own
+test-lowest: ## run all tests with the lowest versions that pyproject.toml allows, in a separate environment
 	python3 -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(VENV)-lowest/bin/uv pip install --quiet --compile-bytecode --resolution lowest-direct --python $(VENV)-lowest/bin/python -e ".[dev]"
 	$(VENV)-lowest/bin/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-check: $(VENV)/dev ## formatting, lint, types
+check: $(VENV)/dev ## check formatting, lint and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright
@@ -49,5 +49,5 @@ $(VENV)/dev: pyproject.toml
 	$(call INSTALL,.[dev])
 	@touch $@ $(VENV)/sample
 
-clean: ## remove what the other targets made, except runs and shards
+clean: ## remove what the other targets created, except runs and shards
 	rm -rf $(VENV) $(VENV)-lowest *.egg-info build

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# One training run on several machines: the same line on each, with its own --rank.
+# Start one training run on several machines: run the same command on each, with its own --rank.
 #
 #   launch/multinode.sh --nodes 2 --rank 0 --ip 10.0.0.1 --gpus 8 srgan-x4 [flags of train.py]
 #
-# --gpus counts processes per machine (on CPUs too). --port defaults to 29500. Every machine needs the repository,
-# the shards (--data.shards) and, to resume after a stop, the same run directory on a file system that all can see.
+# --gpus is the number of processes per machine (also on CPUs). --port defaults to 29500. Every machine needs the
+# repository, the shards (--data.shards) and, to resume after a stop, the same run directory on a shared file system.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,12 +15,12 @@ while [[ "${1:-}" == --nodes || "${1:-}" == --rank || "${1:-}" == --ip || "${1:-
     shift 2
 done
 for name in nodes rank ip gpus; do
-    [[ -n "${!name}" ]] || { echo "error: --$name is missing; see the top of $0" >&2; exit 2; }
+    [[ -n "${!name}" ]] || { echo "error: --$name is missing; see the comment at the top of $0" >&2; exit 2; }
 done
 [[ $# -gt 0 ]] || { echo "error: name a preset, as for train.py" >&2; exit 2; }
 
 many=()
-if ((nodes * gpus > 1)); then # the launcher refuses these for a single process
+if ((nodes * gpus > 1)); then # accelerate rejects these flags for a single process
     many=(--multi_gpu --num_machines "$nodes" --machine_rank "$rank" --main_process_ip "$ip" --main_process_port "$port")
 fi
 exec accelerate launch --config_file accelerate_config.yaml --num_processes "$((nodes * gpus))" "${many[@]}" \

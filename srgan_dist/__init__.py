@@ -1,4 +1,4 @@
-"""Distributed training of super-resolution GANs: WebDataset shards, Accelerate, MLflow."""
+"""Distributed training of super-resolution GANs with WebDataset shards, Accelerate and MLflow."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ _PUBLIC = {
     "evaluate": "srgan_dist.evaluation.evaluate",
     "load_generator": "srgan_dist.models.files",
 }
-"""The public face, loaded when it is first asked for: `import srgan_dist` alone loads nothing."""
+"""Public names and the modules that define them. They are imported on first access, so `import srgan_dist` is fast."""
 
 
 def __getattr__(name: str) -> Any:

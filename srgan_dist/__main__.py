@@ -1,4 +1,4 @@
-"""`python -m srgan_dist` and `accelerate launch -m srgan_dist` are the `srgan` command."""
+"""Run the `srgan` command with `python -m srgan_dist` or `accelerate launch -m srgan_dist`."""
 
 import sys
 

@@ -1,3 +1,3 @@
-"""The name that published model cards carry; the module is `models.spandrel_plugin`."""
+"""Old name of `models.spandrel_plugin`, kept because published model cards refer to it."""
 
 from srgan_dist.models.spandrel_plugin import register as register

@@ -27,7 +27,7 @@ os.environ["SRGAN_CACHE"] = CACHE.name  # not the user's own
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def picture(height: int, width: int, seed: int = 0) -> Pixels:
+def random_image(height: int, width: int, seed: int = 0) -> Pixels:
     """Smooth colors, hard edges and a little noise: something that can be upscaled well or badly."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 255, (4, 5, 3), dtype=np.uint8))
@@ -39,10 +39,10 @@ def picture(height: int, width: int, seed: int = 0) -> Pixels:
     return (image + rng.integers(-4, 5, image.shape)).clip(0, 255).astype(np.uint8)
 
 
-def write_pictures(folder: Path, count: int, size: tuple[int, int] = (72, 88), seed: int = 0) -> Path:
+def write_images(folder: Path, count: int, size: tuple[int, int] = (72, 88), seed: int = 0) -> Path:
     folder.mkdir(parents=True)
     for n in range(count):
-        Image.fromarray(picture(*size, seed=seed + n)).save(folder / f"{n:03d}.png")
+        Image.fromarray(random_image(*size, seed=seed + n)).save(folder / f"{n:03d}.png")
     return folder
 
 
@@ -50,8 +50,8 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int] = (72, 88), s
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten training and two held-out images at x2."""
     root = tmp_path_factory.mktemp("images")
-    write_pictures(root / "train", 10)
-    write_pictures(root / "valid", 2, seed=100)
+    write_images(root / "train", 10)
+    write_images(root / "valid", 2, seed=100)
     out = root / "shards"
     pack(FolderSource(root=root), PackOptions(out=out, scale=2))
     return out

@@ -52,7 +52,7 @@ def test_an_old_run_resumes_to_the_weights_that_it_had(old: Path):
     # Other processors sum in another order.
     assert all(torch.allclose(ours[k].float(), theirs[k].float(), rtol=1e-3, atol=1e-4) for k in ours)
     lines, before = ((old / run / "metrics.jsonl").read_text().splitlines() for run in ("run", "finished"))
-    kept = [line for line in before if json.loads(line)["step"] <= 6]
+    kept = [line.replace("colour", "color") for line in before if json.loads(line)["step"] <= 6]
     assert lines[: len(kept)] == kept  # with their times: these steps were not made again
     assert [json.loads(line)["step"] for line in lines[len(kept) :]] == [7, 8, 8]  # two steps and a validation
 
@@ -62,7 +62,7 @@ def test_a_configuration_without_later_fields_resumes_and_compares_equal(old: Pa
     (old / "stopped").rename(old / "run")
     for run in ("run", "finished"):
         config = json.loads((old / run / "config.json").read_text())
-        del config["gradient_shares_every"], config["data"]["window"], config["generator"]["batch_norm"]
+        del config["probe_every"], config["data"]["window"], config["generator"]["batch_norm"]
         config["ema_decay"] = config["ema_decay"] if run == "run" else 0.5
         (old / run / "config.json").write_text(json.dumps(config))
 
@@ -71,7 +71,11 @@ def test_a_configuration_without_later_fields_resumes_and_compares_equal(old: Pa
 
     page = (old / "page.html").read_text()
     assert "<td>ema_decay</td>" in page  # what differs is there
-    assert not [f for f in ("gradient_shares_every", "data.window", "generator.batch_norm") if f"<td>{f}</td>" in page]
+    assert not [
+        f
+        for f in ("gradient_shares_every", "optimizer.betas", "data.window", "generator.batch_norm")
+        if f"<td>{f}</td>" in page
+    ]
 
 
 @pytest.mark.parametrize("source", ["finished", "stopped", "stopped/checkpoints/best", "exported.safetensors"])

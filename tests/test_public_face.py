@@ -10,7 +10,7 @@ import torch
 import srgan_dist
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
-from tests.conftest import ROOT, image, write_pictures
+from tests.conftest import ROOT, random_image, write_images
 
 
 def test_the_version_stands_in_one_place():
@@ -23,10 +23,10 @@ def test_a_generator_is_loaded_upscales_and_is_evaluated(tmp_path: Path):
     torch.manual_seed(0)
     notes = {"label": "tiny", "scale": 2, "degradation": "matlab-mirror"}
     save_generator(tmp_path / "tiny.safetensors", config.build(2).eval(), config, notes)
-    folder = write_pictures(tmp_path / "images", 2)
+    folder = write_images(tmp_path / "images", 2)
 
     generator = srgan_dist.load_generator(tmp_path / "tiny.safetensors")
-    sr = srgan_dist.Upscaler(generator.network, generator.scale)(image(9, 11))
+    sr = srgan_dist.Upscaler(generator.network, generator.scale)(random_image(9, 11))
     means = srgan_dist.evaluate(folder, [tmp_path / "tiny.safetensors"]).means()
 
     assert (sr.shape, sr.dtype) == ((18, 22, 3), np.uint8)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from srgan_dist import __version__
-from srgan_dist.cli.console import guarded, show_list, unknown
+from srgan_dist.cli.console import Menu, guarded
 
 COMMANDS = {
     "pack": "images to WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
@@ -25,13 +25,11 @@ COMMANDS = {
 def main(args: Sequence[str] | None = None) -> int:
     """`srgan COMMAND ...`; returns the exit code."""
     args = list(sys.argv[1:] if args is None else args)
-    if not args or args[0] in ("-h", "--help"):
-        return show_list("usage: srgan COMMAND [flags]", "commands", COMMANDS, "srgan COMMAND --help shows its flags.")
-    if args[0] == "--version":
+    if args[:1] == ["--version"]:
         sys.stdout.write(f"srgan_dist {__version__}\n")
         return 0
-    name, rest = args[0], args[1:]
-    if name not in COMMANDS:
-        return unknown("command", name, COMMANDS)
-    command = importlib.import_module(f"srgan_dist.cli.{name}")
-    return guarded(lambda: command.main(rest))
+    menu = Menu("usage: srgan COMMAND [flags]", "command", COMMANDS, "srgan COMMAND --help shows its flags.")
+    if (code := menu.answer(args)) is not None:
+        return code
+    command = importlib.import_module(f"srgan_dist.cli.{args[0]}")
+    return guarded(lambda: command.main(args[1:]))

@@ -34,6 +34,9 @@ class CompareOptions:
     against: tuple[Interpolation, ...] = INTERPOLATIONS
     """Interpolations to stand beside them."""
 
+    crop_hr: bool = False
+    """Cut off what HR has beyond scale times LR on the right and at the bottom, where that is less than the scale."""
+
     perceptual: tuple[PerceptualMetric, ...] = ()
     """Also how real it looks: lpips, dists, niqe; needs the extra srgan-dist[perceptual]."""
 
@@ -72,6 +75,7 @@ def run(options: CompareOptions, processes: Processes) -> "Evaluation":
         raise ValueError("--data is needed: none of these is a run directory that names its own held-out images")
     return compare(
         options.runs, options.data or held_out[0], options.out, {run: to_dict(c) for run, c in configs.items()},
-        at=options.at, against=options.against, perceptual=options.perceptual, images=options.images, side=options.side,
-        group=processes.group, progress=processes.progress, device=processes.device,
+        at=options.at, against=options.against, perceptual=options.perceptual, crop_hr=options.crop_hr,
+        images=options.images, side=options.side, group=processes.group, progress=processes.progress,
+        device=processes.device,
     )  # fmt: skip

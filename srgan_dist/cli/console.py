@@ -3,11 +3,11 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from srgan_dist.distributed.group import AgreedError, Group, ProgressFn
+from srgan_dist.distributed.group import AgreedError, Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.distributed.launcher import exit_process, exit_when_launcher_dies
 from srgan_dist.distributed.precision import MixedPrecision, Precision
 
@@ -28,18 +28,31 @@ class Processes(NamedTuple):
         return self.group.rank == 0
 
 
-def join_processes(precision: MixedPrecision = "no") -> Processes:
-    """Joins the other processes of a command that shares its images out over them.
+def join_processes(precision: MixedPrecision = "no", *, computes: bool = True) -> Processes:
+    """Join the processes that a launcher started for a command, and start its log.
+
+    Args:
+        precision: what networks compute in.
+        computes: whether networks are run. If not, torch is loaded only where several processes have to meet.
 
     Raises:
         ValueError: the launcher promised other processes than those that are there.
     """
-    from srgan_dist.distributed.accelerator import AcceleratorGroup, precision_of, start
     from srgan_dist.utils.progress import progress_bar, start_logging
+
+    if not computes and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        start_logging(True)
+        return Processes(SingleProcess(), progress_bar, "cpu", "no")
+    from srgan_dist.distributed.accelerator import AcceleratorGroup, precision_of, start
 
     accelerator = start(precision, patience_hours=24)
     start_logging(accelerator.is_main_process)
-    return Processes(AcceleratorGroup(accelerator), progress_bar, str(accelerator.device), precision_of(accelerator))
+    return Processes(
+        AcceleratorGroup(accelerator),
+        progress_bar if accelerator.is_main_process else no_progress,
+        str(accelerator.device),
+        precision_of(accelerator),
+    )
 
 
 def guarded(run: Callable[[], int]) -> int:
@@ -75,8 +88,26 @@ def _is_ours(error: ValueError) -> bool:
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__", "")).startswith("srgan_dist")
 
 
-def show_list(usage: str, title: str, rows: dict[str, str], hint: str) -> int:
-    """Prints a help text that is a list of names with a line each; returns exit code 0."""
+class Menu(NamedTuple):
+    """A first word to choose by: commands, presets, sources, actions."""
+
+    usage: str
+    kind: str
+    """What one entry is called."""
+    rows: Mapping[str, str]
+    """Entries, each with its line in the help."""
+    hint: str
+    """The last line of the help."""
+
+    def answer(self, args: Sequence[str]) -> int | None:
+        """Return the exit code where the first word is no entry: after the help, or after naming the nearest entry."""
+        if not args or args[0] in ("-h", "--help"):
+            return show_list(self.usage, f"{self.kind}s", self.rows, self.hint)
+        return None if args[0] in self.rows else unknown(self.kind, args[0], self.rows)
+
+
+def show_list(usage: str, title: str, rows: Mapping[str, str], hint: str) -> int:
+    """Print a help text that is a list of names with a line each; return exit code 0."""
     width = max(map(len, rows))
     lines = [usage, "", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items()), "", hint]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -84,7 +115,7 @@ def show_list(usage: str, title: str, rows: dict[str, str], hint: str) -> int:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> int:
-    """Says that there is no such name, with the nearest that there is; returns the exit code."""
+    """Say that there is no such name, with the nearest that there is; return the exit code."""
     known = list(known)
     close = get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"

@@ -1,5 +1,6 @@
 """`srgan evaluate`: generators and interpolation on held-out images."""
 
+import json
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class EvaluateOptions:
 
     against: tuple[Interpolation, ...] = INTERPOLATIONS
     """Interpolations to stand beside them."""
+
+    crop_hr: bool = False
+    """Cut off what HR has beyond scale times LR on the right and at the bottom, where that is less than the scale."""
 
     perceptual: tuple[PerceptualMetric, ...] = ()
     """Also how real it looks: lpips, dists, niqe; needs the extra srgan-dist[perceptual]."""
@@ -77,7 +81,8 @@ def run(options: EvaluateOptions, processes: Processes) -> str:
         _check_mlflow()
     evaluation = evaluate(
         options.data, options.models, scale=options.scale, at=options.at, against=options.against,
-        perceptual=options.perceptual, published=options.published, group=processes.group, progress=processes.progress,
+        perceptual=options.perceptual, published=options.published, crop_hr=options.crop_hr,
+        group=processes.group, progress=processes.progress,
         device=processes.device,
     )  # fmt: skip
     table = evaluation.table(options.published)
@@ -87,14 +92,17 @@ def run(options: EvaluateOptions, processes: Processes) -> str:
 
 
 def _write(options: EvaluateOptions, evaluation: "Evaluation", table: str) -> None:
-    from srgan_dist.utils.files import write_json, write_text
+    from srgan_dist.utils.files import output_errors, write_text
 
-    if options.json:
-        write_json(evaluation.to_json(), options.json, indent=2)
-    if options.csv:
-        write_text(evaluation.to_csv(), options.csv)
-    if options.markdown:
-        write_text(table + "\n", options.markdown)
+    outputs = (
+        (options.json, json.dumps(evaluation.to_json(), indent=2)),
+        (options.csv, evaluation.to_csv()),
+        (options.markdown, table + "\n"),
+    )
+    for file, text in outputs:
+        if file is not None:
+            with output_errors(file):
+                write_text(text, file)
     if options.mlflow:
         _log_to_mlflow(options, evaluation)
 

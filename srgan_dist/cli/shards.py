@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srgan_dist.cli.console import show_list, unknown
+from srgan_dist.cli.console import Menu
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.data.packing.index import index
 from srgan_dist.data.shards.location import ShardLocation
@@ -127,12 +127,11 @@ ACTIONS: dict[str, tuple[type[Any], Callable[[Any], str]]] = {
 
 def main(args: list[str]) -> int:
     """`srgan shards ACTION ...`; returns the exit code."""
-    if not args or args[0] in ("-h", "--help"):
-        rows = {name: (action.__doc__ or "").splitlines()[0] for name, (_, action) in ACTIONS.items()}
-        usage = "usage: srgan shards ACTION DIR|URL [flags]"
-        return show_list(usage, "actions", rows, "srgan shards ACTION --help shows its flags.")
-    if args[0] not in ACTIONS:
-        return unknown("action", args[0], ACTIONS)
+    rows = {name: (action.__doc__ or "").splitlines()[0] for name, (_, action) in ACTIONS.items()}
+    usage = "usage: srgan shards ACTION DIR|URL [flags]"
+    menu = Menu(usage, "action", rows, "srgan shards ACTION --help shows its flags.")
+    if (code := menu.answer(args)) is not None:
+        return code
     options, action = ACTIONS[args[0]]
     start_logging(True)
     sys.stdout.write(f"{action(parse(options, args[1:], f'srgan shards {args[0]}'))}\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_dist.cli.console import show_list, unknown
+from srgan_dist.cli.console import Menu
 from srgan_dist.cli.parsing import Positional, parse
 
 if TYPE_CHECKING:
@@ -25,12 +25,9 @@ class SyncOptions:
 
 def main(args: list[str]) -> int:
     """`srgan track ACTION ...`; returns the exit code."""
-    if not args or args[0] in ("-h", "--help"):
-        return show_list(
-            "usage: srgan track ACTION RUN", "actions", ACTIONS, "srgan track ACTION --help shows its flags."
-        )
-    if args[0] not in ACTIONS:
-        return unknown("action", args[0], ACTIONS)
+    menu = Menu("usage: srgan track ACTION RUN", "action", ACTIONS, "srgan track ACTION --help shows its flags.")
+    if (code := menu.answer(args)) is not None:
+        return code
     from srgan_dist.utils.progress import start_logging
 
     options = parse(SyncOptions, args[1:], "srgan track sync")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_dist.cli.console import STOPPED, failed, guarded, show_list, unknown
+from srgan_dist.cli.console import STOPPED, WRONG_USAGE, Menu, failed, guarded
 from srgan_dist.training.preset_names import SUMMARIES
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ def train_main(args: Sequence[str] | None = None) -> int:
         "PRESET --help shows every flag with the preset's values; --dry-run tries a few steps and estimates the rest."
     )
     usage = "usage: accelerate launch train.py PRESET [--dry-run] [flags]   (or --config FILE instead of PRESET)"
-    if not args or args[0] in ("-h", "--help"):
-        return show_list(usage, "presets", SUMMARIES, hint)
-    if args[0] != "--config" and args[0] not in SUMMARIES:
-        return unknown("preset", args[0], SUMMARIES)
+    if args[:1] != ["--config"] and (code := Menu(usage, "preset", SUMMARIES, hint).answer(args)) is not None:
+        return code
     return guarded(lambda: _train(args))
 
 
@@ -54,7 +52,8 @@ def _train(args: list[str]) -> int:
 
     if args[0] == "--config":
         if len(args) < 2:
-            return unknown("preset", "--config without a file", SUMMARIES)
+            sys.stderr.write("error: --config needs a file: --config FILE [flags]\n")
+            return WRONG_USAGE
         default, prog, rest = read_config(Path(args[1])), "train.py", args[2:]
     else:
         default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]

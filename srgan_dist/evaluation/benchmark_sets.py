@@ -1,7 +1,6 @@
 """The field's test sets, by name from the Hub: HR images, from which LR is made as the papers' was."""
 
 import logging
-import os
 import shutil
 import tarfile
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 from srgan_dist.data.packing.sources import Item
 from srgan_dist.imaging.extensions import EXTENSIONS
 from srgan_dist.imaging.resize import Kernel
+from srgan_dist.utils.files import publish
 
 TESTSETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100", "urban100": "Urban100"}
 """Names on the command line, and in the Hub's `eugenesiow/NAME` data sets."""
@@ -58,7 +58,7 @@ def _unpacked(archive: Path) -> Path:
         with tarfile.open(archive) as tar:
             tar.extractall(partial, filter="data")
         if not final.is_dir():  # another process may have been quicker
-            os.rename(partial, final)
+            publish(partial, final)
     except tarfile.TarError as error:
         raise ValueError(f"{archive}: corrupt ({error}); delete it and it is downloaded again") from error
     except OSError:

@@ -2,11 +2,8 @@
 
 import logging
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from srgan_dist.distributed.group import Group, ProgressFn
 from srgan_dist.evaluation.curves import read_curves
@@ -19,21 +16,23 @@ from srgan_dist.evaluation.evaluate import (
     model_methods,
 )
 from srgan_dist.evaluation.evaluation_set import EvaluationSet
-from srgan_dist.evaluation.figure import best_square
+from srgan_dist.evaluation.figure import draw
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.report import ImageComparison, Report
 from srgan_dist.evaluation.results import Evaluation
+from srgan_dist.evaluation.shown_images import ShownImages
+from srgan_dist.imaging.images import write
 from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 from srgan_dist.models.files import Generator, load_generator
-from srgan_dist.utils.files import write_text
+from srgan_dist.utils.files import output_errors, write_json, write_text
 from srgan_dist.utils.serialization import flatten
 
 log = logging.getLogger("srgan_dist")
 
-_STEP = 16
-_PICTURES, _SIDE = 4, 768
-PAGE = "comparison.html"
+_IMAGES, _SIDE = 4, 768
+"""What a run's own page and figure show."""
+PAGE, FIGURE = "comparison.html", "comparison.png"
 _PRIVATE = ("run_dir", "tracking.")
 """Fields of a configuration that say nothing about the result."""
 
@@ -47,6 +46,7 @@ def compare(
     at: str | None = None,
     against: tuple[Interpolation, ...],
     perceptual: tuple[PerceptualMetric, ...],
+    crop_hr: bool = False,
     images: int,
     side: int,
     group: Group,
@@ -60,40 +60,53 @@ def compare(
         at: which checkpoint of run directories: "last", "best" or a step; see `load_generator`.
         images: how many images to show, those in which the models differ most.
         side: HR pixels of the square that is shown of larger images.
+        crop_hr: cut off what HR has beyond the scale times LR, where that is less than the scale.
 
     Raises:
         ValueError: models of different scales, or nothing to evaluate them on.
     """
     models = [load_generator(run, at) for run in runs]
     names = labels(runs, [m.label for m in models])
-    evaluation_set = matching_evaluation_set(data, models, None)
+    evaluation_set = matching_evaluation_set(data, models, None, crop_hr)
     trained: dict[str, Method] = {name: generator(m, device) for name, m in zip(names, models, strict=True)}
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in against} | trained
     metrics = open_perceptual(perceptual, device, group)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics)
+    watch = ShownImages(evaluation_set.scale, names, images, side)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics, watch)
+    shown, _ = watch.gather(group)
     if group.rank == 0:
-        chosen = most_different_images(evaluation, list(trained), images)
-        drawn = [compare_image(evaluation_set, i, methods, list(trained), side) for i in progress(chosen, "drawing")]
-        shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
         sources = dict(zip(names, runs, strict=True))
         about = model_rows(dict(zip(names, models, strict=True)), sources)
         named = {name: configs[run] for name, run in sources.items() if run in configs}
-        write_text(_report(evaluation_set, evaluation, shown, sources, named, about).html(), out)
+        with output_errors(out):
+            write_text(_report(evaluation_set, evaluation, shown, sources, named, about).html(), out)
     return evaluation
 
 
-def write_page(
-    run: Path, files: tuple[Path, ...], evaluation_set: EvaluationSet, evaluation: Evaluation, device: str
-) -> None:
-    """A finished run's own page, `comparison.html`, from numbers that are there already."""
+def compare_phases(
+    run: Path, files: tuple[Path, ...], evaluation_set: EvaluationSet, group: Group, progress: ProgressFn, device: str
+) -> Evaluation:
+    """Evaluate a run's exported generators beside interpolation, each image once, shared out over `group`.
+
+    The first process writes `evaluation.json`, `comparison.png` and `comparison.html` into the run directory.
+    """
     models = [load_generator(f) for f in files]
     trained = model_methods(models, files, device)
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in INTERPOLATIONS} | trained
-    chosen = most_different_images(evaluation, list(trained), _PICTURES)
-    drawn = [compare_image(evaluation_set, i, methods, list(trained), _SIDE) for i in chosen]
-    shown = [replace(e, psnr_y=_psnr_of(evaluation, i)) for e, i in zip(drawn, chosen, strict=True)]
-    about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
-    write_text(_report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about).html(), run / PAGE)
+    watch = ShownImages(evaluation_set.scale, list(trained), _IMAGES, _SIDE, figure_rows=_IMAGES)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, observe=watch)
+    shown, rows = watch.gather(group)
+    if group.rank == 0:
+        about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
+        page = _report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about)
+        write_json(evaluation.to_json(), run / "evaluation.json", indent=2)
+        write(draw([r.cells for r in rows], [r.name for r in rows], _footnote(evaluation_set.scale)), run / FIGURE)
+        write_text(page.html(), run / PAGE)
+    return evaluation
+
+
+def _footnote(scale: int) -> str:
+    return f"x{scale}, held-out images, at their busiest 96 x 96 HR pixels; PSNR-Y of the crop"
 
 
 def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
@@ -104,39 +117,6 @@ def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
     ]
     times = Counter(names)
     return [name if times[name] == 1 else f"{name} {run}" for name, run in zip(names, runs, strict=True)]
-
-
-def most_different_images(evaluation: Evaluation, trained: list[str], count: int) -> list[int]:
-    """The numbers of the images in which the models' PSNR-Y differs most; one model is compared with bicubic."""
-    names = trained if len(trained) > 1 else [*trained, "bicubic"]
-    psnr: dict[str, list[float]] = {}
-    for row in evaluation.rows:
-        psnr.setdefault(row.image, [])
-        if row.method in names:
-            psnr[row.image].append(row.scores["psnr_y"])
-    spread = [max(values) - min(values) for values in psnr.values()]
-    return sorted(np.argsort(spread)[::-1][:count].tolist())
-
-
-def compare_image(
-    evaluation_set: EvaluationSet, number: int, methods: dict[str, Method], trained: list[str], side: int
-) -> ImageComparison:
-    """One image by every method, or, where it is large, the square in which the models differ most."""
-    picture, s = evaluation_set.read(number), evaluation_set.scale
-    results = {name: method(picture.lr) for name, method in methods.items()}
-    lr = np.repeat(np.repeat(picture.lr, s, 0), s, 1)
-    whole = ImageComparison(picture.name, lr, picture.hr, results, trained)
-    if max(picture.hr.shape[:2]) <= side:
-        return whole
-    square = best_square(whole.difference(), side, step=s * max(1, _STEP // s))
-    cut = {name: square.cut(image) for name, image in results.items()}
-    name = f"{picture.name}, {square.side}x{square.side} at x={square.x} y={square.y}"
-    return ImageComparison(name, square.cut(lr), square.cut(picture.hr), cut, trained)
-
-
-def _psnr_of(evaluation: Evaluation, number: int) -> dict[str, float]:
-    image = list(dict.fromkeys(row.image for row in evaluation.rows))[number]
-    return {row.method: row.scores["psnr_y"] for row in evaluation.rows if row.image == image}
 
 
 def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[list[str]]:

@@ -1,31 +1,29 @@
-"""Evaluates generators and interpolation on held-out images, by the standard evaluation protocol."""
+"""Evaluate generators and interpolation on held-out images, by the standard evaluation protocol."""
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.evaluation import published_results
-from srgan_dist.evaluation.evaluation_set import EvaluationSet, open_evaluation_set, shard_evaluation_set
-from srgan_dist.evaluation.figure import Cell, cells, draw
+from srgan_dist.evaluation.evaluation_set import EvaluationSet, ImagePair, open_evaluation_set
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.metrics import Scores, scores
 from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.results import Evaluation, Row
-from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import INTERPOLATIONS, KERNELS, Interpolation, Kernel, interpolate
 from srgan_dist.inference.upscaler import Upscaler
 from srgan_dist.models.files import Generator, load_generator
-from srgan_dist.utils.files import write_json
 
 log = logging.getLogger("srgan_dist")
 
 Method = Callable[[Pixels], Pixels]
 ScoreFn = Callable[[Pixels, Pixels], Scores]
-"""Scores a pair of sr and hr."""
+"""Returns scores of an sr and its hr."""
+ObserveFn = Callable[[int, ImagePair, dict[str, Pixels], dict[str, Scores]], None]
+"""Gets an image's number, the pair, and results and scores by method."""
 
 
 def evaluate(
@@ -37,6 +35,7 @@ def evaluate(
     against: Sequence[Interpolation] = INTERPOLATIONS,
     perceptual: tuple[PerceptualMetric, ...] = (),
     published: bool = False,
+    crop_hr: bool = False,
     group: Group = SingleProcess(),
     progress: ProgressFn = no_progress,
     device: str = "cpu",
@@ -50,12 +49,13 @@ def evaluate(
         at: which checkpoint of run directories: "last", "best" or a step; see `load_generator`.
         perceptual: metrics to measure besides PSNR and SSIM; they need the extra srgan-dist[perceptual].
         published: refuse data and scales for which the papers report nothing.
+        crop_hr: cut off what HR has beyond `scale` times LR, where that is less than `scale` pixels a side.
 
     Raises:
         ValueError: nothing to read, models of different scales, or a metric that is not installed.
     """
     opened = [load_generator(m, at) for m in models]
-    evaluation_set = matching_evaluation_set(data, opened, scale)
+    evaluation_set = matching_evaluation_set(data, opened, scale, crop_hr)
     if published:
         published_results.published(
             evaluation_set.data, evaluation_set.scale
@@ -64,30 +64,31 @@ def evaluate(
     methods: dict[str, Method] = {name: interpolation(name, evaluation_set.scale) for name in against}
     methods |= model_methods(opened, models, device)
     if not methods:
-        raise ValueError("nothing to judge: name --models, or interpolations with --against")
+        raise ValueError("nothing to evaluate: name --models, or interpolations with --against")
     return evaluate_methods(evaluation_set, methods, group, progress, metrics)
 
 
-def matching_evaluation_set(data: Path, models: list[Generator], scale: int | None) -> EvaluationSet:
-    """The images at the models' scale, LR made by the kernel that they were trained on.
+def matching_evaluation_set(
+    data: Path, models: list[Generator], scale: int | None, crop_hr: bool = False
+) -> EvaluationSet:
+    """Open the images at the models' scale, with LR made by the kernel that they were trained on.
 
-    A model that was trained on another bicubic than it is evaluated on is evaluated wrongly, so a warning says so.
+    Scores of a model that was trained on another bicubic than it is evaluated on are pessimistic: a warning says so.
 
     Raises:
-        ValueError: models of different scales, or nothing to read.
+        ValueError: the models have different scales, or there is nothing to read.
     """
     scales = {m.scale for m in models} | ({scale} if scale else set())
     if len(scales) > 1:
         named = [f"--scale {scale}"] * bool(scale) + [f"{m.label} is x{m.scale}" for m in models]
-        raise ValueError(f"scales differ: {', '.join(named)}; judge models of one scale at a time")
+        raise ValueError(f"scales differ: {', '.join(named)}; evaluate models of one scale at a time")
     kernels: list[Kernel] = [k for k in KERNELS if k in {m.degradation for m in models}]
-    evaluation_set = open_evaluation_set(
-        data, scales.pop() if scales else 4, kernels[0] if len(kernels) == 1 else "matlab-mirror"
-    )
+    kernel = kernels[0] if len(kernels) == 1 else "matlab-mirror"
+    evaluation_set = open_evaluation_set(data, scales.pop() if scales else 4, kernel, crop_hr=crop_hr)
     for model in models:
         if model.degradation in KERNELS and not _alike(model.degradation, evaluation_set.degradation):
             log.warning(
-                "%s was trained on LR made by %s and is evaluated on %s: its numbers are too low",
+                "%s was trained on LR made by %s but is evaluated on %s: its scores will be pessimistic",
                 model.label, model.degradation, evaluation_set.degradation,
             )  # fmt: skip
     return evaluation_set
@@ -123,51 +124,31 @@ def evaluate_methods(
     group: Group,
     progress: ProgressFn,
     perceptual: ScoreFn | None = None,
+    observe: ObserveFn | None = None,
 ) -> Evaluation:
-    """Every method on every image; the same numbers with any number of processes.
+    """Apply every method to every image; the numbers do not depend on how many processes share the images.
+
+    Args:
+        observe: gets each image of this process with every method's result, while they are in memory.
 
     Raises:
-        ValueError: an image that cannot be read or is too small to be evaluated.
+        ValueError: an image cannot be read, or is too small for a metric.
     """
     rows: list[tuple[int, Row]] = []
     for i in progress(range(group.rank, evaluation_set.count, group.size), "evaluating"):
-        image = evaluation_set.read(i)
-        for name, method in methods.items():
-            sr = method(image.lr)
-            try:
-                found = scores(sr, image.hr, border=evaluation_set.scale)
-            except ValueError as error:
-                raise ValueError(f"{evaluation_set.data}, {image.name}: {error}") from None
-            found |= perceptual(sr, image.hr) if perceptual else {}
-            rows.append((i, Row(evaluation_set.data, image.name, name, found)))
+        pair = evaluation_set.read(i)
+        results = {name: method(pair.lr) for name, method in methods.items()}
+        found = {name: _score(evaluation_set, pair, sr, perceptual) for name, sr in results.items()}
+        rows += [(i, Row(evaluation_set.data, pair.name, name, scores)) for name, scores in found.items()]
+        if observe:
+            observe(i, pair, results, found)
     ordered = sorted(group.gather(rows), key=lambda numbered: numbered[0])
     return Evaluation(evaluation_set.scale, [row for _, row in ordered])
 
 
-def comparison(evaluation_set: EvaluationSet, methods: dict[str, Method], count: int = 4) -> Pixels:
-    """The comparison image of the first `count` images."""
-    rows: list[list[Cell]] = []
-    names: list[str] = []
-    for i in range(min(count, evaluation_set.count)):
-        image = evaluation_set.read(i)
-        results = {name: method(image.lr) for name, method in methods.items()}
-        rows.append(cells(image.lr, image.hr, results, evaluation_set.scale))
-        names.append(image.name)
-    return draw(
-        rows, names, f"x{evaluation_set.scale}, held-out images, at their busiest 96 x 96 HR pixels; PSNR-Y of the crop"
-    )
-
-
-def evaluate_files(
-    files: tuple[Path, ...], held_out: ShardSet, name: str, group: Group, progress: ProgressFn, device: str, out: Path
-) -> Evaluation:
-    """A run's models beside interpolation; the first process writes `evaluation.json` and `comparison.png`."""
-    evaluation_set = shard_evaluation_set(held_out, name)
-    models = [load_generator(f) for f in files]
-    methods = {n: interpolation(n, evaluation_set.scale) for n in INTERPOLATIONS} | model_methods(models, files, device)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress)
-    if group.rank == 0:
-        write_json(evaluation.to_json(), out / "evaluation.json", indent=2)
-        shown = {n: method for n, method in methods.items() if n != "nearest"}
-        images.write(comparison(evaluation_set, shown), out / "comparison.png")
-    return evaluation
+def _score(evaluation_set: EvaluationSet, pair: ImagePair, sr: Pixels, perceptual: ScoreFn | None) -> Scores:
+    try:
+        found = scores(sr, pair.hr, border=evaluation_set.scale)
+    except ValueError as error:
+        raise ValueError(f"{evaluation_set.data}, {pair.name}: {error}") from None
+    return found | (perceptual(sr, pair.hr) if perceptual else {})

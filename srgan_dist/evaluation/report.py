@@ -66,16 +66,16 @@ class Report:
 
     def html(self) -> str:
         """The page."""
-        pictures = {str(i): _images(e) for i, e in enumerate(self.comparisons)}
+        shown = {str(i): _images(e) for i, e in enumerate(self.comparisons)}
         content = {
             "title": escape(self.title),
             "subtitle": escape(self.subtitle),
             "table": _quality_table(self.evaluation) + _image_table(self.evaluation),
             "models": _table("models", self.models),
-            "exhibits": "\n".join(_comparison_card(i, e) for i, e in enumerate(self.comparisons)),
+            "comparisons": "\n".join(_comparison_card(i, e) for i, e in enumerate(self.comparisons)),
             "curves": _curves(self.curves),
             "configuration": _configuration(self.differences),
-            "images": json.dumps(pictures).replace("</", "<\\/"),
+            "shown": json.dumps(shown).replace("</", "<\\/"),
         }
         page = files("srgan_dist.evaluation").joinpath("report.html").read_text("utf-8")
         for name, part in content.items():
@@ -83,9 +83,9 @@ class Report:
         return page
 
 
-def _images(compare_image: ImageComparison) -> dict[str, dict[str, str]]:
-    told = {name: f"{name} · {value:.2f} dB" for name, value in compare_image.psnr_y.items()}
-    return {n: {"src": _data_uri(image), "tag": told.get(n, n)} for n, image in compare_image.columns().items()}
+def _images(comparison: ImageComparison) -> dict[str, dict[str, str]]:
+    told = {name: f"{name} · {value:.2f} dB" for name, value in comparison.psnr_y.items()}
+    return {n: {"src": _data_uri(image), "tag": told.get(n, n)} for n, image in comparison.columns().items()}
 
 
 def _data_uri(image: Pixels, lossless: bool = True) -> str:
@@ -138,13 +138,13 @@ def _number(column: str, value: float, best: bool) -> str:
     return f'<td class="best">{shown}</td>' if best else f"<td>{shown}</td>"
 
 
-def _comparison_card(number: int, compare_image: ImageComparison) -> str:
-    names = list(compare_image.columns())
-    left = "bicubic" if "bicubic" in compare_image.results else names[1]
-    right = compare_image.trained[-1] if compare_image.trained else "HR"
-    width = compare_image.hr.shape[1]
+def _comparison_card(number: int, comparison: ImageComparison) -> str:
+    names = list(comparison.columns())
+    left = "bicubic" if "bicubic" in comparison.results else names[1]
+    right = comparison.trained[-1] if comparison.trained else "HR"
+    width = comparison.hr.shape[1]
     return f"""<section class="card" data-comparison="{number}">
-<div class="bar"><h3>{escape(compare_image.name)}</h3>
+<div class="bar"><h3>{escape(comparison.name)}</h3>
 <label>left <select class="left">{_options(names, left)}</select></label>
 <label>right <select class="right">{_options(names, right)}</select></label>
 <label>zoom <select class="zoom">{_options(["fit", "1", "2", "4"], "fit")}</select></label>
@@ -154,9 +154,9 @@ def _comparison_card(number: int, compare_image: ImageComparison) -> str:
 <input type="range" min="0" max="100" value="50" step="0.5" aria-label="where left ends and right begins">
 <span class="edge"></span><span class="tag left"></span><span class="tag right"></span>
 </div></div>
-{_crops(compare_image)}
+{_crops(comparison)}
 <details open><summary>Distance from the original in luma, brightest at {_FULL_HEAT:.0f} of 255 levels</summary>
-<div class="grid">{_maps(compare_image)}</div></details>
+<div class="grid">{_maps(comparison)}</div></details>
 </section>"""
 
 
@@ -164,22 +164,22 @@ def _options(names: list[str], chosen: str) -> str:
     return "".join(f"<option{' selected' if n == chosen else ''}>{escape(n)}</option>" for n in names)
 
 
-def _crops(compare_image: ImageComparison) -> str:
+def _crops(comparison: ImageComparison) -> str:
     """The squares where the models differ most, a row each."""
-    weights, rows = compare_image.difference().copy(), []
+    weights, rows = comparison.difference().copy(), []
     for _ in range(_CROPS):
         square = best_square(weights, _CROP, step=8)
         if weights[square.window].sum() == 0:
             break
         weights[square.window] = 0  # the next one lies elsewhere
-        rows.append(f'<div class="row">{_row(compare_image, square)}</div>')
+        rows.append(f'<div class="row">{_row(comparison, square)}</div>')
     return "\n".join(rows)
 
 
-def _row(compare_image: ImageComparison, square: Square) -> str:
-    original = square.cut(compare_image.hr)
+def _row(comparison: ImageComparison, square: Square) -> str:
+    original = square.cut(comparison.hr)
     figures: list[str] = []
-    for name, image in compare_image.columns().items():
+    for name, image in comparison.columns().items():
         cut = square.cut(image)
         told = "" if name in ("LR", "HR") else f" · {psnr(luma(cut), luma(original)):.2f} dB"
         zoomed = np.repeat(np.repeat(cut, _ZOOM, 0), _ZOOM, 1)
@@ -187,14 +187,14 @@ def _row(compare_image: ImageComparison, square: Square) -> str:
     return "".join(figures)
 
 
-def _maps(compare_image: ImageComparison) -> str:
-    original = luma(compare_image.hr)
+def _maps(comparison: ImageComparison) -> str:
+    original = luma(comparison.hr)
     maps = [
         _map(f"{name} against HR", np.abs(luma(image) - original), _FULL_HEAT)
-        for name, image in compare_image.results.items()
+        for name, image in comparison.results.items()
     ]
-    if len(compare_image.trained) > 1:  # often close together, so on a scale of their own
-        between = compare_image.difference()
+    if len(comparison.trained) > 1:  # often close together, so on a scale of their own
+        between = comparison.difference()
         full = max(1.0, float(np.percentile(between, 99.9)))
         maps.append(_map(f"between the models, brightest at {full:.1f}", between, full))
     return "".join(maps)

@@ -1,7 +1,6 @@
 """Image files to and from RGB uint8, with errors that name the file."""
 
 import io
-import os
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from srgan_dist.imaging.extensions import EXTENSIONS
+from srgan_dist.utils.files import atomic_output, output_errors
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -85,18 +85,12 @@ def to_rgb(image: Image.Image) -> Pixels:
 
 
 def write(image: Pixels, file: Path) -> None:
-    """Writes (H, W, 3) uint8 RGB in the format of the file's extension, under its name only once it is whole.
+    """Write (H, W, 3) uint8 RGB in the format of the file's extension, atomically.
 
     Raises:
         ValueError: the extension is not an image format, or the file cannot be written.
     """
     if file.suffix.lower() not in EXTENSIONS:
         raise ValueError(f"{file}: cannot write {file.suffix or 'a file without extension'}; use .png, .jpg or .webp")
-    partial = file.with_name(f".{file.stem}.partial{file.suffix}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(partial)
-        os.replace(partial, file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ValueError(f"{file}: cannot be written ({error.strerror or error})") from error
+    with output_errors(file), atomic_output(file) as out:
+        Image.fromarray(image).save(out, Image.registered_extensions()[file.suffix.lower()])

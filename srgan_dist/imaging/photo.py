@@ -1,8 +1,6 @@
 """Image files with everything that an enlargement keeps: depth, gray, alpha, color profile, EXIF."""
 
-import os
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -154,29 +152,6 @@ def check_target(file: Path, height: int, width: int) -> None:
         raise ValueError(f"{file}: cannot write {file.suffix or 'a file without extension'}; use {', '.join(FORMATS)}")
     if max(height, width) > _LONGEST.get(kind, 1 << 31):
         raise ValueError(f"{file}: {kind} ends at {_LONGEST[kind]} pixels a side, this is {width}x{height}; use .png")
-
-
-@contextmanager
-def atomic_output(file: Path) -> Generator[IO[bytes]]:
-    """A file to write to, which takes its name when everything is in it, or goes away.
-
-    Raises:
-        ValueError: it cannot be written there.
-    """
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        out = partial.open("wb")
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be written ({error.strerror or error})") from error
-    try:
-        with out:
-            yield out
-        os.replace(partial, file)
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_photo(image: NDArray[Any], source: Photo, out: IO[bytes], kind: str, quality: int) -> None:

@@ -1,1 +1,1 @@
-"""Generators on images of any size."""
+"""Running generators on images of any size."""

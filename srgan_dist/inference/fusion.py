@@ -1,4 +1,4 @@
-"""A generator on images: uint8 in, uint8 out, and what makes it faster without changing what it computes."""
+"""Running a generator on uint8 images, and fusing its layers for faster inference with the same results."""
 
 import copy
 
@@ -13,10 +13,14 @@ from srgan_dist.models.srresnet import SRResNet
 
 @torch.inference_mode()
 def super_resolve(generator: nn.Module, lr: Pixels) -> Pixels:
-    """(h, w, 3) uint8 RGB at the generator's scale, (scale*h, scale*w, 3) uint8, clamped and rounded.
+    """Upscale an image in one forward pass, without tiles; `upscaler.Upscaler` bounds the memory for large images.
 
-    The whole image at once, by the network as it is; `upscaler.Upscaler` takes any size. The generator must be
-    in eval mode (SRGAN Sec. 3.2: BatchNorm off the batch at test time); it runs on its own device.
+    Args:
+        generator: A network in eval mode, so that BatchNorm uses its running statistics. It runs on its own device.
+        lr: RGB uint8, (h, w, 3).
+
+    Returns:
+        RGB uint8, (scale*h, scale*w, 3), clamped and rounded.
     """
     device = next(generator.parameters()).device
     batch = torch.from_numpy(np.array(lr)).to(device).permute(2, 0, 1)[None].float() / 255
@@ -24,15 +28,15 @@ def super_resolve(generator: nn.Module, lr: Pixels) -> Pixels:
 
 
 def to_uint8(images: Tensor) -> Pixels:
-    """(B, 3, H, W) in [0, 1] as (B, H, W, 3) uint8, clamped and rounded."""
+    """Convert (B, 3, H, W) in [0, 1] to uint8 (B, H, W, 3) on the CPU, clamped and rounded."""
     return (images.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """A copy in eval mode that computes the same, to rounding, with less work and memory.
+    """Return a frozen copy in eval mode that needs less compute and memory; outputs are equal up to rounding.
 
-    BatchNorms are folded into the convolutions before them, activations work in place, and SRResNet's last
-    convolution stands before its last PixelShuffle.
+    BatchNorm layers are folded into the preceding convolutions, PReLU activations with one parameter become in-place
+    LeakyReLU, and SRResNet's last convolution moves before its last PixelShuffle.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for sequence in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
@@ -41,7 +45,9 @@ def fused(network: nn.Module) -> nn.Module:
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 sequence[i], sequence[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
         first = next((i for i, m in enumerate(sequence) if isinstance(m, nn.Conv2d)), len(sequence))
-        for i in range(first + 1, len(sequence)):  # what a convolution made is nobody else's
+        for i in range(
+            first + 1, len(sequence)
+        ):  # in place is safe after a convolution: no other layer reads its output
             activation = sequence[i]
             if isinstance(activation, nn.PReLU) and activation.num_parameters == 1:
                 sequence[i] = nn.LeakyReLU(float(activation.weight), inplace=True)
@@ -51,17 +57,18 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 class SelfEnsemble(nn.Module):
-    """The mean over the eight orientations of the image (Timofte et al. 2016): eight times the work."""
+    """Averages the outputs for eight orientations of the image (Timofte et al. 2016), at eight times the cost."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, lr: Tensor) -> Tensor:
-        """As the network's, in float32."""
-        return torch.stack([self._oriented(lr, k, mirrored) for k in range(4) for mirrored in (False, True)]).mean(0)
+        """Map lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w) in float32."""
+        return torch.stack([self._upscale(lr, k, mirror) for k in range(4) for mirror in (False, True)]).mean(0)
 
-    def _oriented(self, lr: Tensor, turns: int, mirrored: bool) -> Tensor:
-        turned = torch.rot90(lr.flip(3) if mirrored else lr, turns, (2, 3))
-        sr = torch.rot90(self.network(turned).float(), -turns, (2, 3))
-        return sr.flip(3) if mirrored else sr
+    def _upscale(self, lr: Tensor, quarter_turns: int, mirror: bool) -> Tensor:
+        """Mirror and rotate the input, upscale it, and undo both on the output."""
+        rotated = torch.rot90(lr.flip(3) if mirror else lr, quarter_turns, (2, 3))
+        sr = torch.rot90(self.network(rotated).float(), -quarter_turns, (2, 3))
+        return sr.flip(3) if mirror else sr

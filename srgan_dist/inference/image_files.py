@@ -17,13 +17,13 @@ from srgan_dist.imaging.photo import (
     FORMATS,
     Format,
     Photo,
-    atomic_output,
     check_target,
     read_photo,
     upscale_alpha,
     write_photo,
 )
 from srgan_dist.inference.upscaler import Image, Upscaler
+from srgan_dist.utils.files import atomic_output, output_errors
 from srgan_dist.utils.memory import free_bytes
 
 log = logging.getLogger("srgan_dist")
@@ -100,7 +100,7 @@ def upscale_file(job: Job, upscaler: Upscaler, quality: int, progress: ProgressF
     height, width = (n * s for n in photo.pixels.shape[:2])
     check_target(job.target, height, width)
     _check_memory(job.source, photo, height, width)
-    with atomic_output(job.target) as out:
+    with output_errors(job.target), atomic_output(job.target) as out:
         image = _upscale(photo, upscaler, progress)
         write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], quality)
     seconds = time.monotonic() - started

@@ -1,6 +1,7 @@
-"""A generator as MLflow's own kind of model: what `mlflow.pyfunc.load_model` and `mlflow models serve` call.
+"""The MLflow pyfunc flavor of a generator, for `mlflow.pyfunc.load_model` and `mlflow models serve`.
 
-MLflow finds this module by the name in the model's own description and hands it our safetensors file: no pickles.
+A logged model's metadata names this module as its loader, and MLflow passes it the safetensors file. No pickles are
+involved.
 """
 
 from pathlib import Path
@@ -15,21 +16,28 @@ from srgan_dist.models.files import load_generator
 
 
 class ServedGenerator:
-    """Upscales batches of images, each as `srgan upscale` does it."""
+    """Upscales batches of images, with the same results as `srgan upscale`.
+
+    Args:
+        file: An exported generator.
+        device: "cuda" or "cpu".
+    """
 
     def __init__(self, file: Path, device: str) -> None:
         model = load_generator(file)
         self._upscaler = Upscaler(model.network, model.scale, device)
 
     def predict(self, model_input: NDArray[Any], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
-        """(B, h, w, 3) uint8 RGB, any size, as (B, scale*h, scale*w, 3) uint8.
+        """Upscale a batch of RGB images of any size, uint8 (B, h, w, 3), to uint8 (B, scale*h, scale*w, 3).
 
         Raises:
-            ValueError: another shape or type.
+            ValueError: If the input has another shape or dtype.
         """
-        del params
+        del params  # part of MLflow's interface
         if model_input.dtype != np.uint8 or model_input.ndim != 4 or model_input.shape[3] != 3:
-            raise ValueError(f"images are uint8 of shape (B, h, w, 3), not {model_input.dtype} {model_input.shape}")
+            raise ValueError(
+                f"images must be uint8 of shape (B, h, w, 3), but got {model_input.dtype} of shape {model_input.shape}"
+            )
         return np.stack([self._upscaler(image) for image in model_input])
 
 

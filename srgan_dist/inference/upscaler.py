@@ -1,4 +1,9 @@
-"""A generator on images of any size: in tiles, within a memory budget, equal to the whole image at once."""
+"""Upscaling images of any size in tiles within a memory budget, with the same result as in one forward pass.
+
+The plan (`tiling.windows`) covers the image with windows whose cores are disjoint. Batches of windows of one shape go
+through the network, and the core of each result is written to the output array. A `TwoStage` generator runs its first
+stage on a batch of windows and its second stage, which needs far more memory, on one strip of rows after another.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -21,47 +26,55 @@ Image = NDArray[Any]
 """(h, w, C) uint8 or uint16; C is 3 for RGB or 1 for gray."""
 
 _DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_ENOUGH = {"cpu": 1 << 30, "cuda": 16 << 30}
-"""Bytes of activations beyond which larger tiles bring no speed."""
-_STRIP = {"cpu": 768 << 20, "cuda": 6 << 30}
-"""Bytes of activations of one strip of the second stage: about what the first stage had."""
-_PROBE = 32
-_SMALLEST = 32
-_OWN_GRID, _GRID = 4, 16
-"""Tiles begin at multiples of this: networks fold pixels (ours) or lay windows (others') over what they see."""
-_AFFORDABLE_OVERLAP = 64
-"""LR pixels."""
+_TILE_BYTES = {"cpu": 1 << 30, "cuda": 16 << 30}
+"""Bytes of activations beyond which larger tiles are no faster."""
+_STRIP_BYTES = {"cpu": 768 << 20, "cuda": 6 << 30}
+"""Bytes of activations for one strip of the second stage: about as many as the first stage needs."""
+_PROBE_SIDE = 32
+"""Side, in pixels, of the image that memory per pixel is measured with."""
+_MIN_TILE = 32
+"""Side, in LR pixels, of the smallest core of a tile."""
+_OWN_GRID, _FOREIGN_GRID = 4, 16
+"""Tiles start at multiples of this many LR pixels, as they would be cut up in the complete image: our networks use
+pixel unshuffle up to 4, others may divide their input into attention windows."""
+_MAX_STATED_OVERLAP = 64
+"""LR pixels up to which a stated receptive field is used as the overlap; beyond that the overlap is measured."""
 _HALF_LEVEL = 0.5 / 255
+"""Half of the distance between two 8-bit values, in [0, 1]."""
 
 
 @runtime_checkable
 class TwoStage(Protocol):
-    """A generator that does most of its work at LR size and can be asked for the rest in strips.
+    """A generator whose upsampling part can run separately, strip by strip.
 
-    The second stage needs ten times the memory per LR pixel but sees only a few pixels around each. Run apart,
-    the first can have large tiles, which is what keeps the overlap cheap.
+    The second stage needs about ten times as much memory per LR pixel but has a small receptive field. Running it in
+    strips leaves memory for large tiles in the first stage, which has the large receptive field and therefore the
+    expensive overlap.
     """
 
     reconstruct_field: int
-    """LR pixels around a pixel that `reconstruct` sees."""
+    """Radius, in LR pixels, of the region that `reconstruct` reads for an output pixel."""
 
     def features(self, lr: Tensor) -> Tensor:
-        """(B, C, h, w)."""
+        """Map lr (B, 3, h, w) to features (B, C, h, w)."""
         ...
 
     def reconstruct(self, features: Tensor, lr: Tensor) -> Tensor:
-        """sr (B, 3, scale*h, scale*w)."""
+        """Map features (B, C, h, w) and lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w)."""
         ...
 
 
 class Upscaler:
-    """A generator made ready for images: BatchNorm folded into the convolutions, channels_last, in tiles.
+    """Upscales images with a generator, in tiles, channels_last and with BatchNorm folded into the convolutions.
 
     Args:
-        network: in eval mode; it is copied, not changed.
-        precision: what the network computes in.
-        tile: side of a tile's result in LR pixels; chosen from the free memory when not given.
-        batch: tiles at a time; chosen likewise.
+        network: A generator in eval mode. It is copied and left unchanged.
+        scale: The generator's scale.
+        device: The torch device to run on.
+        precision: The dtype that the network computes in.
+        tile: Side of a tile's core in LR pixels; chosen from the free memory when not given.
+        batch: Number of tiles per batch; chosen likewise.
+        self_ensemble: Average over eight orientations of the image, at eight times the cost.
     """
 
     def __init__(
@@ -70,21 +83,34 @@ class Upscaler:
     ) -> None:  # fmt: skip
         self.scale, self._device, self._dtype = scale, torch.device(device), _DTYPES[precision]
         self._tile, self._batch = tile, batch
-        ready = fused(network).to(self._device, self._dtype).to(memory_format=torch.channels_last)
-        self.margin = overlap(ready)
-        self._grid = _OWN_GRID if hasattr(ready, "receptive_field") else _GRID
-        self._network = SelfEnsemble(ready) if self_ensemble else ready
-        self._first_bytes, self._second_bytes = self._measure()
+        fast = fused(network).to(self._device, self._dtype).to(memory_format=torch.channels_last)
+        self.margin = overlap(fast)
+        self._grid = _OWN_GRID if hasattr(fast, "receptive_field") else _FOREIGN_GRID
+        self._network = SelfEnsemble(fast) if self_ensemble else fast
+        self._first_bytes, self._second_bytes = self._measure_bytes_per_pixel()
 
     def __call__(self, lr: Image, progress: ProgressFn = no_progress) -> Image:
-        """`lr` at `scale` times its size, of the same type and channels."""
+        """Return `lr` upscaled by `scale`, with the same dtype and number of channels.
+
+        Raises:
+            ValueError: If the device runs out of memory even with the smallest tiles.
+        """
         canvas = np.empty((lr.shape[0] * self.scale, lr.shape[1] * self.scale, lr.shape[2]), lr.dtype)
         self.upscale_into(canvas, lr, progress)
         return canvas
 
     @torch.inference_mode()
     def upscale_into(self, canvas: Image, lr: Image, progress: ProgressFn = no_progress) -> None:
-        """Writes the upscaled image into `canvas` tile by tile: nothing else of its size is ever held."""
+        """Write the upscaled image into `canvas`, tile by tile, so that no other array of that size is allocated.
+
+        Args:
+            canvas: (scale*h, scale*w, C), of the same dtype as `lr`.
+            lr: (h, w, C) uint8 or uint16.
+            progress: Wraps the batches of tiles, for a progress bar.
+
+        Raises:
+            ValueError: If the device runs out of memory even with the smallest tiles.
+        """
         while True:
             plan, batch = self.plan(*lr.shape[:2])
             try:
@@ -93,39 +119,43 @@ class Upscaler:
                 self._shrink_tiles_after_oom(plan, batch)
 
     def _shrink_tiles_after_oom(self, plan: list[Window], batch: int) -> None:
-        """Smaller batches, then smaller tiles: something else has taken memory that was free."""
+        """Halve the batch, or the tiles when the batch is 1, because memory that was free is now in use elsewhere."""
         height, width = plan[0].shape
-        if batch == 1 and min(height, width) - 2 * self.margin <= _SMALLEST:
+        if batch == 1 and min(height, width) - 2 * self.margin <= _MIN_TILE:
             raise ValueError(
-                f"the device has no memory for a tile of {width}x{height} pixels; stop what else runs there"
+                f"out of memory for a single tile of {width}x{height} LR pixels; "
+                "stop other programs that use this device"
             )
         if batch > 1:
             self._batch = batch // 2
         else:
-            self._tile = max(_SMALLEST, max(height, width) // 2)
-        log.warning("out of memory; going on with %s", f"batches of {self._batch}" if batch > 1 else "smaller tiles")
+            self._tile = max(_MIN_TILE, max(height, width) // 2)
+        log.warning("out of memory; retrying with %s", f"batches of {self._batch}" if batch > 1 else "smaller tiles")
 
     def _fill(self, canvas: Image, lr: Image, groups: list[list[Window]], progress: ProgressFn) -> None:
         for group in progress(groups, "tiles") if len(groups) > 1 else groups:
-            cuts = np.stack([lr[w.rows.start : w.rows.stop, w.columns.start : w.columns.stop] for w in group])
-            for rows, sr in self._results(self._to_tensor(cuts), group):
+            # Windows of one shape, cut from lr with their margins: (B, h, w, C).
+            tiles = np.stack([lr[w.rows.start : w.rows.stop, w.columns.start : w.columns.stop] for w in group])
+            # Each strip holds the same rows of every window in the batch; only the cores are copied.
+            for rows, sr in self._upscale_strips(self._to_tensor(tiles), group):
                 for window, part in zip(group, sr, strict=True):
-                    self._place(canvas, window, rows, part)
+                    self._copy_core(canvas, window, rows, part)
 
     def plan(self, height: int, width: int) -> tuple[list[Window], int]:
-        """The tiles of an image of that size in LR pixels, and how many of them go at a time."""
-        enough = _ENOUGH.get(self._device.type, 1 << 30)
-        pixels = min(enough, free_bytes(self._device) / 2) / self._first_bytes
-        chosen = (self._tile, self._tile) if self._tile else best_sides(height, width, pixels, self.margin, self._grid)
-        plan = windows(height, width, chosen, self.margin, self._grid)
+        """Return the tiles of an image of height x width LR pixels, and the number of tiles per batch."""
+        limit = _TILE_BYTES.get(self._device.type, 1 << 30)
+        # Half of the free memory is left for the estimate's error, the result and other processes.
+        pixels = min(limit, free_bytes(self._device) / 2) / self._first_bytes
+        sides = (self._tile, self._tile) if self._tile else best_sides(height, width, pixels, self.margin, self._grid)
+        plan = windows(height, width, sides, self.margin, self._grid)
         largest = max(w.shape[0] * w.shape[1] for w in plan)
-        fitting = max(1, int(pixels // largest)) if self._device.type == "cuda" else 1  # one keeps a CPU busy
+        fitting = max(1, int(pixels // largest)) if self._device.type == "cuda" else 1  # one tile keeps a CPU busy
         return plan, self._batch or fitting
 
-    def _measure(self) -> tuple[float, float]:
-        """Bytes per LR pixel of the first stage, or the only one, and of the second."""
-        network, module, area = self._network, self._network, _PROBE**2
-        lr = torch.zeros(1, 3, _PROBE, _PROBE, device=self._device)
+    def _measure_bytes_per_pixel(self) -> tuple[float, float]:
+        """Return the bytes of activations per LR pixel of the first (or only) stage and of the second stage."""
+        network, module, area = self._network, self._network, _PROBE_SIDE**2
+        lr = torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE, device=self._device)
         if not isinstance(network, TwoStage):
             return peak_bytes(network, lambda: network(lr.to(self._dtype))) / area, 1
         with torch.inference_mode():
@@ -134,57 +164,64 @@ class Upscaler:
         return first / area, peak_bytes(module, lambda: network.reconstruct(features, lr)) / area
 
     def _to_tensor(self, images: Image) -> Tensor:
-        """(B, 3, h, w) float32 in [0, 1], channels_last."""
+        """Convert (B, h, w, C) integers to (B, 3, h, w) float32 in [0, 1], channels_last, with gray repeated to RGB."""
         peak = np.iinfo(images.dtype).max
-        floats = torch.from_numpy(images.astype(np.int32) if images.dtype == np.uint16 else images)
-        chw = floats.to(self._device).permute(0, 3, 1, 2).float() / peak
+        levels = torch.from_numpy(images.astype(np.int32) if images.dtype == np.uint16 else images)
+        chw = levels.to(self._device).permute(0, 3, 1, 2).float() / peak
         return chw.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
-    def _results(self, images: Tensor, group: list[Window]) -> Iterator[tuple[range, Tensor]]:
-        """Rows of the window and their sr, one strip after the other."""
+    def _upscale_strips(self, images: Tensor, group: list[Window]) -> Iterator[tuple[range, Tensor]]:
+        """Yield strips of a batch of windows, as the range of rows within the window and their sr (B, 3, H, W).
+
+        A network without two stages yields a single strip, the complete window.
+        """
         network, height, s = self._network, images.shape[2], self.scale
         if not isinstance(network, TwoStage):
             yield range(height), network(images.to(self._dtype))
             return
+        # The first stage runs once, on complete windows; its features stay in memory for all strips.
         features, field = network.features(images.to(self._dtype)), network.reconstruct_field
-        step = max(
-            8, int(_STRIP.get(self._device.type, 768 << 20) / (self._second_bytes * images.shape[0] * images.shape[3]))
-        )
+        bytes_per_row = self._second_bytes * images.shape[0] * images.shape[3]
+        step = max(8, int(_STRIP_BYTES.get(self._device.type, 768 << 20) / bytes_per_row))
+        # Rows in the margin of every window belong to no core, so the second stage skips them.
         first, last = min(_core(w.rows).start for w in group), max(_core(w.rows).stop for w in group)
         for y in range(first, last, step):
             rows = range(y, min(last, y + step))
+            # A strip reads `field` more rows on both sides, which are cut off again: strips join without a seam.
             top, bottom = max(0, rows.start - field), min(height, rows.stop + field)
             sr = network.reconstruct(features[:, :, top:bottom], images[:, :, top:bottom])
             yield rows, sr[:, :, (rows.start - top) * s : (rows.stop - top) * s]
 
-    def _place(self, canvas: Image, window: Window, rows: range, sr: Tensor) -> None:
-        """Copies what of `sr` (3, H, W), the given rows of the window, belongs to the window's result."""
+    def _copy_core(self, canvas: Image, window: Window, rows: range, sr: Tensor) -> None:
+        """Copy the part of `sr` (3, H, W), which holds the given rows of the window, that lies in the window's core."""
         s, (y, x) = self.scale, (_core(window.rows), _core(window.columns))
         y = range(max(y.start, rows.start), min(y.stop, rows.stop))
-        inside = (
+        core = (
             sr[:, (y.start - rows.start) * s : (y.stop - rows.start) * s, x.start * s : x.stop * s].float().clamp(0, 1)
         )
         if canvas.shape[2] == 1:
-            inside = inside.mean(0, keepdim=True)
+            core = core.mean(0, keepdim=True)
         peak = np.iinfo(canvas.dtype).max
-        levels = (inside * peak).round().to(torch.int32 if peak > 255 else torch.uint8)
+        # Rounding on the device makes the transfer of 8-bit results four times smaller.
+        levels = (core * peak).round().to(torch.int32 if peak > 255 else torch.uint8)
         top, left = (window.rows.start + y.start) * s, window.columns.first * s
         canvas[top : top + levels.shape[1], left : left + levels.shape[2]] = levels.permute(1, 2, 0).cpu().numpy()
 
 
 def _core(span: Span) -> range:
-    """The result's pixels, counted from the window's start."""
+    """Return the range of the span's core, relative to the start of the span."""
     return range(span.first - span.start, span.last - span.start)
 
 
 def overlap(network: nn.Module) -> int:
-    """LR pixels that a tile must read beyond its result so that its own edge does not show in it.
+    """Return the margin, in LR pixels, that a tile must read around its core so that no seam is visible.
 
-    The receptive field that the generator states; where that is none, or so large that its rim hardly counts (RRDBNet's
-    is 350 pixels), the distance at which a cut through a noise image stops showing, with a quarter to spare.
+    This is the receptive field that the generator states. If it states none, or one whose outer part hardly affects the
+    result (RRDBNet's is 350 pixels), the width of the seam that a cut through a noise image leaves is measured instead,
+    and a quarter is added.
     """
     stated = getattr(network, "receptive_field", None)
-    if stated is not None and stated <= _AFFORDABLE_OVERLAP:
+    if stated is not None and stated <= _MAX_STATED_OVERLAP:
         return int(stated)
     measured = _measure_seam_width(network)
     return measured if stated is None else min(measured, int(stated))
@@ -192,12 +229,16 @@ def overlap(network: nn.Module) -> int:
 
 @torch.inference_mode()
 def _measure_seam_width(network: nn.Module, side: int = 16, most: int = 96) -> int:
-    """How far from a cut, in LR pixels, the result differs by an eighth of one 8-bit level or more."""
-    first = next(network.parameters())
-    noise = torch.rand(1, 3, side, 2 * most, generator=torch.Generator().manual_seed(0)).to(first.device, first.dtype)
+    """Return 5/4 of the distance from a cut up to which sr changes by more than 1/8 of an 8-bit level.
+
+    The unit is LR pixels; the result is rounded up to a multiple of the grid, and the distance is at most `most`.
+    """
+    weight = next(network.parameters())
+    noise = torch.rand(1, 3, side, 2 * most, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
     noise = noise.contiguous(memory_format=torch.channels_last)
-    whole, part = network(noise).float(), network(noise[:, :, :, most:]).float()
-    scale = part.shape[3] // most
-    beyond = (whole[:, :, :, most * scale :] - part).abs().amax(dim=(0, 1, 2)) > _HALF_LEVEL / 4
-    reached = int(beyond.nonzero().max()) // scale + 1 if bool(beyond.any()) else 0
-    return -(-reached * 5 // (4 * _GRID)) * _GRID
+    # The right half of the image, upscaled with and without the left half beside it.
+    complete, right = network(noise).float(), network(noise[:, :, :, most:]).float()
+    scale = right.shape[3] // most
+    differs = (complete[:, :, :, most * scale :] - right).abs().amax(dim=(0, 1, 2)) > _HALF_LEVEL / 4
+    width = int(differs.nonzero().max()) // scale + 1 if bool(differs.any()) else 0
+    return -(-width * 5 // (4 * _FOREIGN_GRID)) * _FOREIGN_GRID

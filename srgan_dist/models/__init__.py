@@ -1,4 +1,4 @@
-"""The networks. A new generator is one file here and one line in `GeneratorConfig`."""
+"""Generators and discriminators. A new generator takes one file here and one line in `GeneratorConfig`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,13 +29,17 @@ __all__ = [
 
 
 def architecture(config: GeneratorConfig) -> GeneratorConfig:
-    """What belongs into a file of weights: the config without what matters while training alone."""
+    """Return the config to store with exported weights: options that only affect training are reset."""
     return replace(config, recompute=False) if isinstance(config, RRDBNetConfig) else config
 
 
 def restore(config: GeneratorConfig, scale: int, state: Mapping[str, Tensor]) -> nn.Module:
-    """The generator with these weights."""
-    if isinstance(config, SpandrelConfig):  # the file that it came from may be gone
+    """Build the generator that `config` describes and load `state` into it.
+
+    Raises:
+        ValueError: If the scale is not supported, or spandrel is needed and not installed.
+    """
+    if isinstance(config, SpandrelConfig):  # `config.file` may no longer exist
         return config.rebuild(scale, state)
     network = config.build(scale)
     network.load_state_dict(state)

@@ -8,23 +8,25 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class CompactConfig:
-    """The defaults are those of `realesr-animevideov3`; `realesr-general-x4v3` has 32 convolutions."""
+    """SRVGGNetCompact's size. Defaults: `realesr-animevideov3`; `realesr-general-x4v3` has `convs=32`."""
 
     convs: int = 16
-    """Convolutions between the first and the last."""
+    """Number of convolutions between the first and the last one."""
 
     channels: int = 64
-    """Feature maps."""
+    """Number of feature maps of each convolution."""
 
     def build(self, scale: int) -> "SRVGGNetCompact":
-        """A freshly initialized network for any scale from 1 on."""
+        """Return a newly initialized network for any scale >= 1."""
         return SRVGGNetCompact(self, scale)
 
 
 class SRVGGNetCompact(nn.Module):
-    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w): all work at LR size, on top of nearest-neighbor.
+    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w).
 
-    Not in a paper: from the Real-ESRGAN authors' code. Pixels are RGB in [0, 1] on both sides, not clamped.
+    All convolutions run at LR resolution; their output is added to the nearest-neighbor interpolation of lr. Not in a
+    paper: the architecture comes from the Real-ESRGAN authors' code. Input and output are RGB in [0, 1]; the output is
+    not clamped.
     """
 
     def __init__(self, config: CompactConfig, scale: int) -> None:
@@ -32,7 +34,7 @@ class SRVGGNetCompact(nn.Module):
         c = config.channels
         self.scale = scale
         self.receptive_field = config.convs + 2
-        """LR pixels around a pixel that decide about it."""
+        """Radius, in LR pixels, of the input region that affects an output pixel."""
         layers: list[nn.Module] = [nn.Conv2d(3, c, 3, padding=1), nn.PReLU(c)]
         for _ in range(config.convs):
             layers += [nn.Conv2d(c, c, 3, padding=1), nn.PReLU(c)]

@@ -13,6 +13,7 @@ from srgan_dist.models.files import Generator, save_generator
 from srgan_dist.models.model_card import model_card
 from srgan_dist.models.onnx_export import difference, save_onnx
 from srgan_dist.models.spandrel_plugin import register
+from srgan_dist.utils.files import atomic_path, output_errors, write_text
 from srgan_dist.utils.serialization import to_dict
 
 _SPANDREL_GROWTH = 32
@@ -44,10 +45,12 @@ def export_generator(generator: Generator, out: Path, kind: Format, license: str
         worst = save_onnx(out, generator.network)
         opened = f"ONNX for any height and width; onnxruntime differs from PyTorch by at most {worst:.1e}."
     else:
-        save_generator(out, generator.network, _config(generator, source or out), notes)
-        opened = _check_safetensors(out, generator)
+        with output_errors(out), atomic_path(out, out.suffix) as partial:  # spandrel goes by the suffix
+            save_generator(partial, generator.network, _config(generator, source or out), notes)
+            opened = _check_safetensors(partial, generator)
     card = out.with_suffix(".md")
-    card.write_text(model_card(out.stem, out, notes, opened))
+    with output_errors(card):
+        write_text(model_card(out.stem, out, notes, opened), card)
     size = f"{out}: {out.stat().st_size:,} bytes, x{generator.scale}"
     return Exported(out, card, [size, opened, f"{card}: model card"])
 

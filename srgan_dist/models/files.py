@@ -5,7 +5,6 @@ An exported file is safetensors with everything in its header that is needed to 
 
 import json
 import logging
-import os
 import re
 import warnings
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from srgan_dist.models import GeneratorConfig, architecture, restore
@@ -22,6 +21,7 @@ from srgan_dist.models.state_dicts import describe, identify, load_compatible_st
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.runs.run_dir import CONFIG
+from srgan_dist.utils.files import output_errors, write_bytes
 from srgan_dist.utils.serialization import from_dict, to_dict
 
 log = logging.getLogger("srgan_dist")
@@ -46,8 +46,17 @@ class Generator(NamedTuple):
     """All that the file's header says: metrics, data, license."""
 
 
+class ModelFile(NamedTuple):
+    """The content of one model file, read once."""
+
+    weights: dict[str, Tensor]
+    """Parameters by name, without wrappers and their prefixes."""
+    notes: dict[str, Any] | None
+    """What this program wrote into the header; None for other programs' files."""
+
+
 def load_generator(source: Path, at: str | None = None) -> Generator:
-    """The generator in `source`, in eval mode on the CPU.
+    """Load a generator from wherever there is one, in eval mode, on the CPU, with frozen weights.
 
     Args:
         source: an exported file, a run directory (its final model, or its last checkpoint while it trains), a
@@ -57,35 +66,35 @@ def load_generator(source: Path, at: str | None = None) -> Generator:
     Raises:
         ValueError: there is no such thing, or it is not a generator of three colors.
     """
+    path = find_model(source, at)
+    generator = _from_checkpoint(path) if path.is_dir() else _from_file(path, read_model_file(path))
+    generator.network.eval().requires_grad_(False)
+    return generator
+
+
+def find_model(source: Path, at: str | None = None) -> Path:
+    """Return the model file or checkpoint directory that a source stands for; see `load_generator`."""
     source = checkpoint.resolve(source)
     if at is not None and not (source.is_dir() and is_run(source)):
         raise ValueError(f"--at {at} chooses a checkpoint of a run directory, and {source} is none")
-    if source.is_dir():
-        return _from_directory(source, at)
-    if not source.is_file():
+    if source.is_file() or (source / checkpoint.COMPLETE).is_file():
+        return source.resolve() if source.is_dir() else source
+    if not source.is_dir():
         raise ValueError(f"{source}: there is no such model file or run directory")
-    return _load_file(source)
+    if not is_run(source):
+        raise ValueError(f"{source}: not a run directory or checkpoint, or nothing was saved in it yet")
+    chosen = open_run(source, at)
+    log.info("%s opens as %s", source, chosen.about)
+    return chosen.path.resolve() if chosen.path.is_dir() else chosen.path
 
 
-def _load_file(file: Path) -> Generator:
-    notes = read_notes(file)
-    return _load_exported(file, notes) if notes is not None else _from_elsewhere(file)
-
-
-def _load_exported(file: Path, notes: dict[str, Any]) -> Generator:
+def _from_file(file: Path, content: ModelFile) -> Generator:
+    notes = content.notes
+    if notes is None:
+        return _from_elsewhere(file, content.weights)
     config: Any = from_dict(GeneratorConfig, notes["generator"])  # pyright: ignore[reportArgumentType]
-    network = restore(config, notes["scale"], read_weights(file)).eval().requires_grad_(False)
+    network = restore(config, notes["scale"], content.weights)
     return Generator(network, notes["label"], notes["scale"], notes["degradation"], config, notes)
-
-
-def _from_directory(folder: Path, at: str | None) -> Generator:
-    if (folder / checkpoint.COMPLETE).is_file():
-        return _from_checkpoint(folder.resolve())
-    if not is_run(folder):
-        raise ValueError(f"{folder}: not a run directory or checkpoint, or nothing was saved in it yet")
-    chosen = open_run(folder, at)
-    log.info("%s opens as %s", folder, chosen.about)
-    return _load_file(chosen.path) if chosen.path.is_file() else _from_checkpoint(chosen.path.resolve())
 
 
 def _from_checkpoint(folder: Path) -> Generator:
@@ -94,8 +103,7 @@ def _from_checkpoint(folder: Path) -> Generator:
     state = checkpoint.load(folder)
     network = config.build(scale)
     network.load_state_dict(state["networks"]["ema"]["network"])
-    made, label = state.get("degradation", UNKNOWN), f"{run.name} step {state['step']}"
-    return Generator(network.eval().requires_grad_(False), label, scale, made, config)
+    return Generator(network, f"{run.name} step {state['step']}", scale, state.get("degradation", UNKNOWN), config)
 
 
 def _network_of(file: Path) -> tuple[GeneratorConfig, int]:
@@ -110,15 +118,15 @@ def _network_of(file: Path) -> tuple[GeneratorConfig, int]:
         raise ValueError(f"{file}: does not name a generator and its scale ({error})") from error
 
 
-def _from_elsewhere(file: Path) -> Generator:
-    """Another program's file: a network of ours by its parameters' names and shapes, else with spandrel."""
-    state = renamed(read_weights(file))
+def _from_elsewhere(file: Path, weights: dict[str, Tensor]) -> Generator:
+    """Recognize a network of ours by its parameters' names and shapes, or leave the file to spandrel."""
+    state = renamed(weights)
     found = identify(state)
     if found is None:
         return _from_spandrel(file, state)
     network = found.config.build(found.scale)
     load_compatible_state_dict(network, state, str(file))
-    return Generator(network.eval().requires_grad_(False), file.stem, found.scale, UNKNOWN, found.config)
+    return Generator(network, file.stem, found.scale, UNKNOWN, found.config)
 
 
 def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
@@ -136,8 +144,7 @@ def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
         raise ValueError(f"{file}: its weights do not fit the architecture they look like ({error})") from error
     if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
         raise ValueError(f"{file}: {model.architecture.name} does not turn one RGB image into another")
-    network = ForeignNetwork(model, model.scale, str(file))
-    return Generator(network.eval().requires_grad_(False), file.stem, model.scale, UNKNOWN)
+    return Generator(ForeignNetwork(model, model.scale, str(file)), file.stem, model.scale, UNKNOWN)
 
 
 def save_generator(file: Path, network: nn.Module, config: GeneratorConfig, notes: dict[str, Any]) -> None:
@@ -149,10 +156,9 @@ def save_generator(file: Path, network: nn.Module, config: GeneratorConfig, note
     about = {"generator": to_dict(architecture(config), GeneratorConfig)} | notes
     header = {HEADER: json.dumps(about), "format": "pt"}
     weights = {name: t.detach().contiguous().cpu() for name, t in network.state_dict().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(_ordered(save(weights, metadata=header)))  # save_file would make it readable to its owner only
-    os.replace(partial, file)
+    content = _ordered(save(weights, metadata=header))  # save_file would make it readable to its owner only
+    with output_errors(file):
+        write_bytes(content, file)
 
 
 def _ordered(content: bytes) -> bytes:
@@ -167,54 +173,41 @@ def _ordered(content: bytes) -> bytes:
 
 
 def load_weights(network: nn.Module, source: Path) -> None:
-    """Loads a generator's weights, wherever they are, under any of their published names.
+    """Load a generator's weights into a network, from any source of `load_generator`, under any published names.
 
     Raises:
-        ValueError: nothing there, not a weights file, or another network's (see `state_dicts.fit`).
+        ValueError: there is nothing, it holds no weights, or another network's (see `load_compatible_state_dict`).
     """
     load_compatible_state_dict(network, read_weights(source), str(source))
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
-    """The parameters in a file, in a checkpoint directory (the moving average), or of a run (see `load_generator`).
+    """Read a generator's parameters from any source of `load_generator`; of a checkpoint those of the moving average.
 
     Raises:
-        ValueError: nothing there, or not a weights file.
+        ValueError: there is nothing, or it holds no weights.
     """
-    source = checkpoint.resolve(source)
-    if source.is_dir() and not (source / checkpoint.COMPLETE).is_file():
-        chosen = open_run(source)
-        log.info("%s opens as %s", source, chosen.about)
-        source = chosen.path
-    if (source / checkpoint.COMPLETE).is_file():
-        return unwrapped(checkpoint.load(source)["networks"]["ema"]["network"])
-    file = source
-    if not file.is_file():
-        raise ValueError(f"{file}: there is no such model file or run directory")
-    return _read_safetensors(file) if file.suffix == ".safetensors" else unwrapped(_read_torch(file))
+    path = find_model(source)
+    if path.is_dir():
+        return unwrapped(checkpoint.load(path)["networks"]["ema"]["network"])
+    return read_model_file(path).weights
 
 
-def read_notes(file: Path) -> dict[str, Any] | None:
-    """What this program wrote into a safetensors header; None for other programs' files.
+def read_model_file(file: Path) -> ModelFile:
+    """Read a safetensors file or a file of torch's; code in it is not run.
 
     Raises:
-        ValueError: not a safetensors file.
+        ValueError: it is neither, or holds no weights by name.
     """
     if file.suffix != ".safetensors":
-        return None
+        return ModelFile(unwrapped(_read_torch(file)), None)
     try:
         with safe_open(file, "pt") as content:
             header = (content.metadata() or {}).get(HEADER)
+            weights = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dictionary)
     except SafetensorError as error:
         raise ValueError(f"{file}: not a safetensors file ({error})") from None
-    return json.loads(header) if header else None
-
-
-def _read_safetensors(file: Path) -> dict[str, Tensor]:
-    try:
-        return unwrapped(load_file(file))
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file ({error})") from None
+    return ModelFile(unwrapped(weights), json.loads(header) if header else None)
 
 
 def _read_torch(file: Path) -> dict[str, Any]:

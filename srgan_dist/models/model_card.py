@@ -1,25 +1,27 @@
-"""A model card as the Hugging Face Hub reads it, and the way there."""
+"""Model cards in the Hugging Face Hub's format, and uploads to the Hub."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 _FACTS = {
-    "scale": "upscales by",
+    "scale": "scale factor",
     "architecture": "architecture",
     "parameters": "parameters",
-    "degradation": "LR made by",
+    "degradation": "LR degradation",
     "label": "phase",
-    "data": "data set (manifest's sha256)",
+    "data": "data set (SHA-256 of its manifest)",
 }
 
 
 def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> str:
-    """README.md of a model repository: what it is, how it does, how to open it.
+    """Return the text of a model repository's README.md: description, metrics and usage.
 
     Args:
-        notes: the exported file's own.
-        opened_by: which programs open it, in a sentence.
+        name: Title of the card.
+        file: The exported file, whose name appears in the usage example.
+        notes: The metadata in the exported file's header.
+        opened_by: A sentence that says which programs open the file.
     """
     from huggingface_hub import ModelCardData
 
@@ -27,9 +29,9 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
     head = ModelCardData(
         license=notes["license"], pipeline_tag="image-to-image", tags=["super-resolution", "image-upscaling", "pytorch"]
     )
-    facts = [f"| {title} | {_shown(notes[key])} |" for key, title in _FACTS.items() if notes.get(key)]
+    facts = [f"| {title} | {_format(notes[key])} |" for key, title in _FACTS.items() if notes.get(key)]
     rows = [f"| {method} | {m['psnr_y']:.2f} | {m['ssim_y']:.4f} |" for method, m in metrics.items()]
-    judged = [
+    quality = [
         "",
         f"## Quality ({notes.get('protocol', 'psnr_y')})",
         "",
@@ -45,7 +47,7 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
         "| | |",
         "|---|---|",
         *facts,
-        *(judged if rows else []),
+        *(quality if rows else []),
         "",
         "## Use",
         "",
@@ -63,25 +65,25 @@ def _usage(file: Path) -> str:
     return f"srgan upscale image.png larger.png --model {file.name}"
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     return ", ".join(str(v)[:16] for v in value) if isinstance(value, list) else str(value)  # pyright: ignore
 
 
 def push(repository: str, file: Path, card: Path) -> str:
-    """Uploads a model and its card (as README.md) in one commit; returns the repository's address.
+    """Upload a model and its card (as README.md) in one commit, and return the repository's URL.
 
     Raises:
-        ValueError: not logged in, no such name, or no network.
+        ValueError: If the user is not logged in, the repository name is not valid, or the Hub cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
-        address = api.create_repo(repository, exist_ok=True)
+        url = api.create_repo(repository, exist_ok=True)
         files = {file.name: file, "README.md": card}
         operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=f) for name, f in files.items()]
         api.create_commit(repository, operations, commit_message=f"Upload {file.name}")
-    except Exception as error:  # whatever the Hub's HTTP library of the day raises
-        cure = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"
-        raise ValueError(f"--push {repository}: {str(error).splitlines()[0]} ({cure})") from error
-    return str(address)
+    except Exception as error:  # the exception types depend on the HTTP library that huggingface_hub uses
+        advice = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
+        raise ValueError(f"--push {repository}: {str(error).splitlines()[0]} ({advice})") from error
+    return str(url)

@@ -1,13 +1,14 @@
 """ONNX files, and what runs them. Only this module imports onnx and onnxruntime."""
 
 import importlib.util
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from srgan_dist.utils.files import atomic_path, output_errors
 
 _OLDEST = (2, 9)
 CAN_EXPORT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= _OLDEST
@@ -33,20 +34,15 @@ def save_onnx(file: Path, network: nn.Module) -> float:
     missing = [m for m in ("onnx", "onnxruntime", "onnxscript") if importlib.util.find_spec(m) is None]
     if missing:
         raise ValueError(f"--format onnx needs {', '.join(missing)}: pip install 'srgan-dist[onnx]'")
-    partial = file.with_name(f".{file.name}.partial")
-    _write(partial, network)
-    try:
+    with output_errors(file), atomic_path(file) as partial:
+        _write(partial, network)
         worst = _difference(partial, network)
         if worst > TOLERANCE:
             raise ValueError(f"{file}: onnxruntime differs from PyTorch by {worst:.1e}, more than {TOLERANCE:.0e}")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
     return worst
 
 
 def _write(file: Path, network: nn.Module) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     free = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's advice to its own developers

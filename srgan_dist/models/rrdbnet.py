@@ -8,52 +8,56 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 _RESIDUAL_SCALE = 0.2  # ESRGAN Sec. 3.1, at both levels
-_UPS = {1: 0, 2: 1, 4: 2, 8: 3}
-_UNSHUFFLE = {1: 4, 2: 2}
+_UPS = {1: 0, 2: 1, 4: 2, 8: 3}  # number of x2 upsampling stages by scale
+_UNSHUFFLE = {1: 4, 2: 2}  # pixel-unshuffle factor by scale: both end up at x4
 
 
 @dataclass(frozen=True, kw_only=True)
 class RRDBNetConfig:
-    """The defaults are the paper's model: 16.7 million parameters at x4."""
+    """RRDBNet's size. Defaults: the ESRGAN paper's model, with 16.7 million parameters at x4."""
 
     blocks: int = 23
-    """Residual-in-residual dense blocks in the trunk."""
+    """Number of residual-in-residual dense blocks in the trunk."""
 
     channels: int = 64
-    """Feature maps in the trunk."""
+    """Number of feature maps in the trunk."""
 
     growth_channels: int = 32
-    """Feature maps that each convolution of a dense block adds. Other programs know only 32."""
+    """Number of feature maps that each convolution of a dense block adds. Other programs only open weights with 32."""
 
     unshuffle: bool = False
-    """For x1 and x2: fold the image's pixels into channels first and upscale by 4, as Real-ESRGAN does. Several
-    times faster and lighter, a little softer."""
+    """For x1 and x2: apply pixel unshuffle to the input, then upscale by 4, as Real-ESRGAN does. Several times faster
+    with less memory; results are slightly softer."""
 
     recompute: bool = False
-    """Compute each block again in the backward pass: about a third slower, a fraction of the memory, the same result
-    bit for bit."""
+    """Recompute each block in the backward pass (gradient checkpointing). Takes a fraction of the memory and about a
+    third more time; results are bit-identical."""
 
     def build(self, scale: int) -> "RRDBNet":
-        """A freshly initialized network for one scale: 1, 2, 4 or 8."""
+        """Return a newly initialized network for scale 1, 2, 4 or 8, or with `unshuffle` for 1 or 2.
+
+        Raises:
+            ValueError: If the scale is another one.
+        """
         return RRDBNet(self, scale)
 
 
 class RRDBNet(nn.Module):
     """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w).
 
-    Paper: ESRGAN Sec. 3.1 and Fig. 4; `unshuffle`: Real-ESRGAN Sec. 3.4. Pixels are RGB in [0, 1] on both sides,
-    the output is not clamped. The parameters have the names of the authors' newest files, so that spandrel,
-    chaiNNer and ComfyUI open the weights.
+    Paper: ESRGAN Sec. 3.1 and Fig. 4; `unshuffle`: Real-ESRGAN Sec. 3.4. Input and output are RGB in [0, 1]; the
+    output is not clamped. The parameters carry the names of the authors' latest files, so that spandrel, chaiNNer and
+    ComfyUI open the weights.
 
     Raises:
-        ValueError: a scale that this generator does not have.
+        ValueError: If RRDBNet does not support the scale.
     """
 
     def __init__(self, config: RRDBNetConfig, scale: int) -> None:
         super().__init__()
         if scale not in (_UNSHUFFLE if config.unshuffle else _UPS):
             known = "1 or 2 with generator.unshuffle" if config.unshuffle else "1, 2, 4 or 8"
-            raise ValueError(f"scale={scale} is not one that RRDBNet has: {known}")
+            raise ValueError(f"scale={scale} is not supported by RRDBNet: choose {known}")
         c = config.channels
         self.recompute = config.recompute
         self.fold = _UNSHUFFLE[scale] if config.unshuffle else 1
@@ -66,42 +70,42 @@ class RRDBNet(nn.Module):
             self.add_module(f"conv_up{i + 1}", _conv(c, c))
         self.conv_hr = _conv(c, c)
         self.conv_last = _conv(c, 3)
-        if self.fold == 1:  # otherwise features are smaller than lr, and cannot be cut like it
+        if self.fold == 1:  # otherwise features are smaller than lr, and cannot be sliced at the same indices
             self.reconstruct_field = 2
-            """LR pixels around a pixel that `reconstruct` sees."""
+            """Radius, in LR pixels, of the region that `reconstruct` reads for an output pixel."""
         self.receptive_field = (1 + 15 * config.blocks + 1 + 2 + 1) * self.fold - 1
-        """LR pixels around a pixel that decide about it, at most; its outer part decides very little."""
+        """Radius, in LR pixels, of the input region that can affect an output pixel; its outer part hardly does."""
 
     def forward(self, lr: Tensor) -> Tensor:
         sr = self.reconstruct(self.features(lr), lr)
         return sr if self.fold == 1 else sr[:, :, : lr.shape[2] * self.scale, : lr.shape[3] * self.scale]
 
     def features(self, lr: Tensor) -> Tensor:
-        x = self.conv_first(lr if self.fold == 1 else self._folded(lr))
+        x = self.conv_first(lr if self.fold == 1 else self._unshuffle(lr))
         return x + self.conv_body(self._trunk(x))
 
     def _trunk(self, x: Tensor) -> Tensor:
         if not (self.recompute and self.training and torch.is_grad_enabled()):
             return self.body(x)
-        for block in self.body:  # nothing in it is drawn at random, so no generator's state is kept
+        for block in self.body:  # the blocks draw no random numbers, so the RNG state need not be saved
             x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
         return x
 
     def reconstruct(self, features: Tensor, lr: Tensor) -> Tensor:
-        del lr
+        del lr  # part of the two-stage interface; RRDBNet adds no interpolation of it
         x = features
         for i in range(self.ups):
             x = _activate(self.get_submodule(f"conv_up{i + 1}")(F.interpolate(x, scale_factor=2.0, mode="nearest")))
         return self.conv_last(_activate(self.conv_hr(x)))
 
-    def _folded(self, lr: Tensor) -> Tensor:
-        missing = (-lr.shape[2]) % self.fold, (-lr.shape[3]) % self.fold
-        mode = "reflect" if missing[0] < lr.shape[2] and missing[1] < lr.shape[3] else "replicate"
-        return F.pixel_unshuffle(F.pad(lr, (0, missing[1], 0, missing[0]), mode=mode), self.fold)
+    def _unshuffle(self, lr: Tensor) -> Tensor:
+        bottom, right = (-lr.shape[2]) % self.fold, (-lr.shape[3]) % self.fold
+        mode = "reflect" if bottom < lr.shape[2] and right < lr.shape[3] else "replicate"  # reflect needs larger sides
+        return F.pixel_unshuffle(F.pad(lr, (0, right, 0, bottom), mode=mode), self.fold)
 
 
 class _RRDB(nn.Module):
-    """Three dense blocks with one more skip around them. ESRGAN Fig. 4."""
+    """Three dense blocks with a scaled residual connection around them (ESRGAN Fig. 4)."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -114,7 +118,7 @@ class _RRDB(nn.Module):
 
 
 class _DenseBlock(nn.Module):
-    """Five convolutions, each of which sees everything before it."""
+    """Five convolutions, each of which takes the block's input and all previous outputs (ESRGAN Fig. 4)."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -123,7 +127,7 @@ class _DenseBlock(nn.Module):
         self.conv3 = _conv(channels + 2 * growth, growth)
         self.conv4 = _conv(channels + 3 * growth, growth)
         self.conv5 = _conv(channels + 4 * growth, channels)
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):  # ESRGAN Sec. 3.1: small at the start
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):  # ESRGAN Sec. 3.1: smaller init
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data.mul_(0.1)
             nn.init.zeros_(conv.bias)  # pyright: ignore[reportArgumentType]

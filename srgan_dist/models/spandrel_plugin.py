@@ -1,7 +1,7 @@
-"""SRResNet for spandrel: after `register()`, `spandrel.ModelLoader` opens our SRResNet files too.
+"""An SRResNet plugin for spandrel: after `register()`, `spandrel.ModelLoader` also opens our SRResNet files.
 
-spandrel, and with it chaiNNer and ComfyUI, knows RRDBNet and Compact by itself; its own registry is the place to add
-what it does not know.
+spandrel, and therefore chaiNNer and ComfyUI, supports RRDBNet and Compact out of the box. SRResNet is added through
+spandrel's own architecture registry.
 """
 
 from typing import Any
@@ -11,19 +11,19 @@ from srgan_dist.models.state_dicts import identify
 
 
 def register() -> None:
-    """Adds SRResNet to spandrel's own registry; once is enough, more does no harm."""
-    from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor  # an optional package
+    """Add SRResNet to spandrel's main registry. Further calls have no effect."""
+    from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor  # an optional extra
     from spandrel.util import KeyCondition
 
     class SRResNetArch(Architecture[SRResNet]):
-        """SRResNet of the SRGAN paper, as this package writes it."""
+        """SRResNet of the SRGAN paper, with this package's parameter names."""
 
         def __init__(self) -> None:
             keys = "head.0.weight", "trunk.0.body.0.weight", "merge.0.weight", "upsample.0.0.weight", "tail.weight"
             super().__init__(id="SRResNet (srgan-dist)", detect=KeyCondition.has_all(*keys))
 
         def load(self, state_dict: dict[str, Any]) -> ImageModelDescriptor[SRResNet]:
-            """The network with these weights; its size is read off them."""
+            """Return a descriptor of the network, whose size is inferred from the weights."""
             found = identify(state_dict)
             assert found
             size = [f"{found.config.channels}nf", f"{found.config.blocks}nb"]

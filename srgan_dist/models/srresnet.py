@@ -1,4 +1,4 @@
-"""SRResNet, the generator of SRGAN (Ledig et al. 2017, Fig. 4)."""
+"""SRResNet, SRGAN's generator (Ledig et al. 2017, Fig. 4)."""
 
 import math
 from dataclasses import dataclass
@@ -11,31 +11,35 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class SRResNetConfig:
-    """The defaults are the paper's model."""
+    """SRResNet's size. Defaults: the SRGAN paper's model."""
 
     blocks: int = 16
-    """Residual blocks in the trunk."""
+    """Number of residual blocks in the trunk."""
 
     channels: int = 64
-    """Feature maps in the trunk."""
+    """Number of feature maps in the trunk."""
 
     batch_norm: bool = True
-    """BatchNorm, as in the paper. Without it, results do not depend on how a batch is cut over processes."""
+    """Use BatchNorm, as in the paper. Without it, results do not depend on how a batch is split across processes."""
 
     interpolated_skip: bool = False
-    """Add the bicubic enlargement of the LR image to the output, so that the network learns only what
-    interpolation misses and starts at bicubic quality. Not in the paper."""
+    """Add the bicubic interpolation of the LR image to the output, so that the network only learns the residual and
+    starts at bicubic quality. Not in the paper."""
 
     def build(self, scale: int) -> "SRResNet":
-        """A freshly initialized network for one scale: 2, 3, 4 or 8."""
+        """Return a newly initialized network for scale 2, 3, 4 or 8.
+
+        Raises:
+            ValueError: If the scale is another one.
+        """
         return SRResNet(self, scale)
 
 
 class SRResNet(nn.Module):
     """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w).
 
-    Paper: SRGAN Fig. 4. Pixels are RGB in [0, 1] on both sides; the output is not clamped
-    (the paper's generator works on [-1, 1]; same function, another unit).
+    Paper: SRGAN Fig. 4. Input and output are RGB in [0, 1]; the output is not clamped. (The paper's generator returns
+    [-1, 1], which only rescales the last layer.)
     """
 
     def __init__(self, config: SRResNetConfig, scale: int) -> None:
@@ -49,13 +53,14 @@ class SRResNet(nn.Module):
         self.upsample = nn.Sequential(*(_Upsample(c, factor) for factor in shuffle_factors(scale)))
         self.tail = nn.Conv2d(c, 3, 9, padding=4)
         factors = shuffle_factors(scale)
-        shuffled = sum(1 / math.prod(factors[:i]) for i in range(len(factors)))  # a 3x3 at each stage's size
-        self.reconstruct_field = max(math.ceil(shuffled + 4 / scale), 2 if self.interpolated_skip else 0)
-        """LR pixels around a pixel that `reconstruct` sees."""
+        upsampling = sum(1 / math.prod(factors[:i]) for i in range(len(factors)))  # one 3x3 at each stage's resolution
+        self.reconstruct_field = max(math.ceil(upsampling + 4 / scale), 2 if self.interpolated_skip else 0)
+        """Radius, in LR pixels, of the region that `reconstruct` reads for an output pixel."""
         self.receptive_field = 4 + 2 * config.blocks + 1 + self.reconstruct_field
-        """LR pixels around a pixel that decide about it."""
-        if self.interpolated_skip:  # the first output is then exactly bicubic
-            self.register_buffer("adds_interpolation", torch.ones((), dtype=torch.int64))  # so that weights alone tell
+        """Radius, in LR pixels, of the input region that affects an output pixel."""
+        if self.interpolated_skip:  # a zero tail makes the initial output exactly bicubic
+            # The marker lets `state_dicts.identify` recognize the skip from the weights alone.
+            self.register_buffer("adds_interpolation", torch.ones((), dtype=torch.int64))
             nn.init.zeros_(self.tail.weight)
             nn.init.zeros_(self.tail.bias)  # pyright: ignore[reportArgumentType]
 
@@ -73,10 +78,11 @@ class SRResNet(nn.Module):
         return sr
 
     def shuffle_last(self) -> None:
-        """For inference: the same function with the tail before the last PixelShuffle, at a smaller size.
+        """Move the tail before the last PixelShuffle, for faster inference with the same function.
 
-        A convolution to 3 channels leaves most of a vector unit idle; this one gives all pixels of a square at once.
-        The parameters are then others, under other names.
+        A convolution to 3 channels leaves most of a vector unit idle; the moved one computes `factor**2` times as many
+        channels at a lower resolution. Afterwards the parameters have other shapes and names, so the network can no
+        longer load or save published weights.
         """
         last = self.upsample[-1]
         assert isinstance(last, _Upsample)
@@ -95,7 +101,7 @@ class _ResidualBlock(nn.Module):
 
 
 def _convolution(channels: int, batch_norm: bool) -> list[nn.Module]:
-    convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=not batch_norm)  # BatchNorm has the bias
+    convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=not batch_norm)  # BatchNorm has a bias of its own
     return [convolution, nn.BatchNorm2d(channels)] if batch_norm else [convolution]
 
 
@@ -107,7 +113,11 @@ class _Upsample(nn.Sequential):
 
 @torch.no_grad()
 def _before_shuffle(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
-    """What, followed by PixelShuffle(factor), is `conv` after it: the same sums, zeros at the rim included."""
+    """Return the convolution that, followed by PixelShuffle(factor), equals PixelShuffle(factor) followed by `conv`.
+
+    Zero padding is reproduced exactly. Output pixel (y, x) of `conv` is output channel (a, b) = (y, x) mod factor of
+    the new one; input pixels are likewise distributed over channels, which maps each tap of the kernel to one weight.
+    """
     assert conv.bias is not None
     pad, size, weight = int(conv.padding[0]), conv.kernel_size[0], conv.weight
     reach = -(-pad // factor)
@@ -123,18 +133,18 @@ def _before_shuffle(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
 
 
 def shuffle_factors(scale: int) -> list[int]:
-    """The pixel-shuffle stages of a scale: one per doubling, a single one for x3.
+    """Return the factors of the pixel-shuffle stages: one stage per doubling, a single one for x3.
 
     Raises:
-        ValueError: the scale is not 2, 3, 4 or 8.
+        ValueError: If the scale is not 2, 3, 4 or 8.
     """
     factors = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}
     if scale not in factors:
-        raise ValueError(f"scale={scale} is not one that this generator has: 2, 3, 4 or 8")
+        raise ValueError(f"scale={scale} is not supported by SRResNet: choose 2, 3, 4 or 8")
     return factors[scale]
 
 
 def interpolate_bicubic(lr: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement (a = -0.5, as in MATLAB and Pillow) of a float (B, 3, h, w) batch, in float32."""
-    # antialias=True selects a = -0.5; when upscaling it changes nothing else. Autocast leaves it in float32.
+    """Return the bicubic interpolation (a = -0.5, as in MATLAB and Pillow) of a float (B, 3, h, w) batch in float32."""
+    # antialias=True selects a = -0.5 and has no other effect when upscaling. Autocast keeps the operation in float32.
     return F.interpolate(lr.float(), scale_factor=scale, mode="bicubic", antialias=True)

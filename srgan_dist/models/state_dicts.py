@@ -1,4 +1,4 @@
-"""Parameter names in the world's files: what they were called once, and what network a file seems to hold."""
+"""Parameter names in published files: older naming schemes, and which network a state dict belongs to."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ State = Mapping[str, Tensor]
 
 _WRAPPERS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net", "generator")
 _PREFIXES = ("module.", "_orig_mod.", "netG.", "generator.")
-# ESRGAN's first public code (2018) to Real-ESRGAN's.
+# From the names in ESRGAN's first public code (2018) to those in Real-ESRGAN's.
 _FIRST_PUBLIC = (
     (r"^RRDB_trunk\.(\d+)\.RDB(\d)\.", r"body.\1.rdb\2."),
     (r"^trunk_conv\.", "conv_body."),
@@ -24,17 +24,17 @@ _FIRST_PUBLIC = (
 
 
 class Found(NamedTuple):
-    """What network a file's parameters belong to."""
+    """The network that a state dict belongs to."""
 
     config: Any
-    """Of `models.GeneratorConfig`."""
+    """A `models.GeneratorConfig`."""
     scale: int
     name: str
-    """In the user's words."""
+    """Architecture, scale and size, for messages."""
 
 
 def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The parameters themselves: out of `params_ema` and the like, without `module.` and the like."""
+    """Return the parameters in a file's content, without wrapper dicts (`params_ema`) and prefixes (`module.`)."""
     for key in _WRAPPERS:
         if isinstance(content.get(key), Mapping):
             return unwrapped(content[key])
@@ -46,9 +46,12 @@ def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def renamed(state: State) -> dict[str, Tensor]:
-    """RRDBNet's parameters under their newest names, from any of the three published layouts; others as they are."""
+    """Return RRDBNet's parameters under their current names, from any of the three published layouts.
+
+    Other networks' parameters are returned unchanged.
+    """
     if "model.0.weight" in state and any(k.startswith("model.1.sub.") for k in state):
-        return {_from_old(k, state): v for k, v in state.items()}
+        return {_from_flat(k, state): v for k, v in state.items()}
     return {_from_first_public(k): v for k, v in state.items()}
 
 
@@ -58,30 +61,33 @@ def _from_first_public(key: str) -> str:
     return key
 
 
-def _from_old(key: str, state: State) -> str:
-    """The layout before the first public code: one flat `model.N`, in order of execution."""
+def _from_flat(key: str, state: State) -> str:
+    """Rename a key of the layout before the first public code: a flat `model.N`, numbered in order of execution."""
     blocks = max(int(m[1]) for k in state if (m := re.match(r"model\.1\.sub\.(\d+)\.", k)))
     last = max(int(m[1]) for k in state if (m := re.match(r"model\.(\d+)\.", k)))
     key = re.sub(rf"^model\.1\.sub\.{blocks}\.", "conv_body.", key)
     key = re.sub(r"^model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3.", key)
-    places = {0: "conv_first", last - 2: "conv_hr", last: "conv_last"}
-    places |= {3 * n: f"conv_up{n}" for n in range(1, (last - 4) // 3 + 1)}
-    return re.sub(r"^model\.(\d+)\.", lambda m: f"{places.get(int(m[1]), m[0][:-1])}.", key)
+    names = {0: "conv_first", last - 2: "conv_hr", last: "conv_last"}
+    names |= {3 * n: f"conv_up{n}" for n in range(1, (last - 4) // 3 + 1)}
+    return re.sub(r"^model\.(\d+)\.", lambda m: f"{names.get(int(m[1]), m[0][:-1])}.", key)
 
 
 def identify(state: State) -> Found | None:
-    """The network that these (renamed) parameters belong to, as far as this package knows it."""
-    for look in (_rrdbnet, _compact, _srresnet):
+    """Return the network that a state dict with current names belongs to, or None if it is not one of this package's.
+
+    Architecture, size and scale are inferred from the names and shapes of the parameters.
+    """
+    for match in (_match_rrdbnet, _match_compact, _match_srresnet):
         try:
-            found = look(state)
-        except (KeyError, ValueError, IndexError):  # it only looked like one
+            found = match(state)
+        except (KeyError, ValueError, IndexError):  # some names match, but the network is another one
             continue
         if found:
             return found
     return None
 
 
-def _rrdbnet(state: State) -> Found | None:
+def _match_rrdbnet(state: State) -> Found | None:
     if "body.0.rdb1.conv1.weight" not in state:
         return None
     blocks, channels = _count(state, r"body\.(\d+)\."), state["conv_first.weight"].shape[0]
@@ -92,7 +98,7 @@ def _rrdbnet(state: State) -> Found | None:
     return Found(config, scale, f"RRDBNet x{scale} with {blocks} blocks of {channels} + {growth} channels")
 
 
-def _compact(state: State) -> Found | None:
+def _match_compact(state: State) -> Found | None:
     if not {"body.0.weight", "body.1.weight"} <= state.keys() or state["body.0.weight"].ndim != 4:
         return None
     last, channels = _count(state, r"body\.(\d+)\.") - 1, state["body.0.weight"].shape[0]
@@ -101,7 +107,7 @@ def _compact(state: State) -> Found | None:
     return Found(config, scale, f"SRVGGNetCompact x{scale} with {config.convs} convolutions of {channels} channels")
 
 
-def _srresnet(state: State) -> Found | None:
+def _match_srresnet(state: State) -> Found | None:
     if not {"head.0.weight", "merge.0.weight", "tail.weight"} <= state.keys():
         return None
     blocks, channels = _count(state, r"trunk\.(\d+)\."), state["head.0.weight"].shape[0]
@@ -118,7 +124,7 @@ def _count(state: State, pattern: str) -> int:
 
 
 def describe(state: State) -> str:
-    """What a file seems to be, for messages."""
+    """Return what a state dict appears to contain, for error messages."""
     found = identify(state)
     if found:
         return found.name
@@ -126,35 +132,40 @@ def describe(state: State) -> str:
         return "a U-Net discriminator"
     if any(k.startswith("classifier.") for k in state):
         return "a classifier or VGG-style discriminator"
-    shown = ", ".join(list(state)[:3])
-    return f"{len(state)} parameters of an unknown network ({shown}, ...)" if state else "no parameters at all"
+    names = ", ".join(list(state)[:3])
+    return f"{len(state)} parameters of an unknown network ({names}, ...)" if state else "no parameters at all"
 
 
 def load_compatible_state_dict(network: nn.Module, state: State, name: str) -> None:
-    """Loads parameters in any published layout into a network.
+    """Load parameters in any published layout into a network.
+
+    Args:
+        network: The network to load into.
+        state: Its parameters, under current or older names.
+        name: What the error message calls the source of `state`, usually a file.
 
     Raises:
-        ValueError: they are not this network's; says which are missing, and what the file seems to be.
+        ValueError: If the parameters do not match the network. The message lists missing and unknown names and says
+            what the file appears to contain.
     """
-    given, wanted = renamed(state), network.state_dict()
-    missing = [k for k in wanted if k not in given]
-    extra = [k for k in given if k not in wanted]
-    other = [
-        f"{k} is {tuple(given[k].shape)}, not {tuple(v.shape)}"
-        for k, v in wanted.items()
+    given, expected = renamed(state), network.state_dict()
+    missing = [k for k in expected if k not in given]
+    unknown = [k for k in given if k not in expected]
+    wrong_shapes = [
+        f"{k} has shape {tuple(given[k].shape)}, expected {tuple(v.shape)}"
+        for k, v in expected.items()
         if k in given and given[k].shape != v.shape
     ]
-    problems = [f"{what}: {_some(keys)}" for what, keys in (("missing", missing), ("unknown", extra)) if keys] + other[
-        :1
-    ]
+    problems = [f"{kind}: {_first_few(keys)}" for kind, keys in (("missing", missing), ("unknown", unknown)) if keys]
+    problems += wrong_shapes[:1]
     if problems:
         raise ValueError(
-            f"{name}: not the weights of this {type(network).__name__} ({'; '.join(problems)}). "
-            f"The file seems to be {describe(given)}; "
-            + ("set --scale and --generator to match" if identify(given) else "name another file")
+            f"{name}: the weights do not match this {type(network).__name__} ({'; '.join(problems)}). "
+            f"The file appears to contain {describe(given)}; "
+            + ("set --scale and --generator to match" if identify(given) else "choose another file")
         )
     network.load_state_dict(given)
 
 
-def _some(keys: list[str]) -> str:
+def _first_few(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

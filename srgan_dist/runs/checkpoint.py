@@ -2,14 +2,13 @@
 
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from srgan_dist.utils.files import sha256_of, write_json, write_text
+from srgan_dist.utils.files import atomic_path, remove, sha256_of, write_json, write_text
 from srgan_dist.utils.renamed import with_current_names
 
 log = logging.getLogger("srgan_dist")
@@ -22,7 +21,7 @@ LAST, BEST = "last", "best"
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | None) -> Path:
-    """Writes `step-NNNNNNNN` under a temporary name, syncs, renames; then prunes older ones.
+    """Write `step-NNNNNNNN` atomically; then prune older ones.
 
     Args:
         keep: how many of the latest stay.
@@ -32,21 +31,13 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | 
         OSError: the disk is full, say; earlier checkpoints are untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    final, partial = folder / name_of(step), folder / f".tmp-{name_of(step)}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        with (partial / _STATE).open("wb") as out:
-            torch.save(state, out)
-            out.flush()
-            os.fsync(out.fileno())
+    final = folder / name_of(step)
+    with atomic_path(final) as partial:
+        partial.mkdir()
+        torch.save(state, partial / _STATE)
         notes = {"step": step, "phase": state.get("phase"), "sha256": {_STATE: sha256_of(partial / _STATE)}}
         write_json(notes, partial / COMPLETE)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        remove(final)  # a corrupt one of the same step
     _point(folder / LAST, final)
     if best is not None and (folder / name_of(best)).is_dir():
         _point(folder / BEST, folder / name_of(best))
@@ -138,5 +129,5 @@ def _prune(folder: Path, keep: int, best: int | None) -> None:
     for old in sorted(folder.glob("step-*"))[:-keep]:
         if best is None or old.name != name_of(best):
             shutil.rmtree(old)
-    for stale in folder.glob(".tmp-*"):
-        shutil.rmtree(stale)
+    for stale in [*folder.glob(".*.partial"), *folder.glob(".tmp-*")]:  # of a killed process; of older versions
+        remove(stale)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srgan_dist.utils.files import write_json
+from srgan_dist.utils.files import write_bytes, write_json
 
 log = logging.getLogger("srgan_dist")
 
@@ -49,7 +49,7 @@ class Outbox:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 if image:
-                    self._image(number).write_bytes(image)
+                    write_bytes(image, self._image(number))
                     self._pictures[number] = len(image)
                     self._make_room()
                 write_json({"kind": kind} | content, self._file(number))

@@ -8,8 +8,7 @@ from torch import nn
 
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.accelerator import AcceleratorGroup
-from srgan_dist.evaluation.comparison import write_page
-from srgan_dist.evaluation.evaluate import evaluate_files
+from srgan_dist.evaluation.comparison import compare_phases
 from srgan_dist.evaluation.evaluation_set import shard_evaluation_set
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.models.files import save_generator
@@ -38,10 +37,6 @@ def evaluate_run(
     if held_out is None:
         return None
     files = tuple(run_dir.model(p.label) for p in (config.pretrain, config.adversarial) if p.steps)
-    name, device = Path(config.data.shards[0]).name, str(accelerator.device)
-    evaluation = evaluate_files(
-        files, held_out, name, AcceleratorGroup(accelerator), progress_bar, device, run_dir.path
-    )
-    if accelerator.is_main_process:
-        write_page(run_dir.path, files, shard_evaluation_set(held_out, name), evaluation, device)
-    return evaluation
+    evaluation_set = shard_evaluation_set(held_out, Path(config.data.shards[0]).name)
+    group, device = AcceleratorGroup(accelerator), str(accelerator.device)
+    return compare_phases(run_dir.path, files, evaluation_set, group, progress_bar, device)

@@ -1,14 +1,13 @@
 """`--profile STEPS`: where the time of a few steps goes."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from srgan_dist.utils.files import write_text
+from srgan_dist.utils.files import atomic_path, write_text
 
 log = logging.getLogger("srgan_dist")
 
@@ -61,8 +60,7 @@ class Profiler:
         cuda = self._device.type == "cuda"
         order = "self_device_time_total" if cuda else "self_cpu_time_total"
         table = recorded.key_averages().table(sort_by=order, row_limit=10, max_name_column_width=40)
-        partial = self._folder / f".partial-{TRACE}"  # the suffix is what makes torch compress it
-        recorded.export_chrome_trace(str(partial))
-        os.replace(partial, self._folder / TRACE)
+        with atomic_path(self._folder / TRACE, ".gz") as partial:  # torch compresses by the suffix
+            recorded.export_chrome_trace(str(partial))
         write_text(f"The ten dearest operations of {self._steps} steps.\n{table}", self._folder / OPERATIONS)
         log.info("profiled %d steps: %s and %s", self._steps, self._folder / TRACE, self._folder / OPERATIONS)

@@ -5,7 +5,7 @@ import pytest
 
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import KERNELS, crop_to_multiple, downscale
-from tests.conftest import image
+from tests.conftest import random_image
 
 
 def pairs(shared: Path, name: str, scale: int) -> list[tuple[Path, Path]]:
@@ -32,7 +32,7 @@ def test_reduce_is_matlabs_in_every_value(shared: Path, name: str, scale: int, k
 
 
 def test_the_two_edge_rules_differ_only_near_the_edge():
-    hr = image(64, 64)
+    hr = random_image(64, 64)
 
     mirror, clamp = downscale(hr, 4, "matlab-mirror"), downscale(hr, 4, "matlab-clamp")
 
@@ -42,7 +42,7 @@ def test_the_two_edge_rules_differ_only_near_the_edge():
 
 @pytest.mark.parametrize("kernel", ["pillow", "torch"])
 def test_the_other_kernels_are_near_matlabs_but_not_the_same(kernel):
-    hr = image(96, 128)
+    hr = random_image(96, 128)
 
     difference = np.abs(downscale(hr, 4, kernel).astype(int) - downscale(hr, 4).astype(int))
 
@@ -57,10 +57,10 @@ def test_a_flat_image_stays_flat(kernel):
 
 def test_a_size_that_is_no_multiple_is_refused():
     with pytest.raises(ValueError, match="not a multiple of scale=4"):
-        downscale(image(30, 32), 4)
+        downscale(random_image(30, 32), 4)
 
 
 def test_cropping_keeps_the_top_left():
-    hr = image(31, 34)
+    hr = random_image(31, 34)
 
     assert np.array_equal(crop_to_multiple(hr, 4), hr[:28, :32])

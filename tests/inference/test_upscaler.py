@@ -64,7 +64,7 @@ def test_tiled_equals_whole_on_set14_at_three_tile_sizes():
 def test_strips_of_the_second_stage_fit_together(
     network: nn.Module, noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(upscaler, "_STRIP", {"cpu": 1})  # eight rows, the least
+    monkeypatch.setattr(upscaler, "_STRIP_BYTES", {"cpu": 1})  # strips of eight rows, the minimum
 
     sr = Upscaler(network, 4, tile=40)(noise)
 

@@ -83,7 +83,7 @@ def test_a_spandrel_file_becomes_a_trainable_generator_at_its_own_scale(tmp_path
 def test_a_spandrel_file_that_is_no_model_is_refused_by_name(tmp_path):
     torch.save({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "strange.pth")
 
-    with pytest.raises(ValueError, match=r"strange.pth: spandrel does not know"):
+    with pytest.raises(ValueError, match=r"strange.pth: spandrel does not support"):
         SpandrelConfig(file=tmp_path / "strange.pth").build(4)
     with pytest.raises(ValueError, match="no such file"):
         SpandrelConfig(file=tmp_path / "missing.pth").build(4)

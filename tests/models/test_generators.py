@@ -92,7 +92,7 @@ def test_unshuffled_rrdbnet_works_at_a_fraction_of_the_size(scale):
     ("kind", "options", "scale"), [(RRDBNetConfig, {}, 3), (RRDBNetConfig, {"unshuffle": True}, 4)]
 )
 def test_a_scale_that_a_generator_does_not_have_is_refused_by_name(kind, options, scale):
-    with pytest.raises(ValueError, match=f"scale={scale} is not one that RRDBNet has"):
+    with pytest.raises(ValueError, match=f"scale={scale} is not supported by RRDBNet"):
         kind(**options).build(scale)
 
 

@@ -5,7 +5,7 @@ from PIL import Image
 from srgan_dist.imaging.resize import interpolate
 from srgan_dist.inference.fusion import to_uint8
 from srgan_dist.models import SRResNetConfig
-from tests.conftest import image
+from tests.conftest import random_image
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -30,7 +30,7 @@ def test_another_scale_is_refused_with_the_choice():
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_with_the_interpolated_skip_the_first_output_is_bicubic(scale: int):
-    lr = image(20, 24) // 2 + 60  # no overshoot beyond 0..255, which Pillow would clip between its two passes
+    lr = random_image(20, 24) // 2 + 60  # no overshoot beyond 0..255, which Pillow would clip between its two passes
     network = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True).build(scale).eval()
 
     sr = to_uint8(network(torch.from_numpy(lr).permute(2, 0, 1)[None].float() / 255))[0]

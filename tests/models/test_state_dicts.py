@@ -98,14 +98,18 @@ def test_weights_alone_tell_which_network_they_are(config, scale):
 def test_a_wrong_file_is_described_and_what_is_missing_is_named():
     network = SRResNetConfig(blocks=1, channels=8).build(4)
 
-    with pytest.raises(ValueError, match=r"missing: head.0.weight.*seems to be RRDBNet x4 with 2 blocks of 8 \+ 4"):
+    with pytest.raises(
+        ValueError, match=r"missing: head.0.weight.*appears to contain RRDBNet x4 with 2 blocks of 8 \+ 4"
+    ):
         load_compatible_state_dict(network, CONFIG.build(4).state_dict(), "esrgan.pth")
 
 
 def test_the_right_kind_in_the_wrong_size_is_refused_with_both_sizes():
     network = CompactConfig(convs=1, channels=8).build(4)
 
-    with pytest.raises(ValueError, match=r"body.0.weight is \(4, 3, 3, 3\), not \(8, 3, 3, 3\).*4 channels"):
+    with pytest.raises(
+        ValueError, match=r"body.0.weight has shape \(4, 3, 3, 3\), expected \(8, 3, 3, 3\).*4 channels"
+    ):
         load_compatible_state_dict(network, CompactConfig(convs=1, channels=4).build(4).state_dict(), "small.pth")
 
 

@@ -92,5 +92,5 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
     file = tmp_path / "other.pth"
     torch.save(nn.Linear(2, 2).state_dict(), file)
 
-    with pytest.raises(ValueError, match="does not hold VGG19"):
+    with pytest.raises(ValueError, match="does not contain VGG19"):
         load_vgg19(["relu2_2"], file)

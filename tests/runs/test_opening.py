@@ -13,7 +13,7 @@ from srgan_dist.cli.train import train_main
 from srgan_dist.models.files import load_generator
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.opening import open_run
-from tests.conftest import TINY, write_pictures
+from tests.conftest import TINY, write_images
 
 pytestmark = pytest.mark.slow
 STATES = {
@@ -87,7 +87,7 @@ def test_what_a_run_opens_as_follows_from_phases_and_status(run: Path, opens_as:
 def test_every_command_opens_the_same_model_and_says_which(
     run: Path, opens_as: str, command: str, tmp_path: Path, shards: Path, capfd: pytest.CaptureFixture[str]
 ):
-    images = write_pictures(tmp_path / "images", 1, size=(24, 24))
+    images = write_images(tmp_path / "images", 1, size=(24, 24))
     arguments = {
         "upscale": [str(images), str(tmp_path / "out"), "--model", str(run)],
         "evaluate": ["--data", str(shards), "--models", str(run), "--against", "bicubic"],

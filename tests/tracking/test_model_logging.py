@@ -19,7 +19,7 @@ from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.tracking.tracker import Tracker
-from tests.conftest import image
+from tests.conftest import random_image
 from tests.tracking.conftest import Server
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def upscaled(uri: str, lr: Pixels, tmp_path: Path) -> Pixels:
 
 
 def test_the_loaded_model_gives_the_image_of_srgan_upscale_at_any_size(uri: str, tmp_path: Path):
-    lr = image(37, 53)
+    lr = random_image(37, 53)
     mlflow.set_registry_uri(uri)
     model = mlflow.pyfunc.load_model("models:/enlarger@best-psnr")
 
@@ -107,7 +107,7 @@ def test_a_model_that_is_logged_again_is_not_logged_twice(uri: str):
 
 
 def test_mlflow_serves_the_model(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    lr = image(9, 13)
+    lr = random_image(9, 13)
     serving = Server(tmp_path, "models", "serve", "-m", "models:/enlarger@best-psnr", "--env-manager", "local")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     try:

@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from srgan_dist.training.optimizers import FusedAdam
+from srgan_dist.training import optimizers
+from srgan_dist.training.optimizers import AdamConfig, AdamWConfig, QuickStartAdam
 from tests.conftest import ROOT
 
 
@@ -28,7 +29,7 @@ def learn(net: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, ski
 
 def both(betas: tuple[float, float]) -> tuple[tuple[torch.nn.Module, torch.optim.Optimizer], ...]:
     ours, theirs = network(), network()
-    return (ours, FusedAdam(ours.parameters(), betas)), (
+    return (ours, AdamConfig(betas=betas).build(ours.parameters())), (
         theirs, torch.optim.Adam(theirs.parameters(), betas=betas, fused=True)
     )  # fmt: skip
 
@@ -53,7 +54,7 @@ def test_its_state_is_saved_and_restored_as_torchs_own():
     saved = copy.deepcopy(ours.state_dict())
 
     theirs.load_state_dict(saved)
-    again = FusedAdam(network().parameters(), (0.9, 0.999))
+    again = AdamConfig().build(network().parameters())
     again.load_state_dict(saved)
 
     for loaded in (theirs, again):
@@ -68,10 +69,43 @@ def test_its_state_is_saved_and_restored_as_torchs_own():
 @pytest.mark.slow
 def test_a_step_does_not_load_the_compiler():
     code = (
-        "import sys, torch; from srgan_dist.training.optimizers import FusedAdam; "
+        "import sys, torch; from srgan_dist.training.optimizers import AdamConfig; "
         "p = torch.nn.Parameter(torch.ones(2));"
-        "o = FusedAdam([p], (0.9, 0.999)); p.grad = torch.ones(2); o.step(); o.zero_grad(); o.state_dict();"
+        "o = AdamConfig().build([p]); p.grad = torch.ones(2); o.step(); o.zero_grad(); o.state_dict();"
         "sys.exit('torch._dynamo' in sys.modules)"
     )
 
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_without_torchs_internals_its_own_adam_is_taken(monkeypatch: pytest.MonkeyPatch):
+    assert isinstance(AdamConfig().build(network().parameters()), QuickStartAdam)
+    monkeypatch.setattr(optimizers, "_KERNELS", ("_a_kernel_of_another_version_",))
+
+    fallback = AdamConfig(betas=(0.5, 0.9)).build(network().parameters())
+
+    assert type(fallback) is torch.optim.Adam
+    assert (fallback.defaults["betas"], fallback.defaults["fused"]) == ((0.5, 0.9), True)
+
+
+def test_adamw_shrinks_weights_by_itself():
+    net = network()
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = AdamWConfig(weight_decay=0.5).build(net.parameters())
+    optimizer.param_groups[0]["lr"] = 0.1
+    for p in net.parameters():
+        p.grad = torch.zeros_like(p)
+
+    optimizer.step()
+
+    assert all(torch.allclose(p, 0.95 * b) for p, b in zip(net.parameters(), before, strict=True))
+
+
+def test_adamw_leaves_the_weights_alone_where_a_step_is_skipped():
+    net = network()
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = AdamWConfig().build(net.parameters())
+
+    learn(net, optimizer, 0, skip=True)
+
+    assert all(torch.equal(p, b) for p, b in zip(net.parameters(), before, strict=True))

@@ -16,9 +16,10 @@ import torch
 from srgan_dist.data.batch import RawBatch
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.prefetch import ThreadedBatches
+from srgan_dist.data.pairs import crop_for_downscaling, match_pair
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import crop_to_multiple, downscale
+from srgan_dist.imaging.resize import downscale
 
 log = logging.getLogger("srgan_dist")
 
@@ -146,18 +147,16 @@ def decode_pair(sample: dict[str, Any], scale: int, lr_crop: int) -> tuple[Pixel
         lr_crop: smallest side that LR may have.
 
     Raises:
-        ValueError: no image, one that cannot be decoded, sizes not in ratio, or LR smaller than `lr_crop`.
+        ValueError: no image, one that cannot be decoded, HR not `scale` times LR, or LR smaller than `lr_crop`.
     """
     where = f"{sample.get('__url__', '?')}, sample {sample.get('__key__', '?')}"
     hr, lr = (_part(sample, part, where) for part in ("hr", "lr"))
     if hr is None:
         hr = _only_image(sample, where)
     if lr is None:
-        hr = np.ascontiguousarray(crop_to_multiple(hr, scale))
-        lr = downscale(hr, scale) if min(hr.shape[:2]) >= scale else hr[:0]
-    if hr.shape[:2] != (lr.shape[0] * scale, lr.shape[1] * scale):
-        sizes = f"hr {hr.shape[1]}x{hr.shape[0]} is not {scale} x lr {lr.shape[1]}x{lr.shape[0]}"
-        raise ValueError(f"{where}: {sizes}")
+        hr = crop_for_downscaling(hr, scale, where)
+        lr = downscale(hr, scale)
+    match_pair(hr, lr, scale, where)
     if min(lr.shape[:2]) < lr_crop:
         raise ValueError(
             f"{where}: its LR is {lr.shape[1]}x{lr.shape[0]}, smaller than the LR crop of {lr_crop}; lower data.hr_crop"

@@ -15,11 +15,12 @@ import numpy as np
 
 from srgan_dist.data.packing.alignment import alignment_problem
 from srgan_dist.data.packing.sources import Item, Source
+from srgan_dist.data.pairs import crop_for_downscaling, load_pair
 from srgan_dist.data.shards.manifest import SPLITS, Split
 from srgan_dist.distributed.group import Group, ProgressFn
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
-from srgan_dist.imaging.resize import Kernel, crop_to_multiple, downscale
+from srgan_dist.imaging.resize import Kernel, downscale
 
 T = TypeVar("T")
 Map = Callable[[Callable[[Any], T], Sequence[Any]], Iterable[T]]
@@ -37,6 +38,8 @@ class Rules(NamedTuple):
     """Smallest HR side in pixels."""
     aligned: bool
     """Whether LR must not be shifted or scaled against HR."""
+    crop_hr: bool
+    """Whether HR may have up to `scale` - 1 pixels more than `scale` times LR, which are then cropped."""
 
 
 class Checked(NamedTuple):
@@ -80,7 +83,7 @@ def check_one(image_and_split: tuple[Item, Split], rules: Rules) -> Checked:
     """Read one image, and its LR if the source has it, and validate them. Errors become `Checked.problem`."""
     item, split = image_and_split
     try:
-        hr, lr = load(item, rules.scale, rules.kernel, make_lr=False)
+        hr, lr = load(item, rules)
         problem, kernels = _validate(item, hr, lr, rules)
     except ValueError as error:
         return Checked(item, split, problem=str(error))
@@ -126,29 +129,17 @@ def _priority(kernel: Kernel) -> int:
     return _STANDARD_KERNELS.index(kernel) if kernel in _STANDARD_KERNELS else len(_STANDARD_KERNELS)
 
 
-def load(item: Item, scale: int, kernel: Kernel, make_lr: bool = True) -> tuple[Pixels, Pixels | None]:
-    """Read HR and LR of an item, (H, W, 3) and (h, w, 3) uint8 RGB; crop HR to a multiple of `scale` if it has no LR.
-
-    Args:
-        make_lr: downscale LR from HR if the item has none; otherwise LR is then None.
+def load(item: Item, rules: Rules) -> tuple[Pixels, Pixels | None]:
+    """Read HR, and LR if the item has it, (H, W, 3) and (h, w, 3) uint8 RGB; crop HR as `rules` allow.
 
     Raises:
-        ValueError: an image cannot be read, HR is smaller than `scale`, or HR is not `scale` times LR.
+        ValueError: the item has a known problem, or as `load_pair`.
     """
     if item.problem:
         raise ValueError(item.problem)
-    hr = images.read(item.hr)
     if item.lr is None:
-        hr = np.ascontiguousarray(crop_to_multiple(hr, scale))
-        if 0 in hr.shape:
-            raise ValueError(f"{item.hr}: smaller than scale={scale}")
-        return hr, downscale(hr, scale, kernel) if make_lr else None
-    lr = images.read(item.lr)
-    if (lr.shape[0] * scale, lr.shape[1] * scale) != hr.shape[:2]:
-        raise ValueError(
-            f"{item.hr}: hr {hr.shape[1]}x{hr.shape[0]} is not {scale} x lr {lr.shape[1]}x{lr.shape[0]} ({item.lr})"
-        )
-    return hr, lr
+        return crop_for_downscaling(images.read(item.hr), rules.scale, str(item.hr)), None
+    return load_pair(item.hr, item.lr, rules.scale, crop_hr=rules.crop_hr)
 
 
 @contextmanager

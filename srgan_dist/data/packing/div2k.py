@@ -15,6 +15,7 @@ from srgan_dist.data.packing.sources import Item, pair
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.manifest import Split
 from srgan_dist.imaging.images import list_images
+from srgan_dist.utils.files import publish
 
 Track = Literal["bicubic", "unknown", "x8", "mild", "difficult", "wild"]
 
@@ -141,6 +142,6 @@ def _download(archive: str, root: Path) -> None:
     for folder in [d for d in (partial, *partial.rglob("*")) if d.is_dir() and any(f.is_file() for f in d.iterdir())]:
         target = root / folder.relative_to(partial)
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
+        publish(folder, target)
     shutil.rmtree(partial)
     file.unlink()

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srgan_dist.data.packing.checks import Checked, Rules, check, common_degradation, workers
-from srgan_dist.data.packing.checks import load as load_item
 from srgan_dist.data.packing.sources import Item, Source
+from srgan_dist.data.pairs import load_pair
 from srgan_dist.data.shards.cache import Checks, cache_folder
 from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split, read_manifest
 from srgan_dist.data.shards.tars import ShardWriter
@@ -61,6 +61,9 @@ class PackOptions:
     min_side: int = 32
     """Smallest valid HR side in pixels."""
 
+    crop_hr: bool = False
+    """Crop HR at the right and bottom to scale times LR if it has fewer than `scale` extra pixels there."""
+
     tile: int | None = None
     """Side of overlapping tiles to cut HR into, in pixels; with png and webp each crop then decodes less."""
 
@@ -98,7 +101,7 @@ def pack(
     _validate(options)
     start = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
-    rules = Rules(options.scale, options.kernel, options.min_side, source.aligned)
+    rules = Rules(options.scale, options.kernel, options.min_side, source.aligned, options.crop_hr)
     with workers(options.workers) as run:
         # Check: each process reads its share of the images and all gather the results, so that every process has the
         # same list `good` here, or raises the same error before anything is written.
@@ -120,13 +123,6 @@ def pack(
         "packed %.1f megapixels in %.1f s: %.3f s per megapixel", megapixels, seconds, seconds / max(megapixels, 1e-9)
     )
     return manifest
-
-
-def load(item: Item, scale: int, kernel: Kernel) -> tuple[Pixels, Pixels]:
-    """Return HR and LR of an item; LR is downscaled from HR if the source has none. Raises as `checks.load`."""
-    hr, lr = load_item(item, scale, kernel)
-    assert lr is not None
-    return hr, lr
 
 
 def _validate(options: PackOptions) -> None:
@@ -250,7 +246,7 @@ def _write_shard(planned: _PlannedShard, plan: _Plan) -> None:
     options = plan.options
     with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
-            hr, lr = load(item, options.scale, options.kernel)
+            hr, lr = load_pair(item.hr, item.lr, options.scale, options.kernel, crop_hr=options.crop_hr)
             notes = {"name": item.name, "scale": options.scale, "degradation": plan.degradation}
             for suffix, y, x, height, width in _tiles(hr, options):
                 offset = {"y": y, "x": x} if suffix else {}

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from srgan_dist.data.shards.manifest import Shard
 from srgan_dist.data.shards.verify import CorruptSample, faults
+from srgan_dist.utils.files import write_json
 
 
 def cache_folder(chosen: Path | None = None) -> Path:
@@ -43,7 +44,7 @@ class Checks:
 
     def remember(self, file: Path, shard: Shard) -> None:
         """Record that a file, which the caller has just written, is intact."""
-        self._note(file, shard, [])
+        self._record(file, shard, [])
 
     def forget(self, file: Path, shard: Shard) -> None:
         """Remove the result for a file."""
@@ -56,7 +57,7 @@ class Checks:
                 result = self._read(file, shard)  # another process may have checked it meanwhile
                 if result is None:
                     result = check()
-                    self._note(file, shard, result)
+                    self._record(file, shard, result)
         return result
 
     def _read(self, file: Path, shard: Shard) -> list[CorruptSample] | None:
@@ -68,19 +69,18 @@ class Checks:
             return None
         return [CorruptSample(*f) for f in entry["faults"]] if known else None
 
-    def _note(self, file: Path, shard: Shard, found: list[CorruptSample]) -> None:
+    def _record(self, file: Path, shard: Shard, result: list[CorruptSample]) -> None:
         if file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            entry = self._entry(file, shard)
-            partial = entry.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps({"state": _state(file), "faults": found}))  # not synced: it can be found anew
-            os.replace(partial, entry)
+            write_json({"state": _state(file), "faults": result}, self._entry(file, shard))
 
     def _entry(self, file: Path, shard: Shard) -> Path:
+        """Return the file that records the result for this file and the shard's expected hash."""
         name = hashlib.sha256(f"{file.resolve()}\n{shard.sha256}".encode()).hexdigest()
         return self._folder / f"{name[:32]}.json"
 
 
 def _state(file: Path) -> list[int]:
+    """Return size, modification time in nanoseconds, and inode of a file."""
     stat = file.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]

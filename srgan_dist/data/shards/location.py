@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.cache import Checks, cache_folder, lock
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Shard, manifest_bytes, parse_manifest
 from srgan_dist.data.shards.verify import CorruptSample
+from srgan_dist.utils.files import publish
 
 log = logging.getLogger("srgan_dist")
 
@@ -48,13 +48,13 @@ class ShardLocation:
             return file, self._checks.faults(file, shard)
         file = self._cached(shard)
         if not file.exists():
-            self._fetch(shard, file)
+            self._download(shard, file)
         elif self._checks.faults(file, shard):
             with lock(file.with_suffix(".mend")):
                 if self._checks.faults(file, shard):  # another process may have replaced it meanwhile
                     log.warning("%s: corrupt in the cache, downloading it again", file)
                     self.drop(shard)
-                    self._fetch(shard, file)
+                    self._download(shard, file)
         return file, self._checks.faults(file, shard)
 
     def drop(self, shard: Shard) -> None:
@@ -63,13 +63,14 @@ class ShardLocation:
             self._checks.forget(self._cached(shard), shard)
             self._cached(shard).unlink(missing_ok=True)
 
-    def _fetch(self, shard: Shard, file: Path) -> None:
+    def _download(self, shard: Shard, file: Path) -> None:
+        """Download a shard to the cache, also if it is corrupt at the source."""
         log.info("downloading %s (%.0f MB)", self._url(shard.name), shard.bytes / 1e6)
         try:
             remote.fetch(self._url(shard.name), file, shard.sha256)
             self._checks.remember(file, shard)
-        except remote.CorruptFileError:  # kept, so that its samples can be told apart
-            os.replace(file.with_name(f".{file.name}.partial"), file)
+        except remote.CorruptFileError:  # keep it: its intact samples can still be used
+            publish(file.with_name(f".{file.name}.partial"), file)
 
     def _cached(self, shard: Shard) -> Path:
         return self._cache / "shards" / f"{shard.sha256[:32]}.tar"

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import fsspec
 
 from srgan_dist.data.shards.cache import lock
-from srgan_dist.utils.files import sha256_of
+from srgan_dist.utils.files import publish, sha256_of, write_text
 
 log = logging.getLogger("srgan_dist")
 
@@ -49,7 +48,7 @@ def fetch(url: str, file: Path, sha256: str | None = None, progress: Progress | 
         if not file.exists():
             partial = file.with_name(f".{file.name}.partial")
             _download(url, partial, sha256, progress or (lambda _: None))
-            os.replace(partial, file)
+            publish(partial, file)
     return file
 
 
@@ -122,8 +121,6 @@ def _copy(source: Any, start: int, partial: Path, progress: Progress) -> None:
         while chunk := content.read(_CHUNK):
             out.write(chunk)
             progress(len(chunk))
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:
@@ -168,12 +165,12 @@ def fetch_small(url: str, cache: Path) -> bytes:
     """Return the content of a small file; download it only if the server reports a change. Raises as `fetch`."""
     file = cache / "small" / hashlib.sha256(url.encode()).hexdigest()[:32]
     with lock(file):
-        now, noted = identity(url), file.with_suffix(".identity")
-        if not (file.exists() and noted.exists() and now and noted.read_text() == now):
+        current, recorded = identity(url), file.with_suffix(".identity")
+        if not (file.exists() and recorded.exists() and current and recorded.read_text() == current):
             partial = file.with_suffix(".partial")
             partial.unlink(missing_ok=True)
             _download(url, partial, None, lambda _: None)
-            noted.unlink(missing_ok=True)
-            os.replace(partial, file)
-            noted.write_text(now)
+            recorded.unlink(missing_ok=True)
+            publish(partial, file)
+            write_text(current, recorded)
         return file.read_bytes()

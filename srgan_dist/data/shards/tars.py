@@ -15,6 +15,7 @@ from PIL import Image
 
 from srgan_dist.data.shards.manifest import COLUMNS, Encoding, Shard, Split, Stored
 from srgan_dist.imaging.images import Pixels
+from srgan_dist.utils.files import publish
 
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -57,7 +58,7 @@ class ShardWriter:
         """Append one sample: `<key>.hr.*`, `<key>.lr.*` and `<key>.json`.
 
         Args:
-            key: no other sample's, without a dot.
+            key: unique WebDataset key, without a dot.
             hr, lr: (H, W, 3) and (h, w, 3) uint8 RGB.
             notes: content of the JSON member.
         """
@@ -85,10 +86,9 @@ class ShardWriter:
         if kind is None:
             self._out.write(bytes(2 * _BLOCK))  # the end of an archive
             self._out.write(bytes(-self._out.written % tarfile.RECORDSIZE))
-            self._out.sync()
         self._out.close()
         if kind is None:
-            os.replace(self._partial, self._file)
+            publish(self._partial, self._file)
         else:
             self._partial.unlink(missing_ok=True)
 
@@ -109,10 +109,6 @@ class _HashingFile:
         self.crc32 = zlib.crc32(data, self.crc32)
         self.written += len(data)
         self._out.write(data)
-
-    def sync(self) -> None:
-        self._out.flush()
-        os.fsync(self._out.fileno())
 
     def close(self) -> None:
         self._out.close()

@@ -11,7 +11,7 @@ from srgan_dist.data.loading.reader import CropReader
 from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import FolderSource
 from srgan_dist.data.shards.shard_set import ShardSet
-from tests.conftest import write_pictures
+from tests.conftest import write_images
 
 CPU = torch.device("cpu")
 ENCODINGS = ("raw", "png", "webp")
@@ -23,7 +23,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Thirty images of several sizes, in several shards, in every encoding."""
     root = tmp_path_factory.mktemp("reader")
     for n, size in enumerate([(72, 88), (80, 64), (120, 96)]):
-        write_pictures(root / str(n), 10, size=size, seed=100 * n)
+        write_images(root / str(n), 10, size=size, seed=100 * n)
         for f in (root / str(n)).iterdir():
             (root / "hr").mkdir(exist_ok=True)
             f.rename(root / "hr" / f"{n}{f.name}")

@@ -11,7 +11,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.feed import StreamFeed, open_data
 from srgan_dist.data.loading.webdataset_stream import decode_pair
 from srgan_dist.imaging.resize import downscale
-from tests.conftest import image
+from tests.conftest import random_image
 
 CPU = torch.device("cpu")
 
@@ -57,11 +57,11 @@ def test_held_out_images_may_come_from_packed_shards(shards: Path):
 
 def test_a_image_alone_gets_its_lr_from_matlabs_bicubic():
     out = io.BytesIO()
-    Image.fromarray(image(65, 80)).save(out, "PNG")
+    Image.fromarray(random_image(65, 80)).save(out, "PNG")
 
     lr, hr = decode_pair({"__key__": "a", "png": out.getvalue()}, scale=4, lr_crop=8)
 
-    assert np.array_equal(hr, image(65, 80)[:64])
+    assert np.array_equal(hr, random_image(65, 80)[:64])
     assert np.array_equal(lr, downscale(hr, 4))
 
 
@@ -70,7 +70,7 @@ def spoilt(folder: Path) -> Path:
     with tarfile.open(file, "w") as tar:
         for n in range(4):
             out = io.BytesIO()
-            Image.fromarray(image(64, 64, seed=n)).save(out, "PNG")
+            Image.fromarray(random_image(64, 64, seed=n)).save(out, "PNG")
             content = out.getvalue() if n != 2 else out.getvalue()[:-600]
             info = tarfile.TarInfo(f"{n}.png")
             info.size = len(content)

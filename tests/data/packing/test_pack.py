@@ -21,7 +21,7 @@ from srgan_dist.data.shards.manifest import HR, LR, read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
-from tests.conftest import ROOT, image, write_pictures
+from tests.conftest import ROOT, random_image, write_images
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -46,7 +46,7 @@ class Threads:
 
 
 def pairs(folder: Path, count: int = 4, scale: int = 2) -> Path:
-    write_pictures(folder / "HR", count, size=(96, 128))
+    write_images(folder / "HR", count, size=(96, 128))
     (folder / "LR").mkdir()
     for f in (folder / "HR").iterdir():
         images.write(downscale(images.read(f), scale), folder / "LR" / f"{f.stem}x{scale}.png")
@@ -60,7 +60,7 @@ def packed(root: Path, out: Path, **options) -> Path:
 
 @pytest.mark.parametrize("encoding", ["raw", "png", "webp"])
 def test_stock_webdataset_reads_the_shards(encoding, tmp_path: Path):
-    root = write_pictures(tmp_path / "hr", 5)
+    root = write_images(tmp_path / "hr", 5)
     out = packed(root, tmp_path / "out", encoding=encoding)
 
     samples = list(webdataset.WebDataset(str(out / "train-000000.tar"), shardshuffle=False).decode("rgb8"))
@@ -68,25 +68,25 @@ def test_stock_webdataset_reads_the_shards(encoding, tmp_path: Path):
     assert [s["__key__"] for s in samples] == [f"{n:03d}" for n in range(5)]
     for n, sample in enumerate(samples):
         extension = "npy" if encoding == "raw" else encoding
-        assert np.array_equal(sample[f"hr.{extension}"], image(72, 88, seed=n))
-        assert np.array_equal(sample[f"lr.{extension}"], downscale(image(72, 88, seed=n), 2))
+        assert np.array_equal(sample[f"hr.{extension}"], random_image(72, 88, seed=n))
+        assert np.array_equal(sample[f"lr.{extension}"], downscale(random_image(72, 88, seed=n), 2))
         assert sample["json"] == {"name": f"{n:03d}", "scale": 2, "degradation": "matlab-mirror"}
 
 
 def test_the_manifest_says_where_the_pixels_are(tmp_path: Path):
-    root = write_pictures(tmp_path / "hr", 3)
+    root = write_images(tmp_path / "hr", 3)
     shard = read_manifest(packed(root, tmp_path / "out")).shards[0]
     content = (tmp_path / "out" / shard.name).read_bytes()
 
     for n, row in enumerate(shard.table.tolist()):
-        hr = image(72, 88, seed=n)
+        hr = random_image(72, 88, seed=n)
         assert content[row[HR] : row[HR] + row[HR + 1]].endswith(hr.tobytes())
         assert content[row[LR] : row[LR] + row[LR + 1]].endswith(downscale(hr, 2).tobytes())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_packing_twice_gives_the_same_bytes(workers: int, tmp_path: Path):
-    root = write_pictures(tmp_path / "hr", 9)
+    root = write_images(tmp_path / "hr", 9)
 
     packed(root, tmp_path / "a", shard_mb=1)
     packed(root, tmp_path / "b", shard_mb=1, workers=workers)
@@ -95,7 +95,7 @@ def test_packing_twice_gives_the_same_bytes(workers: int, tmp_path: Path):
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path):
-    root = write_pictures(tmp_path / "hr", 24, size=(160, 200))
+    root = write_images(tmp_path / "hr", 24, size=(160, 200))
     packed(root, tmp_path / "one", shard_mb=1)
     options, group = PackOptions(out=tmp_path / "three", scale=2, shard_mb=1), Threads(3)
 
@@ -108,7 +108,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path):
 
 @pytest.mark.slow
 def test_killed_packing_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
-    root = write_pictures(tmp_path / "hr", 40, size=(400, 500))
+    root = write_images(tmp_path / "hr", 40, size=(400, 500))
     packed(root, tmp_path / "whole", shard_mb=1)
     command = [sys.executable, "-m", "srgan_dist", "pack", "folder", "--root", str(root), "--out"]
     command += [str(tmp_path / "killed"), "--scale", "2", "--shard-mb", "1"]
@@ -128,7 +128,7 @@ def test_killed_packing_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
 
 
 def test_a_packing_with_other_options_leaves_nothing_of_an_interrupted_one(tmp_path: Path):
-    root = write_pictures(tmp_path / "hr", 3)
+    root = write_images(tmp_path / "hr", 3)
     (tmp_path / "out" / ".packing-0123").mkdir(parents=True)
     (tmp_path / "out" / ".packing-0123" / "train-000000.tar.json").write_text("{}")
 
@@ -146,9 +146,9 @@ def test_every_problem_is_in_one_report_and_nothing_is_written(tmp_path: Path):
     (hr / "004.png").write_bytes((hr / "000.png").read_bytes())
     (lr / "004x2.png").write_bytes((lr / "000x2.png").read_bytes())
     images.write(np.roll(images.read(lr / "005x2.png"), 1, axis=1), lr / "005x2.png")
-    images.write(image(20, 20), hr / "small.png")
-    images.write(image(10, 10), lr / "small.png")
-    images.write(image(20, 20), lr / "lonely.png")
+    images.write(random_image(20, 20), hr / "small.png")
+    images.write(random_image(10, 10), lr / "small.png")
+    images.write(random_image(20, 20), lr / "lonely.png")
 
     with pytest.raises(ValueError, match="7 of 10 images failed validation; nothing was written") as caught:
         packed(root, tmp_path / "out")
@@ -168,7 +168,7 @@ def test_every_problem_is_in_one_report_and_nothing_is_written(tmp_path: Path):
 
 def test_a_pair_that_is_scaled_differently_is_found(tmp_path: Path):
     root = tmp_path / "pairs"
-    hr = np.asarray(Image.fromarray(image(128, 160)).resize((640, 512), Image.Resampling.BICUBIC))
+    hr = np.asarray(Image.fromarray(random_image(128, 160)).resize((640, 512), Image.Resampling.BICUBIC))
     zoomed = Image.fromarray(hr).resize((320, 256), Image.Resampling.BICUBIC, box=(20, 16, 620, 496))
     images.write(hr, root / "HR" / "a.png")
     images.write(np.asarray(zoomed), root / "LR" / "a.png")
@@ -217,7 +217,7 @@ def test_both_nestings_of_div2k_are_packed(shared: Path, scale: int, nested: boo
 
 def test_tiles_overlap_so_that_every_crop_is_in_one(tmp_path: Path):
     root = tmp_path / "hr"
-    images.write(image(500, 710), root / "a.png")
+    images.write(random_image(500, 710), root / "a.png")
     out = packed(root, tmp_path / "out", encoding="png", tile=256)
     tiles = ShardSet((str(out),), "train")
 
@@ -225,17 +225,17 @@ def test_tiles_overlap_so_that_every_crop_is_in_one(tmp_path: Path):
     for i, key in enumerate(tiles.keys):
         y, x = (int(part[1:]) for part in key.split("_")[1:])
         height, width = tiles.hr(i).shape[:2]
-        assert np.array_equal(tiles.hr(i), image(500, 710)[y : y + height, x : x + width])
+        assert np.array_equal(tiles.hr(i), random_image(500, 710)[y : y + height, x : x + width])
         assert y % 2 == x % 2 == 0
         assert max(height, width) <= 256
         reachable[y : y + height - 96 + 1, x : x + width - 96 + 1] = True
     assert reachable.all()
-    assert np.array_equal(tiles.lr(0), downscale(image(500, 710), 2)[:128, :128])  # LR is made before cutting
+    assert np.array_equal(tiles.lr(0), downscale(random_image(500, 710), 2)[:128, :128])  # LR is made before cutting
 
 
 def test_splits_can_be_packed_one_after_the_other(tmp_path: Path):
-    write_pictures(tmp_path / "p" / "train", 4)
-    write_pictures(tmp_path / "p" / "val", 2, seed=50)
+    write_images(tmp_path / "p" / "train", 4)
+    write_images(tmp_path / "p" / "val", 2, seed=50)
     packed(tmp_path / "p", tmp_path / "both")
 
     packed(tmp_path / "p", tmp_path / "apart", split="valid")
@@ -245,16 +245,16 @@ def test_splits_can_be_packed_one_after_the_other(tmp_path: Path):
 
 
 def test_packing_again_leaves_no_shard_of_before(tmp_path: Path):
-    packed(write_pictures(tmp_path / "many", 24, size=(160, 200)), tmp_path / "out", shard_mb=1)
+    packed(write_images(tmp_path / "many", 24, size=(160, 200)), tmp_path / "out", shard_mb=1)
 
-    packed(write_pictures(tmp_path / "few", 3), tmp_path / "out", shard_mb=1)
+    packed(write_images(tmp_path / "few", 3), tmp_path / "out", shard_mb=1)
 
     named = {s["name"] for s in json.loads((tmp_path / "out" / "manifest.json").read_text())["shards"]}
     assert {f.name for f in (tmp_path / "out").iterdir()} == named | {"manifest.json"}
 
 
 def test_a_folder_of_other_shards_is_not_overwritten(tmp_path: Path):
-    root = write_pictures(tmp_path / "hr", 3)
+    root = write_images(tmp_path / "hr", 3)
     packed(root, tmp_path / "out")
 
     with pytest.raises(ValueError, match=r"holds shards of scale=2.*pack into another folder"):

@@ -13,7 +13,7 @@ from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import CelebaSource, FolderSource
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
-from tests.conftest import ROOT, image, write_pictures
+from tests.conftest import ROOT, random_image, write_images
 from tests.data.hub import Hub
 from tests.data.servers import Server
 
@@ -27,16 +27,16 @@ def div2k_tree(root: Path, nested: bool = False) -> Path:
     for split, numbers in (("train", ("0001", "0002", "0003")), ("valid", ("0801",))):
         outer = f"DIV2K_{split}_LR_bicubic_X2/" if nested else ""
         for n in numbers:
-            hr = image(96, 120, seed=int(n))
+            hr = random_image(96, 120, seed=int(n))
             images.write(hr, root / f"DIV2K_{split}_HR" / f"{n}.png")
             images.write(downscale(hr, 2), root / f"{outer}DIV2K_{split}_LR_bicubic" / "X2" / f"{n}x2.png")
     return root
 
 
 def test_a_folder_may_have_splits_scales_and_partners(tmp_path: Path):
-    write_pictures(tmp_path / "train" / "HR_x2", 2)
-    write_pictures(tmp_path / "train" / "LR_x2", 2, size=(36, 44))
-    write_pictures(tmp_path / "test", 1)
+    write_images(tmp_path / "train" / "HR_x2", 2)
+    write_images(tmp_path / "train" / "LR_x2", 2, size=(36, 44))
+    write_images(tmp_path / "test", 1)
     source = FolderSource(root=tmp_path)
 
     train, valid = source.items("train", 2), source.items("valid", 2)
@@ -46,8 +46,8 @@ def test_a_folder_may_have_splits_scales_and_partners(tmp_path: Path):
 
 
 def test_two_files_of_one_name_are_a_problem(tmp_path: Path):
-    write_pictures(tmp_path / "HR", 1)
-    write_pictures(tmp_path / "LR", 1, size=(36, 44))
+    write_images(tmp_path / "HR", 1)
+    write_images(tmp_path / "LR", 1, size=(36, 44))
     (tmp_path / "LR" / "000x2.png").write_bytes((tmp_path / "LR" / "000.png").read_bytes())
 
     (item,) = FolderSource(root=tmp_path).items("train", 2)
@@ -57,7 +57,7 @@ def test_two_files_of_one_name_are_a_problem(tmp_path: Path):
 
 @pytest.mark.parametrize("extension", ["txt", "csv"])
 def test_celeba_follows_its_official_split(extension: str, tmp_path: Path):
-    write_pictures(tmp_path / "Img" / "img_align_celeba", 5, size=(48, 40))
+    write_images(tmp_path / "Img" / "img_align_celeba", 5, size=(48, 40))
     rows = [f"{n:03d}.png {split}" for n, split in enumerate([0, 1, 2, 0])] + ["009.png 0"]
     lines = rows if extension == "txt" else ["image_id,partition", *(r.replace(" ", ",") for r in rows)]
     (tmp_path / f"list_eval_partition.{extension}").write_text("\n".join(lines))
@@ -91,8 +91,8 @@ def test_div2k_is_found_in_either_nesting(nested: bool, tmp_path: Path):
     ],
 )
 def test_the_other_tracks_of_div2k_have_their_own_names(track, scale: int, file: str, name: str, tmp_path: Path):
-    images.write(image(96, 96), tmp_path / "DIV2K_train_HR" / "0001.png")
-    images.write(downscale(image(96, 96), scale), tmp_path / f"DIV2K_train_LR_{track}" / f"{file}.png")
+    images.write(random_image(96, 96), tmp_path / "DIV2K_train_HR" / "0001.png")
+    images.write(downscale(random_image(96, 96), scale), tmp_path / f"DIV2K_train_LR_{track}" / f"{file}.png")
 
     (item,) = Div2kSource(root=tmp_path, track=track).items("train", scale)
 

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from srgan_dist.distributed.group import SingleProcess
+from srgan_dist.evaluation.evaluation_set import ImagePair
+from srgan_dist.evaluation.shown_images import ShownImages
+
+FLAT = np.full((24, 24, 3), 128, np.uint8)
+PSNR = {"calm": (30.0, 30.1), "wild": (25.0, 31.0), "mild": (28.0, 29.0), "equal": (float("inf"), float("inf"))}
+
+
+def watch(shown: ShownImages, numbers: range = range(4)) -> ShownImages:
+    for number, (name, values) in enumerate(PSNR.items()):
+        if number in numbers:
+            pair = ImagePair(name, FLAT[::2, ::2], FLAT)
+            results = {method: FLAT + n for n, method in enumerate(("one", "two"))}
+            scores = {method: {"psnr_y": value} for method, value in zip(results, values, strict=True)}
+            shown(number, pair, results, scores)
+    return shown
+
+
+def test_the_images_shown_are_those_where_the_models_differ_most_in_their_order():
+    comparisons, _ = watch(ShownImages(2, ["one", "two"], count=2, side=64)).gather(SingleProcess())
+
+    assert [c.name for c in comparisons] == ["wild", "mild"]
+    assert comparisons[0].psnr_y == {"one": 25.0, "two": 31.0}
+
+
+def test_the_figure_shows_the_first_images_without_nearest():
+    shown = ShownImages(2, ["one"], count=0, side=64, figure_rows=2)
+    shown(0, ImagePair("a", FLAT[::2, ::2], FLAT), {"nearest": FLAT, "one": FLAT}, {"one": {"psnr_y": 1.0}})
+
+    comparisons, rows = shown.gather(SingleProcess())
+
+    assert not comparisons
+    assert [(row.name, [cell.method for cell in row.cells]) for row in rows] == [("a", ["LR", "one", "HR"])]
+
+
+class Together(SingleProcess):
+    """Two processes, of which the other one has kept the given things."""
+
+    def __init__(self, others: list[list[object]]) -> None:
+        self._others = others
+
+    def gather(self, mine: list[object]) -> list[object]:
+        return self._others.pop(0) + mine
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_two_processes_show_what_one_would(count: int):
+    alone, _ = watch(ShownImages(2, ["one", "two"], count, side=64)).gather(SingleProcess())
+    first, second = (
+        watch(ShownImages(2, ["one", "two"], count, side=64), numbers) for numbers in (range(0, 4, 2), range(1, 4, 2))
+    )
+    kept: list[list[object]] = []
+
+    class Recorder(SingleProcess):
+        def gather(self, mine: list[object]) -> list[object]:
+            kept.append(list(mine))
+            return mine
+
+    second.gather(Recorder())
+    together, _ = first.gather(Together(kept))
+
+    assert [c.name for c in together] == [c.name for c in alone]
+
+
+def test_of_a_large_image_the_square_is_shown_where_the_models_differ():
+    hr = np.zeros((128, 96, 3), np.uint8)
+    other = hr.copy()
+    other[96:, 64:] = 255
+    shown = ShownImages(2, ["one", "two"], count=1, side=32)
+
+    shown(
+        0, ImagePair("a", hr[::2, ::2], hr), {"one": hr, "two": other}, {"one": {"psnr_y": 9.0}, "two": {"psnr_y": 1}}
+    )
+    (comparison,), _ = shown.gather(SingleProcess())
+
+    assert comparison.name == "a, 32x32 at x=64 y=96"
+    assert (comparison.results["two"] == 255).all()

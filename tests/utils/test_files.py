@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srgan_dist.utils import files
+from tests.conftest import ROOT, environment
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there, processes do not fork")
+def test_a_process_killed_between_write_and_rename_leaves_every_kind_of_file_as_it_was(tmp_path: Path):
+    program = [sys.executable, "-m", "tests.utils.killed_writes", str(tmp_path)]
+
+    ran = subprocess.run(program, env=environment(), cwd=ROOT, capture_output=True, text=True, check=False)
+
+    lines = ran.stdout.splitlines()
+    assert ran.returncode == 0, ran.stderr
+    assert len(lines) >= 13
+    assert not [line for line in lines if not line.endswith("exit 9, stands")]
+
+
+def test_an_output_appears_under_its_name_only_when_it_is_complete(tmp_path: Path):
+    file = tmp_path / "a.txt"
+
+    with files.atomic_output(file) as out:
+        out.write(b"half")
+        assert not file.exists()
+
+    assert file.read_bytes() == b"half"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(is_folder: bool, tmp_path: Path):
+    target = tmp_path / "a"
+    files.write_text("old", target)
+
+    def fail() -> None:
+        with files.atomic_path(target) as partial:
+            if is_folder:
+                partial.mkdir()
+            (partial / "b" if is_folder else partial).write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path):
+    file = tmp_path / "a"
+
+    with files.atomic_output(file) as first:
+        first.write(b"first")
+        files.write_text("second", file)
+        assert file.read_text() == "second"
+
+    assert file.read_text() == "first"
+
+
+def test_the_longest_name_that_a_file_system_takes_can_be_written(tmp_path: Path):
+    for name in ("n" * 250, "é" * 120):
+        files.write_text("x", tmp_path / name)
+
+        assert (tmp_path / name).read_text() == "x"
+
+
+def test_the_content_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    calls: list[str] = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda d: calls.append("sync") or sync(d))
+    monkeypatch.setattr(files.os, "replace", lambda a, b: calls.append("rename") or rename(a, b))
+
+    with files.atomic_path(tmp_path / "folder") as partial:
+        partial.mkdir()
+        (partial / "a").touch()
+        (partial / "b").touch()
+
+    assert calls == ["sync", "sync", "rename", "sync"]  # both files, and at last the entry in the folder
+
+
+def test_an_output_that_cannot_be_written_is_named_in_one_line(tmp_path: Path):
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "a.json"
+
+    with pytest.raises(ValueError, match=r"a\.json: cannot be written \("), files.output_errors(target):
+        files.write_text("x", target)
+
+
+def test_the_folder_of_an_output_is_made(tmp_path: Path):
+    target = tmp_path / "new" / "a.json"
+
+    with files.output_errors(target):
+        files.write_text("x", target)
+
+    assert target.read_text() == "x"
