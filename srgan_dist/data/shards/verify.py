@@ -44,9 +44,9 @@ def faults(file: Path, shard: Shard) -> list[CorruptSample]:
     return [CorruptSample(-1, "corrupt after its last sample: sha256 differs from the manifest")]
 
 
-def is_missing(found: list[CorruptSample]) -> bool:
+def is_missing(corrupt: list[CorruptSample]) -> bool:
     """Return whether these are the faults of a file that does not exist."""
-    return found[0] == CorruptSample(-1, _MISSING)
+    return corrupt[0] == CorruptSample(-1, _MISSING)
 
 
 def _corrupt_samples(file: Path, shard: Shard) -> list[CorruptSample]:
@@ -102,23 +102,23 @@ def layout_faults(file: Path, shard: Shard, scale: int, encoding: Stored) -> lis
     """Return where the members and image sizes of an intact file (see `faults`) differ from its manifest."""
     listed = {(m.offset, m.size): m for m in members(file)}
     with file.open("rb") as content:
-        wrong: list[CorruptSample] = []
+        mismatches: list[CorruptSample] = []
         for i, row in enumerate(shard.table.tolist()):
             for part, column in (("hr", HR), ("lr", LR)):
                 offset, length, height, width = row[column : column + 4]
                 member = listed.get((offset, length))
                 if member is None or (member.key, member.part) != (shard.keys[i], f"{part}.{extension(encoding)}"):
-                    wrong.append(CorruptSample(i, f"its {part} is missing at byte {offset}"))
+                    mismatches.append(CorruptSample(i, f"its {part} is missing at byte {offset}"))
                     continue
                 content.seek(offset)
                 size = _size(content.read(min(length, 1 << 16)), encoding)
                 if size != (height, width):
-                    wrong.append(
+                    mismatches.append(
                         CorruptSample(i, f"{part} is {size[1]}x{size[0]}, but the manifest says {width}x{height}")
                     )
             if row[HR + 2 : HR + 4] != [row[LR + 2] * scale, row[LR + 3] * scale]:
-                wrong.append(CorruptSample(i, f"hr {row[HR + 3]}x{row[HR + 2]} is not {scale} x lr"))
-    return wrong
+                mismatches.append(CorruptSample(i, f"hr {row[HR + 3]}x{row[HR + 2]} is not {scale} x lr"))
+    return mismatches
 
 
 def _size(start: bytes, encoding: Stored) -> tuple[int, int]:
@@ -145,11 +145,11 @@ def npy_shape(start: bytes) -> tuple[int, int, int] | None:
     return shape if dtype == np.uint8 and not fortran and len(shape) == 3 and shape[2] == 3 else None
 
 
-def one_line(file: str, shard: Shard, found: list[CorruptSample]) -> str:
+def one_line(file: str, shard: Shard, corrupt: list[CorruptSample]) -> str:
     """Return one line about the faults of a shard: file, first sample, its fault, and the number of further samples."""
-    first = found[0]
+    first = corrupt[0]
     sample = f", sample {shard.keys[first.sample]}" if first.sample >= 0 else ""
-    samples = Counter(f.sample for f in found)
+    samples = Counter(f.sample for f in corrupt)
     rest = f" (and {len(samples) - 1} more samples of {len(shard.keys)})" if len(samples) > 1 else ""
     return f"{file}{sample}: {first.what}{rest}"
 
