@@ -176,7 +176,7 @@ def test_different_networks_cannot_be_mixed(tmp_path):
         export(ExportOptions(out=tmp_path / "mix.safetensors", interpolate=files))
 
 
-def test_a_published_pth_is_exported_without_telling_what_it_is(tmp_path):
+def test_a_published_pth_is_exported_without_being_told_what_it_is(tmp_path):
     network = RRDB.build(4)
     torch.save({"params_ema": network.state_dict()}, tmp_path / "RealESRGAN.pth")
 

@@ -6,6 +6,7 @@ import pytest
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import KERNELS, crop_to_multiple, downscale
 from tests.conftest import random_image
+from tests.imaging.imresize_reference import imresize
 
 
 def pairs(shared: Path, name: str, scale: int) -> list[tuple[Path, Path]]:
@@ -23,12 +24,30 @@ def pairs(shared: Path, name: str, scale: int) -> list[tuple[Path, Path]]:
         *(("div2k_mini", s, "matlab-mirror") for s in (2, 3, 4)),
     ],
 )
-def test_reduce_is_matlabs_in_every_value(shared: Path, name: str, scale: int, kernel):
+def test_downscaling_is_matlabs_in_every_value(shared: Path, name: str, scale: int, kernel):
     found = pairs(shared, name, scale)
     assert found
 
     for hr, lr in found:
         assert np.array_equal(downscale(images.read(hr), scale, kernel), images.read(lr)), hr
+
+
+@pytest.mark.parametrize("name", ["lr_x2", "lr_x3", "lr_x4", "lr_x4_clamp"])
+def test_a_frozen_photograph_is_downscaled_as_matlab_does(name: str):
+    with np.load(Path(__file__).parent / "golden_pair.npz") as golden:
+        hr, lr = golden["hr"], golden[name]
+
+    assert np.array_equal(downscale(hr, int(name[4]), "matlab-clamp" if "clamp" in name else "matlab-mirror"), lr)
+
+
+@pytest.mark.parametrize("edge", ["mirror", "clamp"])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_downscaling_follows_matlabs_rule_in_every_value(scale: int, edge: str):
+    hr = random_image(7 * scale, 9 * scale, seed=scale)
+
+    assert np.array_equal(
+        downscale(hr, scale, "matlab-clamp" if edge == "clamp" else "matlab-mirror"), imresize(hr, scale, edge)
+    )
 
 
 def test_the_two_edge_rules_differ_only_near_the_edge():
