@@ -1,1 +1,1 @@
-"""Pairs of HR and LR images: packing, shards, loading, degradations."""
+"""Training data: packing, shards, loading and degradations."""

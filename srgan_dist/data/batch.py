@@ -1,4 +1,4 @@
-"""What flows from the reader to the step."""
+"""Batches on their way from the reader to the training step."""
 
 from typing import NamedTuple
 
@@ -8,32 +8,37 @@ from torch import Tensor
 
 
 class Pair(NamedTuple):
-    """A batch on its device: lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1], channels_last."""
+    """A batch on its device: lr (B, 3, h, w) and hr (B, 3, s*h, s*w), float RGB in [0, 1], channels_last."""
 
     lr: Tensor
     hr: Tensor
     indices: NDArray[np.uint64] | None = None
-    """Which crops of the run these are, (B,)."""
+    """Numbers of the crops within the run, (B,)."""
     sharpened: Tensor | None = None
-    """What a degradation wants pixel and content terms to compare with, where that is not hr."""
+    """Target of the pixel and content terms if it is not hr; same shape as hr."""
 
     def split(self, parts: int) -> list["Pair"]:
-        """A batch fresh from the reader in so many equal parts, one after the other."""
+        """Return the batch in `parts` consecutive parts of equal size; `parts` must divide B.
+
+        Only for a batch as the reader returns it: `sharpened` is dropped.
+        """
         size = len(self.hr) // parts
         indices = np.empty(0, np.uint64) if self.indices is None else self.indices
-        ends = [slice(i * size, (i + 1) * size) for i in range(parts)]
-        return [Pair(self.lr[e], self.hr[e], indices[e]) for e in ends] if parts > 1 else [self]
+        ranges = [slice(i * size, (i + 1) * size) for i in range(parts)]
+        return [Pair(self.lr[r], self.hr[r], indices[r]) for r in ranges] if parts > 1 else [self]
 
     @property
     def target(self) -> Tensor:
-        """What pixel and content terms compare with; the discriminator sees hr."""
+        """The image that pixel and content terms compare with; the discriminator sees hr."""
         return self.hr if self.sharpened is None else self.sharpened
 
 
 class RawBatch(NamedTuple):
-    """A batch as it leaves the CPU: uint8 NHWC, and the orientation that the device will apply."""
+    """A batch on the CPU: lr (B, h, w, 3) and hr (B, s*h, s*w, 3), uint8 RGB, not yet oriented."""
 
     lr: Tensor
     hr: Tensor
     orientation: Tensor
+    """Orientations that the device will apply, uint8 (B,); see `crop_plan.Crops`."""
     indices: NDArray[np.uint64]
+    """Numbers of the crops within the run, (B,)."""

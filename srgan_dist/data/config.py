@@ -1,4 +1,4 @@
-"""Which data a run is trained on, as its configuration says it."""
+"""The configuration of the training data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +9,11 @@ OnBad = Literal["stop", "skip"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which crops the networks see."""
+    """The training data, and how crops are read from it."""
 
     shards: tuple[str, ...] = ()
-    """Folders of packed shards, or their URLs (hf://datasets/USER/NAME, s3://, https://); their `train` split is
-    trained on, their `valid` split evaluated on."""
+    """Folders of packed shards, or their URLs (hf://datasets/USER/NAME, s3://, https://). Training uses their `train`
+    split, evaluation their `valid` split."""
 
     hr_crop: int = 96
     """Side of a training crop in HR pixels; a multiple of the scale."""
@@ -22,23 +22,24 @@ class DataConfig:
     """Crops per process and step."""
 
     on_bad: OnBad = "stop"
-    """skip replaces corrupt samples by others, by a fixed rule, and counts the crops in the logs."""
+    """What to do about corrupt samples: stop, or replace them by a fixed rule and log how many crops were replaced."""
 
     stream: tuple[str, ...] = ()
-    """WebDataset tars (URLs or files, {000..012} is expanded) to train on without manifest and without disk. Not
-    bit-exact on resume."""
+    """WebDataset tars (URLs or files; {000..012} is expanded) to train on without a manifest or a cache. Not bit-exact
+    on resume."""
 
     cache: Path | None = None
-    """Where fetched shards are kept; $SRGAN_CACHE or ~/.cache/srgan_dist when not given."""
+    """Folder for downloaded shards; $SRGAN_CACHE or ~/.cache/srgan_dist if not given."""
 
     window: int = 0
-    """For data larger than the disk: so many shards are used, and kept, at a time. 0 keeps all."""
+    """Shards to draw crops from at a time, for data sets larger than the disk; the cache keeps at most three windows. 0
+    means all shards."""
 
     crops_per_decode: int = 8
-    """Crops that one decoding of a png or webp gives. Raw shards need no decoding."""
+    """Crops to cut from a png or webp image each time it is decoded. Raw shards need no decoding."""
 
     decoded_cache: int = 64
-    """Images that stay decoded, in all processes together; at least the crops of a step. Not for raw shards."""
+    """Decoded images to keep, counted over all processes; at least the crops of a step. Not used for raw shards."""
 
     threads: int = 2
-    """That decode, per process. Changes the speed only."""
+    """Decoding threads per process; affects only the speed."""

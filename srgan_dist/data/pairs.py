@@ -1,4 +1,4 @@
-"""The one rule for a pair of images: HR is exactly `scale` times LR."""
+"""Pairs of images: HR is exactly `scale` times LR."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from srgan_dist.imaging.resize import Kernel, crop_to_multiple, downscale
 def load_pair(
     hr_file: Path, lr_file: Path | None, scale: int, kernel: Kernel = "matlab-mirror", *, crop_hr: bool = False
 ) -> tuple[Pixels, Pixels]:
-    """Read HR and LR, both (H, W, 3) uint8 RGB; without an LR file, make LR from HR.
+    """Read HR and LR, (s*h, s*w, 3) and (h, w, 3) uint8 RGB; without an LR file, downscale LR from HR.
 
     Args:
-        kernel: makes LR.
+        kernel: bicubic kernel that makes LR if there is no LR file.
         crop_hr: see `match_pair`.
 
     Raises:
-        ValueError: a file cannot be read, or see `match_pair`.
+        ValueError: a file cannot be read, HR is smaller than `scale`, or as `match_pair`.
     """
     hr = images.read(hr_file)
     if lr_file is None:
@@ -32,7 +32,7 @@ def crop_for_downscaling(hr: Pixels, scale: int, name: str) -> Pixels:
     """Return the top left part of HR whose sides are multiples of `scale`.
 
     Raises:
-        ValueError: HR has fewer pixels than `scale` on a side.
+        ValueError: a side of HR is shorter than `scale` pixels; `name` names HR in the message.
     """
     cropped = np.ascontiguousarray(crop_to_multiple(hr, scale))
     if 0 in cropped.shape:
@@ -43,12 +43,13 @@ def crop_for_downscaling(hr: Pixels, scale: int, name: str) -> Pixels:
 def match_pair(
     hr: Pixels, lr: Pixels, scale: int, name: str, lr_name: str = "", *, crop_hr: bool = False
 ) -> tuple[Pixels, Pixels]:
-    """Return HR and LR after checking their sizes.
+    """Check the sizes of HR and LR, (H, W, 3) and (h, w, 3), and return both; crop HR only if asked.
 
     Args:
-        name: of the pair, for errors; `lr_name` follows the sizes.
-        crop_hr: where HR has up to `scale` - 1 pixels more on the right and at the bottom, cut them off: LR was made of
-            the part whose sides are multiples of the scale. Otherwise such a pair is an error, like any other.
+        name: name of the pair in errors.
+        lr_name: text that follows the sizes in errors.
+        crop_hr: crop up to `scale` - 1 extra pixels of HR at the right and bottom, because LR was made from the part
+            whose sides are multiples of the scale. If False, such a pair is an error, too.
 
     Raises:
         ValueError: HR is not `scale` times LR.
@@ -59,9 +60,12 @@ def match_pair(
     croppable = 0 <= height - h * scale < scale and 0 <= width - w * scale < scale
     if croppable and crop_hr:
         return np.ascontiguousarray(hr[: h * scale, : w * scale]), lr
-    hint = "; --crop-hr cuts off the rest" if croppable else _right_scale(height / h, width / w)
+    hint = "; --crop-hr crops it" if croppable else _scale_hint(height / h, width / w)
     raise ValueError(f"{name}: hr {width}x{height} is not {scale} x lr {w}x{h}{lr_name}{hint}")
 
 
-def _right_scale(tall: float, wide: float) -> str:
-    return f"; this pair is x{tall:.0f}: --scale {tall:.0f}" if tall == wide == round(tall) and tall > 1 else ""
+def _scale_hint(vertical: float, horizontal: float) -> str:
+    """Return a hint at the scale of a pair from the ratios of its sides, empty if they are not one integer."""
+    if vertical == horizontal == round(vertical) and vertical > 1:
+        return f"; this pair is at scale {vertical:.0f}: pass --scale {vertical:.0f}"
+    return ""

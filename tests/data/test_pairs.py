@@ -21,7 +21,11 @@ def test_a_pair_whose_hr_is_exactly_scale_times_lr_comes_back_as_it_is():
 
 @pytest.mark.parametrize(
     ("hr", "lr", "hint"),
-    [((97, 97), (48, 48), "--crop-hr"), ((96, 96), (32, 32), "this pair is x3: --scale 3"), ((96, 98), (48, 48), "$")],
+    [
+        ((97, 97), (48, 48), "--crop-hr"),
+        ((96, 96), (32, 32), "this pair is at scale 3: pass --scale 3"),
+        ((96, 98), (48, 48), "$"),
+    ],
 )
 def test_another_size_is_refused_with_both_sizes_and_the_way_out(hr: tuple[int, int], lr: tuple[int, int], hint: str):
     with pytest.raises(ValueError, match=rf"a.png: hr {hr[1]}x{hr[0]} is not 2 x lr {lr[1]}x{lr[0]}.*{hint}"):

@@ -1,7 +1,7 @@
-"""How LR is made from HR on the device. A new degradation is one file here and one line in `DegradationConfig`.
+"""Degradations that make LR from HR on the device. A new one is a file here and a line in `DegradationConfig`.
 
-A degradation is a config with `build(scale, seed)`, which gives a function of HR crops and their indices: a pure one,
-so that any number of processes and any resumed run see the same LR.
+A degradation is a config whose `build(scale, seed)` returns a function of HR crops and their indices. It must be pure,
+so that LR is the same for any number of processes and after any resume.
 """
 
 from srgan_dist.data.degradations.realesrgan import Degraded, RealESRGANDegradation

@@ -1,7 +1,7 @@
-"""What is done to a batch: which crops are handled together, and their parameters on the device after one transfer.
+"""Plans of a batch's degradation: which crops are processed together, and their parameters on the device.
 
-Crops are put in an order in which those that share a canvas stand together, and among them those with Poisson noise:
-every group is a slice then, and no list of crops has to reach the device.
+Crops are sorted by canvas, and within a canvas by the kind of noise. So every group is a slice, and no list of indices
+has to be copied to the device.
 """
 
 from collections.abc import Sequence
@@ -17,76 +17,78 @@ from srgan_dist.data.degradations.draws import Draws
 Sides = NDArray[np.int64]
 
 _WAITS_FOR_COPIES = ("cuda",)
-"""Kinds of devices to which only pinned memory is copied without waiting."""
+"""Device types to which copies are asynchronous only from pinned memory."""
 
 
 class CanvasGroup(NamedTuple):
-    """Crops of the first pass that share a canvas."""
+    """Crops that share a canvas in the first stage."""
 
     crops: slice
+    """The group, in the sorted order."""
     canvas: int
-    """Its side in pixels."""
+    """Side of the canvas in pixels."""
     poisson: slice
-    """Which of the group's crops get Poisson noise."""
+    """Those crops of the group that get Poisson noise."""
 
 
 class Parameters(NamedTuple):
-    """Of each crop, in the batch's order: arrays before they are moved, tensors after."""
+    """The parameters of each crop in the sorted order: numpy arrays, or tensors once they are on the device."""
 
     order: Any
-    """Which crop of the batch stands here, (B,)."""
+    """Position in the batch of each sorted crop, (B,)."""
     restore: Any
-    """Where each crop of the batch stands, (B,)."""
+    """Position in the sorted order of each crop of the batch, (B,): the inverse of `order`."""
     sizes: Any
-    """Sides after the first and the second resize, (2, B)."""
+    """Sides in pixels after the first and the second resize, (2, B)."""
     modes: Any
-    """Of the three resizes, (3, B)."""
+    """Filters of the three resizes, (3, B)."""
     gray: Any
-    """1 where all channels get the same noise, of both passes, (2, B)."""
+    """1 where all channels get the same noise, for both stages, (2, B)."""
     poisson: Any
-    """Places of the crops with Poisson noise in the second pass."""
+    """Positions of the crops with Poisson noise in the second stage."""
     early: Any
-    """Places of the crops whose second JPEG comes before the final resize."""
+    """Positions of the crops whose second JPEG comes before the final resize."""
     late: Any
-    """Places of the others."""
+    """Positions of the crops whose second JPEG comes after it."""
     keys: Any
-    """Where the noise's hashes start, int32, (2, 2, B): two keys of each pass."""
+    """Two keys of the noise for each stage, int32 (2, 2, B)."""
     blurs: Any
-    """The fields of `draws.Blur`, of the first, second and last blur one behind the other, (7, 3B)."""
+    """The seven fields of `draws.Blur` for the first, the second and the last blur, concatenated, (7, 3B)."""
     strengths: Any
-    """Of the noise of both passes, (2, B)."""
+    """Strengths of the noise of both stages, (2, B)."""
     qualities: Any
-    """Of both JPEGs, (2, B)."""
+    """Qualities of both JPEGs, (2, B)."""
 
 
 class BatchPlan(NamedTuple):
-    """What is done to a batch."""
+    """The plan of a batch's degradation."""
 
     groups: list[CanvasGroup]
     sizes: tuple[Sides, Sides]
-    """`Parameters.sizes` on the host."""
+    """The same as `parameters.sizes`, on the CPU."""
     parameters: Parameters
 
 
 def plan_batch(draws: Draws, sizes: tuple[Sides, Sides], canvases: Sequence[int], device: torch.device) -> BatchPlan:
-    """Order the crops of a batch and move their parameters to the device.
+    """Sort the crops of a batch and copy their parameters to the device.
 
     Args:
         sizes: sides in pixels after the first and the second resize, (B,) each.
-        canvases: sides of the first pass's canvases, ascending. A crop's canvas follows from its own size, so that
-            what it becomes does not depend on the others.
+        canvases: sides of the canvases in the first stage, ascending. A crop's canvas depends only on its own size, so
+            that the result does not depend on the other crops.
     """
-    which = np.searchsorted(canvases, sizes[0])
+    canvas = np.searchsorted(canvases, sizes[0])
     gaussian = np.asarray(draws.first.gaussian, bool)
-    order = np.lexsort((gaussian, which))
+    order = np.lexsort((gaussian, canvas))
     parameters = _parameters(draws, sizes, order)
     ordered = sizes[0][order], sizes[1][order]
-    groups = list(_groups(which[order], gaussian[order], canvases))
+    groups = list(_groups(canvas[order], gaussian[order], canvases))
     return BatchPlan(groups, ordered, Parameters(*moved(parameters, device)))
 
 
-def _groups(which: Sides, gaussian: NDArray[np.bool_], canvases: Sequence[int]) -> list[CanvasGroup]:
-    numbers, starts, counts = np.unique(which, return_index=True, return_counts=True)
+def _groups(canvas: Sides, gaussian: NDArray[np.bool_], canvases: Sequence[int]) -> list[CanvasGroup]:
+    """Return the groups of sorted crops; `canvas` (B,) gives the number of each crop's canvas."""
+    numbers, starts, counts = np.unique(canvas, return_index=True, return_counts=True)
     groups: list[CanvasGroup] = []
     for number, start, count in zip(numbers.tolist(), starts.tolist(), counts.tolist(), strict=True):
         crops = slice(start, start + count)
@@ -95,6 +97,7 @@ def _groups(which: Sides, gaussian: NDArray[np.bool_], canvases: Sequence[int]) 
 
 
 def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides) -> Parameters:
+    """Return the parameters as arrays, in this order of the crops."""
     stages = draws.first, draws.second
     gaussian_last = np.asarray(draws.second.gaussian, bool)[order]
     late = np.asarray(draws.jpeg_last, bool)[order]
@@ -119,12 +122,12 @@ def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides) -> Param
 
 
 def moved(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
-    """Return arrays as tensors on the device, after one transfer: floats as float32, int32 as it is, others as int64.
+    """Copy arrays to the device in one transfer; floats become float32, int32 stays, and all others become int64.
 
-    From pinned memory and without waiting where the device is a GPU. The tensors are parts of one.
+    The copy to a GPU is asynchronous, from pinned memory. The tensors are views of one buffer.
     """
     ready = [np.ascontiguousarray(a, _dtype(a)) for a in arrays]
-    by_size = sorted(range(len(ready)), key=lambda k: -ready[k].itemsize)  # so that each starts where its type may
+    by_size = sorted(range(len(ready)), key=lambda k: -ready[k].itemsize)  # so that each one is aligned to its type
     packed = torch.from_numpy(np.concatenate([ready[k].reshape(-1).view(np.uint8) for k in by_size]))
     if device.type in _WAITS_FOR_COPIES:
         packed = packed.pin_memory()

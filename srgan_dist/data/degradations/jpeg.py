@@ -1,9 +1,9 @@
-"""JPEG there and back on the device, a whole batch with a quality each, in libjpeg's own whole numbers.
+"""JPEG compression and decompression of a batch on the device, a quality per image, with the exact values of libjpeg.
 
 Baseline JPEG as Pillow writes and reads it by default: chroma at half size (4:2:0), the standard tables scaled by the
-quality, the accurate integer cosine transform (jfdctint.c, jidctint.c), "fancy" upsampling of chroma. Every value that
-libjpeg computes is a whole number here too, held in floats wide enough to be exact: products with constant matrices,
-which are few launches on a GPU, therefore give the same bits in any order.
+quality, the accurate integer cosine transform (jfdctint.c, jidctint.c), "fancy" upsampling of chroma. Every integer of
+libjpeg is an integer here, too, stored in floats wide enough to be exact. So products with constant matrices, which
+take few kernel launches on a GPU, give the same bits in any order of summation.
 """
 
 from functools import cache
@@ -23,46 +23,49 @@ _CHROMA = """
 
 _EVEN = (8192, 8192, 8192, 8192), (10703, 4433, -4433, -10703), (8192, -8192, -8192, 8192), (4433, -10704, 10704, -4433)
 _ODD = (11363, 9633, 6437, 2260), (9633, -2259, -11362, -6436), (6437, -11362, 2261, 9633), (2260, -6436, 9633, -11363)
-"""Left halves of the cosine matrix's rows 0, 2, 4, 6 and 1, 3, 5, 7 in libjpeg's 13 bit constants; the right halves
-mirror them, the odd ones with the sign turned."""
+"""Left halves of rows 0, 2, 4, 6 and of rows 1, 3, 5, 7 of the cosine matrix, in libjpeg's 13-bit constants. The right
+halves mirror them, those of the odd rows with opposite sign."""
 
 _TO_YCC = (19595, 38470, 7471), (-11059, -21709, 32768), (32768, -27439, -5329)
 _TO_YCC_OFFSET = (32768, (128 << 16) + 32767, (128 << 16) + 32767)
 _TO_RGB = (0, 91881), (-22554, -46802), (116130, 0)
-"""What Cb and Cr, less 128, add to Y. All four in 16 bit constants (jccolor.c, jdcolor.c)."""
+"""Contributions of Cb - 128 and Cr - 128 to R, G and B. All three in 16-bit constants (jccolor.c, jdcolor.c)."""
 
 
 def jpeg(images: Tensor, size: Tensor, tables: Tensor) -> Tensor:
-    """(B, 3, S, S) in [0, 1] as they come back from JPEG files, S a multiple of 16.
+    """Compress and decompress images (B, 3, S, S) in [0, 1], S a multiple of 16.
 
     Args:
-        size: (B,), how many rows and columns count; the rest must repeat the edge, as an encoder would fill it.
+        size: valid rows and columns of each image, (B,); the others must repeat the edge, as an encoder does.
         tables: (B, 2, 8, 8), see `quantization_tables`.
+
+    Returns:
+        (B, 3, S, S), multiples of 1/255 in [0, 1]. The valid part equals what Pillow decodes from its own JPEG file.
     """
     b, _, s, _ = images.shape
     constants, half = _constants(images.device), s // 2
     levels = images.clamp(0, 1).mul_(255).round_()
     ycc = torch.matmul(constants.to_ycc, levels.view(b, 3, -1)).add_(constants.to_ycc_offset)
-    ycc = _floored(ycc, 16).view(b, 3, s, s)
-    edge = torch.minimum(_count(half, images.device), ((size + 1) // 2).view(-1, 1) - 1)
+    ycc = _shifted_right(ycc, 16).view(b, 3, s, s)
+    edge = torch.minimum(_arange(half, images.device), ((size + 1) // 2).view(-1, 1) - 1)
     rows = edge.view(b, 1, half, 1).expand(b, 2, half, half)
     columns = edge.view(b, 1, 1, half).expand(b, 2, half, half)
-    chroma = _halved(ycc[:, 1:]).gather(2, rows)  # jcprepct.c fills up rows after halving them
+    chroma = _downsampled(ycc[:, 1:]).gather(2, rows)  # jcprepct.c repeats the last row after downsampling
     planes = _coded(torch.cat([ycc[:, 0], chroma.view(b, s, half)], 2), tables)
     chroma = planes[:, :, s:].reshape(b, 2, half, half).gather(2, rows).gather(3, columns)
-    color = torch.matmul(constants.to_rgb, _doubled(chroma).view(b, 2, -1)).add_(32768)
-    return _floored(color, 16).view(b, 3, s, s).add_(planes[:, None, :, :s]).clamp_(0, 255).div_(255)
+    color = torch.matmul(constants.to_rgb, _upsampled(chroma).view(b, 2, -1)).add_(32768)
+    return _shifted_right(color, 16).view(b, 3, s, s).add_(planes[:, None, :, :s]).clamp_(0, 255).div_(255)
 
 
 def quantization_tables(quality: Tensor) -> Tensor:
-    """Return the standard tables of luma and chroma at each quality: (..., 2, 8, 8), float64, for whole numbers."""
+    """Return the standard tables of luma and chroma for integer qualities 1 to 100, (...): float64 (..., 2, 8, 8)."""
     quality = quality.float()[..., None, None, None]
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     return ((_constants(quality.device).tables * percent + 50) / 100).floor_().clamp_(1, 255).double()
 
 
 class _Constants(NamedTuple):
-    """On one device, so that no step copies them there."""
+    """Constant tensors on one device, so that no step copies them there."""
 
     to_ycc: Tensor
     to_ycc_offset: Tensor
@@ -70,11 +73,13 @@ class _Constants(NamedTuple):
     tables: Tensor
     """Luma and chroma, (2, 8, 8)."""
     rows: Tensor
-    """The cosine transform of 8 pixels in a row, (8, 8), in float64: float32 holds whole numbers up to 2^24 only."""
+    """Cosine transform of 8 pixels in a row, float64 (8, 8), because float32 is exact only up to 2^24."""
     columns: Tensor
-    """The same of 8 in a column; all four with the shift that follows."""
+    """Cosine transform of 8 pixels in a column. All four transforms include the shift that follows them in libjpeg."""
     columns_back: Tensor
+    """Inverse transform of a column."""
     rows_back: Tensor
+    """Inverse transform of a row."""
 
 
 @cache
@@ -97,65 +102,66 @@ def _constants(device: torch.device) -> _Constants:
 
 
 @cache
-def _count(n: int, device: torch.device) -> Tensor:
-    """0 to n - 1."""
+def _arange(n: int, device: torch.device) -> Tensor:
+    """Return the integers from 0 to n - 1, made once per device."""
     return torch.arange(n, device=device)
 
 
-def _floored(x: Tensor, bits: int) -> Tensor:
-    """x >> bits, in place."""
+def _shifted_right(x: Tensor, bits: int) -> Tensor:
+    """Return x >> bits, computed in place."""
     return x.mul_(0.5**bits).floor_()
 
 
 def _coded(planes: Tensor, tables: Tensor) -> Tensor:
-    """Through the cosine transform, quantization and back.
+    """Transform, quantize and transform back.
 
     Args:
-        planes: (B, S, 3/2 S) in levels: Y, and beside it Cb above Cr.
+        planes: levels, (B, S, 3/2 S): Y on the left, Cb above Cr on the right.
+        tables: (B, 2, 8, 8), see `quantization_tables`.
     """
     b, s, width = planes.shape
     constants, luma = _constants(planes.device), s // 8
-    coefficients = _down(_along(planes.double().sub_(128), constants.rows), constants.columns)
-    blocks = coefficients.view(b, s // 8, 8, width // 8, 8)  # eight times the coefficients
+    coefficients = _transform_columns(_transform_rows(planes.double().sub_(128), constants.rows), constants.columns)
+    blocks = coefficients.view(b, s // 8, 8, width // 8, 8)  # 8 times the coefficients
     of_block = [tables[:, :1].expand(-1, luma, -1, -1), tables[:, 1:].expand(-1, width // 8 - luma, -1, -1)]
     steps = torch.cat(of_block, 1).transpose(1, 2).unsqueeze(1)
     quantized = (blocks.abs() + 4 * steps).div_(8 * steps).floor_().mul_(blocks.sign())
-    columns = _down(quantized.mul_(steps).view(b, s, width), constants.columns_back)
-    return _along(columns, constants.rows_back).float().add_(128).clamp_(0, 255)
+    columns = _transform_columns(quantized.mul_(steps).view(b, s, width), constants.columns_back)
+    return _transform_rows(columns, constants.rows_back).float().add_(128).clamp_(0, 255)
 
 
-def _along(planes: Tensor, matrix: Tensor) -> Tensor:
-    """Every 8 pixels of a row times the matrix, rounded."""
+def _transform_rows(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply every 8 pixels of a row by the matrix, and round."""
     return torch.matmul(planes.view(-1, 8), matrix).add_(0.5).floor_().view(planes.shape)
 
 
-def _down(planes: Tensor, matrix: Tensor) -> Tensor:
-    """The matrix times every 8 pixels of a column, rounded."""
+def _transform_columns(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply the matrix by every 8 pixels of a column, and round."""
     blocks = planes.view(-1, 8, planes.shape[-1])
     return torch.matmul(matrix, blocks).add_(0.5).floor_().view(planes.shape)
 
 
-def _halved(planes: Tensor) -> Tensor:
-    """2x2 means, halves rounded down and up in turn from column to column (jcsample.c)."""
+def _downsampled(planes: Tensor) -> Tensor:
+    """Return 2x2 means; the rounding of halves alternates between down and up along a row (jcsample.c)."""
     b, c, s, _ = planes.shape
     sums = planes.reshape(b, c, s // 2, 2, s // 2, 2).sum((3, 5))
-    return sums.add_(_halving_bias(s // 2, planes.device)).mul_(0.25).floor_()
+    return sums.add_(_rounding_bias(s // 2, planes.device)).mul_(0.25).floor_()
 
 
 @cache
-def _halving_bias(n: int, device: torch.device) -> Tensor:
+def _rounding_bias(n: int, device: torch.device) -> Tensor:
     return (1 + torch.arange(n) % 2).float().to(device)
 
 
-def _doubled(planes: Tensor) -> Tensor:
-    """Twice the size, less 128: a triangle filter, 3/4 of the nearer and 1/4 of the farther pixel (jdsample.c)."""
-    matrix, bias = _doubling(planes.shape[-1], planes.device)
-    return _floored(torch.matmul(torch.matmul(matrix, planes), matrix.T).add_(bias), 4)
+def _upsampled(planes: Tensor) -> Tensor:
+    """Upsample by 2 (3/4 of the nearer plus 1/4 of the farther pixel, jdsample.c) and subtract 128."""
+    matrix, bias = _upsampling(planes.shape[-1], planes.device)
+    return _shifted_right(torch.matmul(torch.matmul(matrix, planes), matrix.T).add_(bias), 4)
 
 
 @cache
-def _doubling(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Four times the filter along one axis, (2n, n), and what is added before 16ths are rounded down, (2n,)."""
+def _upsampling(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return 4 times the filter along one axis, (2n, n), and the bias to add before dividing by 16, (2n,)."""
     near = torch.arange(2 * n) // 2
     far = (near + torch.tensor([-1, 1]).repeat(n)).clamp(0, n - 1)
     matrix = torch.zeros(2 * n, n)

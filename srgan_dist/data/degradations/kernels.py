@@ -1,4 +1,4 @@
-"""Blur kernels and blurring, a whole batch at once and every crop with its own kernel."""
+"""Blur kernels and their application to a batch in which every crop has its own kernel."""
 
 import math
 
@@ -13,15 +13,18 @@ MARGIN = SIDE // 2
 
 
 def kernels(blur: Blur) -> Tensor:
-    """(B, 21, 21), each summing to 1, zero outside its own size.
+    """Return the kernels, float32 (B, 21, 21), each with sum 1 and zero outside its own size.
 
     Real-ESRGAN Sec. 3.1 (Gaussians, generalized Gaussians, plateaus) and Eq. 6 (sinc).
+
+    Args:
+        blur: tensors of shape (B,).
     """
     kind, size, sigma_x, sigma_y, angle, beta, omega = (t.float().view(-1, 1, 1) for t in blur)
     axis = torch.arange(-MARGIN, MARGIN + 1, device=kind.device, dtype=torch.float32)
     x, y = axis.view(1, 1, -1), axis.view(1, -1, 1)
-    along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
-    q = ((along / sigma_x) ** 2 + (across / sigma_y) ** 2) ** beta
+    first_axis, second_axis = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+    q = ((first_axis / sigma_x) ** 2 + (second_axis / sigma_y) ** 2) ** beta
     bell = torch.where(kind >= PLATEAU_ISO, 1 / (q + 1), (-q / 2).exp())
     kernel = torch.where(kind == SINC, _sinc((x**2 + y**2).sqrt(), omega), bell)
     pulse = ((x == 0) & (y == 0)).float()
@@ -31,25 +34,32 @@ def kernels(blur: Blur) -> Tensor:
 
 
 def _sinc(radius: Tensor, omega: Tensor) -> Tensor:
-    safe = radius.clamp(min=0.5)
-    ring = omega * torch.special.bessel_j1(omega * safe) / (2 * math.pi * safe)
+    """Return the circular sinc of cutoff `omega` at these distances from the center. Real-ESRGAN Eq. 6."""
+    nonzero = radius.clamp(min=0.5)  # leaves all other radii of the pixel grid as they are
+    ring = omega * torch.special.bessel_j1(omega * nonzero) / (2 * math.pi * nonzero)
     return torch.where(radius == 0, omega**2 / (4 * math.pi), ring)
 
 
 def filtered(padded: Tensor, kernel: Tensor) -> Tensor:
-    """Each of (B, C, n + 20, n + 20) through its kernel (B, 21, 21): (B, C, n, n).
+    """Filter each of the padded images (B, C, n + 20, n + 20) with its kernel, (B, 21, 21); return (B, C, n, n).
 
-    By FFT: the kernels are point-symmetric, so convolution and correlation are one, and 441 multiplications per
-    pixel become about 60.
+    The FFT needs about 60 multiplications per pixel instead of 441. The kernels are point-symmetric, so convolution and
+    correlation are the same.
     """
     n = padded.shape[-1]
-    side = -(-n // 32) * 32  # lengths that FFTs like; what is added only reaches outputs that are cut off
+    side = -(-n // 32) * 32  # an efficient FFT length; the padding affects only outputs that are cropped
     spectrum = torch.fft.rfft2(padded, s=(side, side)) * torch.fft.rfft2(kernel, s=(side, side))[:, None]
     return torch.fft.irfft2(spectrum, s=(side, side))[..., SIDE - 1 : n, SIDE - 1 : n]
 
 
 def gaussian_matrix(n: int, side: int, sigma: float) -> Tensor:
-    """(n, n): a Gaussian blur along one axis of n pixels, mirrored at the ends without repeating them."""
+    """Return a Gaussian blur along one axis as a matrix, float32 (n, n); the ends are mirrored without repeating them.
+
+    Args:
+        n: pixels along the axis.
+        side: taps of the Gaussian, odd.
+        sigma: standard deviation in pixels.
+    """
     taps = torch.arange(side, dtype=torch.float64) - side // 2
     weights = (-(taps**2) / (2 * sigma**2)).exp()
     weights /= weights.sum()
@@ -59,19 +69,19 @@ def gaussian_matrix(n: int, side: int, sigma: float) -> Tensor:
 
 
 def mirrored(index: Tensor, n: Tensor | int) -> Tensor:
-    """Any integers brought into [0, n) by mirroring about the first and last pixel, as often as it takes."""
+    """Map any integers into [0, n) by reflection about the first and the last pixel, repeated as necessary."""
     period = (2 * n - 2).clamp(min=1) if isinstance(n, Tensor) else max(1, 2 * n - 2)
     index = index.remainder(period)
     return torch.minimum(index, period - index)
 
 
 def mirror_index(size: Tensor, side: int) -> Tensor:
-    """Return where each pixel of a padded row is taken from: (B, side + 20) for the first `size` (B,) of `side`."""
+    """Return the source pixel of each pixel of a padded row, (B, side + 20), where the first `size` (B,) are valid."""
     return mirrored(torch.arange(-MARGIN, side + MARGIN, device=size.device)[None], size.view(-1, 1))
 
 
 def mirror_padded(images: Tensor, index: Tensor) -> Tensor:
-    """(B, C, S, S), of which a part counts, with 10 mirrored pixels on every side.
+    """Pad the valid part of (B, C, S, S) by reflection, 10 pixels on every side; return (B, C, S + 20, S + 20).
 
     Args:
         index: (B, S + 20), see `mirror_index`.
@@ -81,8 +91,8 @@ def mirror_padded(images: Tensor, index: Tensor) -> Tensor:
     return rows.gather(3, index.view(b, 1, 1, -1).expand(b, c, index.shape[1], -1))
 
 
-def mirror_padded_whole(images: Tensor) -> Tensor:
-    """The same where all of every image counts."""
+def mirror_padded_full(images: Tensor) -> Tensor:
+    """Pad (B, C, S, S) as `mirror_padded` does, where all pixels are valid."""
     if images.shape[-1] > MARGIN:
         return F.pad(images, (MARGIN,) * 4, mode="reflect")
     size = torch.full((len(images),), images.shape[-1], device=images.device)

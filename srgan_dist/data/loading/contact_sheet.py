@@ -1,4 +1,4 @@
-"""A contact sheet: do HR and LR show the same place?"""
+"""Contact sheets of training crops, to check by eye that HR and LR show the same area."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -16,10 +16,18 @@ _RED = (230, 30, 30)
 
 
 def contact_sheet(location: str, split: Split, count: int, hr_crop: int, seed: int) -> Pixels:
-    """The first `count` crops of a run: where each is in its image, HR, LR upscaled, and their difference.
+    """Draw the first `count` crops of a run, one per row: the entire image with the crop outlined, HR, LR, difference.
+
+    Args:
+        location: folder or URL of the shards.
+        hr_crop: side of a crop in HR pixels; a multiple of the scale.
+        seed: seed of the run.
+
+    Returns:
+        The sheet, (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: no such shards, or an image is smaller than the crop.
+        ValueError: there are no such shards, or an image is smaller than the crop.
     """
     shards = ShardSet((location,), split)
     crops = CropReader(shards, hr_crop, seed).plan(np.arange(count, dtype=np.uint64))
@@ -37,19 +45,20 @@ def contact_sheet(location: str, split: Split, count: int, hr_crop: int, seed: i
 
 
 def _cells(shards: ShardSet, crops: Crops, row: int, hr_crop: int) -> list[Image.Image]:
+    """Draw the four cells of a row; the last is 4 * (HR - bicubic LR) around mid-gray."""
     image, y, x, s = int(crops.image[row]), int(crops.y[row]), int(crops.x[row]), shards.scale
     c = hr_crop // s
     hr = shards.hr(image)[y * s : (y + c) * s, x * s : (x + c) * s]
     lr = np.ascontiguousarray(shards.lr(image)[y : y + c, x : x + c])
     difference = (hr.astype(np.int16) - interpolate(lr, s, "bicubic")) * 4 + 128
     side = (_CELL, _CELL)
-    shown = [Image.fromarray(p).resize(side, Image.Resampling.NEAREST) for p in (np.ascontiguousarray(hr), lr)]
-    last = Image.fromarray(difference.clip(0, 255).astype(np.uint8)).resize(side, Image.Resampling.NEAREST)
-    return [_whole(shards.hr(image), y * s, x * s, hr_crop), *shown, last]
+    hr_and_lr = [Image.fromarray(p).resize(side, Image.Resampling.NEAREST) for p in (np.ascontiguousarray(hr), lr)]
+    difference_cell = Image.fromarray(difference.clip(0, 255).astype(np.uint8)).resize(side, Image.Resampling.NEAREST)
+    return [_overview(shards.hr(image), y * s, x * s, hr_crop), *hr_and_lr, difference_cell]
 
 
-def _whole(hr: Pixels, y: int, x: int, side: int) -> Image.Image:
-    """The whole image, small, with the crop framed."""
+def _overview(hr: Pixels, y: int, x: int, side: int) -> Image.Image:
+    """Draw the entire image, scaled to fit a cell, with the crop outlined."""
     cell = Image.new("RGB", (_CELL, _CELL), "white")
     zoom = _CELL / max(hr.shape[:2])
     size = (max(1, round(hr.shape[1] * zoom)), max(1, round(hr.shape[0] * zoom)))
@@ -61,4 +70,4 @@ def _whole(hr: Pixels, y: int, x: int, side: int) -> Image.Image:
 
 def _caption(shards: ShardSet, crops: Crops, row: int) -> str:
     s = shards.scale
-    return f"{shards.where(int(crops.image[row]))}   y {crops.y[row] * s}, x {crops.x[row] * s} (HR)"
+    return f"{shards.describe(int(crops.image[row]))}   y {crops.y[row] * s}, x {crops.x[row] * s} (HR)"

@@ -1,4 +1,4 @@
-"""What a training run asks of its data, whichever way the data comes."""
+"""The training data of a run, from packed shards or from a WebDataset stream."""
 
 import logging
 
@@ -15,35 +15,51 @@ log = logging.getLogger("srgan_dist")
 
 
 class ShardFeed:
-    """Crops from shards with a manifest: the same for any number of processes and resumes."""
+    """Crops from shards with a manifest: the same for any number of processes and after any resume.
 
-    def __init__(self, config: DataConfig, places: list[ShardLocation], seed: int) -> None:
-        shards = ShardSet(places, "train", config.on_bad, lazy=config.window > 0)
+    Raises:
+        ValueError: see `ShardSet` and `CropReader`.
+    """
+
+    def __init__(self, config: DataConfig, locations: list[ShardLocation], seed: int) -> None:
+        shards = ShardSet(locations, "train", config.on_bad, lazy=config.window > 0)
         self._reader = CropReader(shards, config.hr_crop, seed, config)
-        self.places: list[ShardLocation] = places
-        """Where the shards are, with their manifests."""
+        self.places: list[ShardLocation] = locations
+        """Locations of the shards, with their manifests."""
         self.hashes: list[str] = shards.hashes
-        """Of the manifests: what identifies the data."""
+        """SHA-256 of each manifest; identifies the data."""
         self.degradation: str = shards.manifests[0].degradation
+        """How LR was made, see `Manifest.degradation`."""
         self.images: int | None = len(shards)
-        """Of the training split; None where nobody knows."""
+        """Number of training images; None if unknown."""
         self.summary: str = f"{len(shards)} training images at x{shards.scale}"
+        """The data in a few words, for the log."""
 
     def batches(self, batch: int, first: int, stride: int, device: torch.device) -> Batches:
-        """The batches of one process from crop `first` on; the crops of all processes are `stride` apart."""
+        """Return an iterator over the batches of one process, read ahead by a thread; see `BatchStream`.
+
+        Args:
+            batch: crops per batch.
+            first: number of the first crop of the first batch.
+            stride: crops from one batch to the next: those of all processes together.
+        """
         return BatchStream(self._reader, batch, first, stride, device)
 
     def describe(self, first: int, count: int) -> str:
-        """Which images these crops of the run come from."""
+        """Return a sentence that names the images of `count` crops of the run, from crop number `first` on."""
         return self._reader.describe(first, count)
 
     def replaced(self, first: int, end: int) -> int:
-        """How many of these crops of the run replace corrupt ones; the same on every process."""
+        """Return how many of the crops `first` to `end - 1` replace corrupt ones; the same on every process."""
         return self._reader.replaced(first, end)
 
 
 class StreamFeed:
-    """Crops straight from WebDataset URLs."""
+    """Crops streamed from WebDataset tars. Attributes and methods are those of `ShardFeed`.
+
+    Raises:
+        ValueError: see `WebStream`.
+    """
 
     def __init__(self, config: DataConfig, scale: int, seed: int, rank: int) -> None:
         self._stream = WebStream(config, scale, seed, rank)
@@ -54,16 +70,16 @@ class StreamFeed:
         self.summary: str = f"streaming {len(config.stream)} URL(s) at x{scale}, not bit-exact on resume"
 
     def batches(self, batch: int, first: int, stride: int, device: torch.device) -> Batches:
-        """The batches of one process; `first` only keeps a resumed run from repeating itself."""
+        """Return an iterator over the batches of this process; `first` only seeds them, so that a resume differs."""
         del stride
         return self._stream.batches(batch, first, device)
 
     def describe(self, first: int, count: int) -> str:
-        """A stream does not know which images its crops come from."""
-        return f"Crops {first} to {first + count - 1} came from a stream."
+        """Return a sentence that says that a stream does not record which images its crops come from."""
+        return f"Crops {first} to {first + count - 1} came from a stream, which does not record their images."
 
     def replaced(self, first: int, end: int) -> int:
-        """Samples that this process has left out so far."""
+        """Return how many samples this process has skipped so far."""
         del first, end
         return self._stream.skipped
 
@@ -72,19 +88,29 @@ Feed = ShardFeed | StreamFeed
 
 
 def open_data(config: DataConfig, scale: int, seed: int, rank: int) -> tuple[Feed, ShardSet | None]:
-    """The training data of a run, and the `valid` split of its shards where there is one.
+    """Open the training data of a run.
+
+    Returns:
+        The training data, and the `valid` split of the shards, or None if they have none.
 
     Raises:
-        ValueError: shards that are missing, corrupt, or of another scale.
+        ValueError: shards are missing, corrupt or of another scale, or `hr_crop` does not fit them.
     """
-    places = [ShardLocation(location, config.cache) for location in config.shards]
-    for place in places:
-        if place.manifest.scale != scale:
-            raise ValueError(f"scale={scale}, but {place.location} was packed at scale={place.manifest.scale}")
+    locations = [ShardLocation(location, config.cache) for location in config.shards]
+    for location in locations:
+        packed = location.manifest.scale
+        if packed != scale:
+            raise ValueError(
+                f"scale={scale}, but {location.location} was packed at scale={packed}; pass --scale {packed} or pack "
+                f"the images again"
+            )
     if config.stream and config.shards:
-        log.info("data.stream is trained on; of data.shards only the valid split is used")
-    feed = StreamFeed(config, scale, seed, rank) if config.stream else ShardFeed(config, places, seed)
-    if any(p.manifest.samples("valid") for p in places):
-        return feed, ShardSet(places, "valid", config.on_bad)
-    log.warning("%s: no valid split, so nothing is evaluated during training", ", ".join(config.shards) or "no shards")
+        log.info("training on data.stream; of data.shards only the valid split is used")
+    feed = StreamFeed(config, scale, seed, rank) if config.stream else ShardFeed(config, locations, seed)
+    if any(p.manifest.samples("valid") for p in locations):
+        return feed, ShardSet(locations, "valid", config.on_bad)
+    log.warning(
+        "%s: no valid split, so there is no evaluation during training",
+        ", ".join(config.shards) or "data.shards is empty",
+    )
     return feed, None

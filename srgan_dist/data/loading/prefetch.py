@@ -1,4 +1,4 @@
-"""Batches on the device: one thread reads ahead into pinned memory, the device turns, floats and lays out."""
+"""Batches on the device: a thread fills pinned buffers ahead; the device then orients and converts them."""
 
 import queue
 import threading
@@ -11,45 +11,60 @@ from torch import Tensor
 from srgan_dist.data.batch import Pair, RawBatch
 from srgan_dist.data.loading.reader import CropReader
 
-_BUFFERS = 3  # one being filled, one ready, one on its way to the device
+_BUFFERS = 3  # one being filled, one ready, one being copied to the device
 
 
 def to_device(raw: RawBatch, device: torch.device) -> Pair:
-    """Moves a batch and makes it what the networks take: oriented, float, channels_last."""
+    """Copy a batch to the device, orient it there, and convert it to float in [0, 1], NCHW in channels_last layout.
+
+    The copy is asynchronous if `raw` is in pinned memory.
+    """
     orientation = raw.orientation.to(device, non_blocking=True)
-    lr, hr = (_floats(orient(t.to(device, non_blocking=True), orientation)) for t in (raw.lr, raw.hr))
+    lr, hr = (_to_float(orient(t.to(device, non_blocking=True), orientation)) for t in (raw.lr, raw.hr))
     return Pair(lr, hr, raw.indices.copy())  # the buffer will be filled again
 
 
 def orient(images: Tensor, orientation: Tensor) -> Tensor:
-    """Applies one of the eight orientations (see `crop_plan.Crops`) to each of (B, H, H, 3)."""
-    # `where` takes the memory layout of its first operand, so the one that is laid out as it should be comes first.
-    same = [((orientation >> b) & 1 == 0).view(-1, 1, 1, 1) for b in range(3)]
-    images = torch.where(same[0], images, images.flip(2))
-    images = torch.where(same[1], images, images.flip(1))
-    return torch.where(same[2], images, images.transpose(1, 2))
+    """Apply one of the eight orientations (see `crop_plan.Crops`), uint8 (B,), to each of the images (B, H, H, C)."""
+    # `where` takes the memory layout of its first operand, so that is always the operand with the right layout.
+    unchanged = [((orientation >> b) & 1 == 0).view(-1, 1, 1, 1) for b in range(3)]
+    images = torch.where(unchanged[0], images, images.flip(2))
+    images = torch.where(unchanged[1], images, images.flip(1))
+    return torch.where(unchanged[2], images, images.transpose(1, 2))
 
 
-def _floats(images: Tensor) -> Tensor:
-    return images.permute(0, 3, 1, 2).float().div_(255)  # NHWC in memory is channels_last, nothing is copied
+def _to_float(images: Tensor) -> Tensor:
+    """Convert uint8 NHWC to float NCHW in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float().div_(255)  # NHWC in memory already is channels_last
 
 
 class Batches(Protocol):
-    """A stream of batches on the device."""
+    """An iterator over batches on the device."""
 
     def __next__(self) -> Pair: ...
 
     def close(self) -> None:
-        """Ends its thread."""
+        """Stop the reading thread and wait for it."""
         ...
 
 
 Fill = Callable[[Iterator[RawBatch]], Iterator[RawBatch]]
-"""Takes empty batches and gives them back full, one at a time."""
+"""Takes empty batches from an iterator, and yields them filled, one at a time."""
 
 
 class ThreadedBatches:
-    """Batches that one thread fills ahead, in a few buffers that are used again and again."""
+    """Batches that one thread fills ahead, in a few buffers that are reused.
+
+    Empty buffers travel to the reading thread in one queue and come back full in another:
+
+        training thread                                     reading thread
+        __next__: copy to the device  -- _empty: buffer, event -->  _free_buffers: wait for the copy
+        __next__: take                <-- _ready: full buffer  ---  fill: cut the crops
+
+    Args:
+        fill: fills the buffers; runs in the reading thread.
+        buffers: batches to fill, pinned if `device` is a GPU.
+    """
 
     def __init__(self, fill: Fill, buffers: list[RawBatch], device: torch.device) -> None:
         self._device = device
@@ -61,20 +76,22 @@ class ThreadedBatches:
         self._thread.start()
 
     def _read(self, fill: Fill) -> None:
+        """Run in the reading thread until the data or the empty buffers end."""
         try:
             if self._device.type == "cuda":
-                torch.cuda.set_device(self._device)  # a thread of its own would open a context on the first GPU
-            for raw in fill(self._buffers()):
+                torch.cuda.set_device(self._device)  # a new thread would otherwise open a context on the first GPU
+            for raw in fill(self._free_buffers()):
                 self._ready.put(raw)
             self._ready.put(None)
         except BaseException as error:  # handed to the training thread, which raises it
             self._ready.put(error)
 
-    def _buffers(self) -> Iterator[RawBatch]:
+    def _free_buffers(self) -> Iterator[RawBatch]:
+        """Yield buffers once the device has read them, until `close` puts None."""
         while (item := self._empty.get()) is not None:
             raw, copied = item
             if copied:
-                copied.synchronize()  # the device may still be reading from it
+                copied.synchronize()  # the device may still be reading from the buffer
             yield raw
 
     def __iter__(self) -> Iterator[Pair]:
@@ -85,32 +102,35 @@ class ThreadedBatches:
         if raw is None:
             raise StopIteration
         if isinstance(raw, BaseException):
-            self._ready.put(raw)  # whoever asks again hears it again
+            self._ready.put(raw)  # every further call raises it again
             raise raw
+        # The copies are only enqueued here. The event after them tells the reading thread when the buffer is free.
         pair = to_device(raw, self._device)
         self._empty.put((raw, _record(self._device)))
         return pair
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Stop the reading thread and wait for it."""
         self._empty.put(None)
         self._thread.join()
 
 
 def _record(device: torch.device) -> torch.cuda.Event | None:
+    """Record an event behind the copies that are enqueued on the device; None on a CPU."""
     if device.type != "cuda":
         return None
-    event = torch.cuda.Event(blocking=True)  # the reader sleeps until the copy is done; else it takes a core
+    event = torch.cuda.Event(blocking=True)  # lets the reading thread sleep instead of spinning on a core
     event.record(torch.cuda.current_stream(device))
     return event
 
 
 class BatchStream(ThreadedBatches):
-    """Batches `first`, `first + stride`, ... of a reader on the device, read ahead by one thread.
+    """Batches of a `CropReader` on the device, read ahead by one thread.
 
     Args:
-        first: index of the first crop of the first batch.
-        stride: how far the index moves from one batch to the next: the crops of all processes together.
+        batch: crops per batch.
+        first: number of the first crop of the first batch.
+        stride: crops from one batch to the next: those of all processes together.
     """
 
     def __init__(self, reader: CropReader, batch: int, first: int, stride: int, device: torch.device) -> None:

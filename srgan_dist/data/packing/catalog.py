@@ -1,4 +1,4 @@
-"""The sources that `srgan pack` knows by name."""
+"""The sources of `srgan pack`, by name."""
 
 from srgan_dist.data.packing.div2k import Div2kSource
 from srgan_dist.data.packing.sources import CelebaSource, FolderSource, SampleSource

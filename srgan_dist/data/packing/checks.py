@@ -1,4 +1,4 @@
-"""Looks at every image of a source once, before anything is written, and gathers what is wrong."""
+"""Validation of every image of a source before anything is written."""
 
 import hashlib
 import sys
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from srgan_dist.data.packing.alignment import misplaced
+from srgan_dist.data.packing.alignment import alignment_problem
 from srgan_dist.data.packing.sources import Item, Source
 from srgan_dist.data.pairs import crop_for_downscaling, load_pair
 from srgan_dist.data.shards.manifest import SPLITS, Split
@@ -24,58 +24,67 @@ from srgan_dist.imaging.resize import Kernel, downscale
 
 T = TypeVar("T")
 Map = Callable[[Callable[[Any], T], Sequence[Any]], Iterable[T]]
+"""Like `map`; the results come in order and have a length."""
 
-_OF_RECORD: tuple[Kernel, ...] = ("matlab-mirror", "matlab-clamp")
+_STANDARD_KERNELS: tuple[Kernel, ...] = ("matlab-mirror", "matlab-clamp")
 
 
 class Rules(NamedTuple):
-    """What an image must be to be packed."""
+    """What makes an image valid."""
 
     scale: int
     kernel: Kernel
     min_side: int
-    """HR pixels."""
+    """Smallest HR side in pixels."""
     aligned: bool
+    """Whether LR must not be shifted or scaled against HR."""
     crop_hr: bool
-    """Whether HR may have a few pixels more than `scale` times LR."""
+    """Whether HR may have up to `scale` - 1 pixels more than `scale` times LR, which are then cropped."""
 
 
 class Checked(NamedTuple):
-    """An image that was read once: its size, or what is wrong with it."""
+    """The result of reading an image once."""
 
     item: Item
     split: Split
     hr: tuple[int, int] = (0, 0)
+    """Height and width of HR."""
     kernels: tuple[Kernel, ...] = ()
-    """The bicubics that its LR may be, in every value; none for another LR that the source gave."""
+    """Bicubic kernels that give exactly this LR; none if the source has another LR."""
     digest: bytes = b""
-    """Of the pixels of HR and LR."""
+    """SHA-256 of the pixels of HR, and of LR if the source has it."""
     problem: str = ""
+    """Why the image is invalid, with its file; empty if it is valid."""
 
 
 def check(source: Source, splits: tuple[Split, ...], limit: int | None, rules: Rules, group: Group, run: Map[Checked],
           progress: ProgressFn) -> list[Checked]:  # fmt: skip
-    """Every image of the source, in its order, the same list on every process.
+    """Check every image of the source; return the results in the order of the source, the same on every process.
+
+    Args:
+        limit: images per split, from the first on; None for all.
+        group: processes that share the work; all of them must call `check`.
+        run: `map` over the worker processes of this process, see `workers`.
 
     Raises:
-        ValueError: the source has no image.
+        ValueError: the source has no image, or as `Source.items`.
     """
-    found = [(i, s) for s in SPLITS if s in splits for i in source.items(s, rules.scale, limit)[:limit]]
-    if not found:
+    images_and_splits = [(i, s) for s in SPLITS if s in splits for i in source.items(s, rules.scale, limit)[:limit]]
+    if not images_and_splits:
         raise ValueError(f"{source.label}: no image to pack")
-    numbers = range(group.rank, len(found), group.size)
-    mine = run(partial(check_one, rules=rules), [found[n] for n in numbers])
+    numbers = range(group.rank, len(images_and_splits), group.size)
+    mine = run(partial(check_one, rules=rules), [images_and_splits[n] for n in numbers])
     numbered = list(zip(numbers, progress(mine, "checking images"), strict=True))
-    everything = sorted(group.gather(numbered), key=lambda pair: pair[0])
-    return _mark_duplicates([c for _, c in everything])
+    from_all = sorted(group.gather(numbered), key=lambda pair: pair[0])
+    return _mark_duplicates([c for _, c in from_all])
 
 
-def check_one(found: tuple[Item, Split], rules: Rules) -> Checked:
-    """Reads one image (and its partner)."""
-    item, split = found
+def check_one(image_and_split: tuple[Item, Split], rules: Rules) -> Checked:
+    """Read one image, and its LR if the source has it, and validate them. Errors become `Checked.problem`."""
+    item, split = image_and_split
     try:
         hr, lr = load(item, rules)
-        problem, kernels = _judge(item, hr, lr, rules)
+        problem, kernels = _validate(item, hr, lr, rules)
     except ValueError as error:
         return Checked(item, split, problem=str(error))
     digest = hashlib.sha256(hr.data)
@@ -84,17 +93,21 @@ def check_one(found: tuple[Item, Split], rules: Rules) -> Checked:
     return Checked(item, split, hr.shape[:2], kernels, digest.digest(), problem)
 
 
-def _judge(item: Item, hr: Pixels, lr: Pixels | None, rules: Rules) -> tuple[str, tuple[Kernel, ...]]:
+def _validate(item: Item, hr: Pixels, lr: Pixels | None, rules: Rules) -> tuple[str, tuple[Kernel, ...]]:
+    """Return the problem, empty if there is none, and the kernels that explain LR exactly."""
     if min(hr.shape[:2]) < rules.min_side:
         return f"{item.hr}: {hr.shape[1]}x{hr.shape[0]}, smaller than --min-side {rules.min_side}", ()
     if lr is None:
         return "", (rules.kernel,)
-    kernels: tuple[Kernel, ...] = tuple(k for k in _OF_RECORD if np.array_equal(downscale(hr, rules.scale, k), lr))
-    wrong = misplaced(hr, lr, rules.scale) if rules.aligned and not kernels else ""
-    return (f"{item.hr}: {wrong} ({item.lr})" if wrong else ""), kernels
+    kernels: tuple[Kernel, ...] = tuple(
+        k for k in _STANDARD_KERNELS if np.array_equal(downscale(hr, rules.scale, k), lr)
+    )
+    problem = alignment_problem(hr, lr, rules.scale) if rules.aligned and not kernels else ""
+    return (f"{item.hr}: {problem} ({item.lr})" if problem else ""), kernels
 
 
 def _mark_duplicates(checked: list[Checked]) -> list[Checked]:
+    """Return the results with a problem for every valid image whose pixels equal an earlier one's."""
     first: dict[bytes, Checked] = {}
     marked: list[Checked] = []
     for c in checked:
@@ -104,23 +117,23 @@ def _mark_duplicates(checked: list[Checked]) -> list[Checked]:
     return marked
 
 
-def made_by(good: list[Checked]) -> str:
-    """How the LR images were made: the bicubic that explains all of them in every value, else `given`."""
+def common_degradation(good: list[Checked]) -> str:
+    """Return the bicubic kernel that gives exactly the LR of all these images, or `given` if there is none."""
     common = set(good[0].kernels)
     for c in good:
         common &= set(c.kernels)
-    return min(common, key=_order) if common else "given"
+    return min(common, key=_priority) if common else "given"
 
 
-def _order(kernel: Kernel) -> int:
-    return _OF_RECORD.index(kernel) if kernel in _OF_RECORD else len(_OF_RECORD)
+def _priority(kernel: Kernel) -> int:
+    return _STANDARD_KERNELS.index(kernel) if kernel in _STANDARD_KERNELS else len(_STANDARD_KERNELS)
 
 
 def load(item: Item, rules: Rules) -> tuple[Pixels, Pixels | None]:
-    """Return HR and, where the source has one, LR of an item.
+    """Read HR, and LR if the item has it, (H, W, 3) and (h, w, 3) uint8 RGB; crop HR as `rules` allow.
 
     Raises:
-        ValueError: what is known to be wrong with it; or see `load_pair`.
+        ValueError: the item has a known problem, or as `load_pair`.
     """
     if item.problem:
         raise ValueError(item.problem)
@@ -131,7 +144,7 @@ def load(item: Item, rules: Rules) -> tuple[Pixels, Pixels | None]:
 
 @contextmanager
 def workers(count: int) -> Generator[Map[Any], None, None]:
-    """A `map` over so many processes, results in order; with one, in this one."""
+    """Provide a `map` over `count` worker processes; with one, over this process."""
     if count <= 1:
         yield lambda function, items: _Sized(map(function, items), len(items))
         return
@@ -140,7 +153,7 @@ def workers(count: int) -> Generator[Map[Any], None, None]:
 
 
 def _context() -> BaseContext:
-    """Forking is instant, but copies the locks that other threads hold: only where there are none."""
+    """Return how to start workers. Forking is fast, but copies locks that other threads hold: only without any."""
     if sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules:
         return get_context("fork")
     if "forkserver" not in get_all_start_methods():
@@ -151,7 +164,7 @@ def _context() -> BaseContext:
 
 
 class _Sized:
-    """Results to come, and how many: a progress bar wants to know."""
+    """Lazy results with a length, for a progress bar."""
 
     def __init__(self, results: Iterable[Any], count: int) -> None:
         self._results, self._count = results, count

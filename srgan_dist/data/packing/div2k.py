@@ -1,4 +1,4 @@
-"""DIV2K (Agustsson & Timofte 2017): its archives, their checksums, and the two ways in which they are nested."""
+"""DIV2K (Agustsson & Timofte 2017): its archives, their checksums, and their two folder layouts."""
 
 import hashlib
 import re
@@ -53,13 +53,13 @@ class Div2kSource:
     """DIV2K (Agustsson & Timofte 2017): 800 training and 100 validation images of 2K."""
 
     root: Path
-    """The folder that holds `DIV2K_train_HR` and the others, or into which they are downloaded."""
+    """The folder with `DIV2K_train_HR` and the other archives, unpacked; downloads go there, too."""
 
     track: Track = "bicubic"
-    """How LR was made: bicubic and unknown at x2, x3, x4; x8; mild, difficult and wild (four an image) at x4."""
+    """LR images to use: bicubic or unknown at x2, x3, x4; x8; mild, difficult or wild (four per image) at x4."""
 
     download: Literal["no", "official", "hub"] = "no"
-    """Fetch what is missing: the official zips, or the data set mAiello00/DIV2K on the Hub (HF_TOKEN, if asked)."""
+    """Where to download missing archives from: the official server, or the data set mAiello00/DIV2K on the Hub."""
 
     @property
     def label(self) -> str:
@@ -68,34 +68,34 @@ class Div2kSource:
 
     @property
     def aligned(self) -> bool:
-        """See `Source`. The realistic tracks are shaken on purpose."""
+        """See `Source`. LR of the realistic tracks is shifted on purpose."""
         return self.track in ("bicubic", "unknown", "x8")
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """HR with its LR, by name; the LR folders may be nested as in the zips or as on the Hub.
+        """Return the pairs of a split, sorted by name; the LR folders may be nested as in the zips or as on the Hub.
 
         Raises:
-            ValueError: a track without this scale, or a folder that is missing or cannot be fetched.
+            ValueError: the track does not have this scale, or a folder is missing or cannot be downloaded.
         """
         if scale not in _SCALES[self.track]:
             known = ", ".join(map(str, _SCALES[self.track]))
-            raise ValueError(f"DIV2K's track {self.track} is at --scale {known}, not {scale}")
+            raise ValueError(f"DIV2K's track {self.track} is for --scale {known}, not {scale}")
         archives = [f"DIV2K_{split}_HR", f"DIV2K_{split}_LR_{self._archive(scale)}"]
         if self.download == "hub":
             hub.download(ON_THE_HUB, archives, self.root, limit)
         elif self.download == "official":
             for archive in archives:
-                if not _find(self.root, archive):
-                    _fetch(archive, self.root)
-        hr, lr = (list_images(_found(self.root, a)) for a in archives)
-        return (_wild(hr, lr) if self.track == "wild" else pair(hr, lr, scale, "[md]?"))[:limit]
+                if not _find_folder(self.root, archive):
+                    _download(archive, self.root)
+        hr, lr = (list_images(_existing_folder(self.root, a)) for a in archives)
+        return (_pair_wild(hr, lr) if self.track == "wild" else pair(hr, lr, scale, "[md]?"))[:limit]
 
     def _archive(self, scale: int) -> str:
         return f"{self.track}_X{scale}" if self.track in ("bicubic", "unknown") else self.track
 
 
-def _find(root: Path, archive: str) -> Path | None:
-    """Where an archive's images are, as the zips nest them or one deeper."""
+def _find_folder(root: Path, archive: str) -> Path | None:
+    """Return the folder of an archive's images, nested as in the zips or one level deeper; None if it is missing."""
     plain, _, suffix = archive.rpartition("_X")
     inside = f"{plain}/X{suffix}" if plain else archive
     for name in (inside, f"{archive}/{inside}", f"{archive}/X{suffix}" if plain else inside, archive):
@@ -105,15 +105,15 @@ def _find(root: Path, archive: str) -> Path | None:
     return None
 
 
-def _found(root: Path, archive: str) -> Path:
-    folder = _find(root, archive)
+def _existing_folder(root: Path, archive: str) -> Path:
+    folder = _find_folder(root, archive)
     if not folder:
-        raise ValueError(f"{root}: {archive} is not here, in either nesting; fetch it with --download official or hub")
+        raise ValueError(f"{root}: {archive} is missing; download it with --download official or --download hub")
     return folder
 
 
-def _wild(hr: list[Path], lr: list[Path]) -> list[Item]:
-    """Several LR for each HR: 0001x4w1, 0001x4w2, ..."""
+def _pair_wild(hr: list[Path], lr: list[Path]) -> list[Item]:
+    """Pair each HR with its several LR: 0001x4w1, 0001x4w2, ..."""
     originals = {f.stem: f for f in hr}
     items: list[Item] = []
     for f in lr:
@@ -124,17 +124,17 @@ def _wild(hr: list[Path], lr: list[Path]) -> list[Item]:
     return items
 
 
-def _fetch(archive: str, root: Path) -> None:
-    """Downloads, checks and unpacks an official zip; folders appear whole or not at all."""
+def _download(archive: str, root: Path) -> None:
+    """Download, verify and unpack an official zip; each folder appears only when it is complete."""
     root.mkdir(parents=True, exist_ok=True)
     file, url = root / f"{archive}.zip", f"{ADDRESS}/{archive}.zip"
     with tqdm(unit="B", unit_scale=True, desc=archive, disable=None) as progress_bar:
         remote.fetch(url, file, progress=progress_bar.update)
     with file.open("rb") as content:
-        found = hashlib.file_digest(content, "md5").hexdigest()
-    if found != MD5[archive]:
+        md5 = hashlib.file_digest(content, "md5").hexdigest()
+    if md5 != MD5[archive]:
         file.unlink()
-        raise ValueError(f"{url}: corrupt, md5 {found} is not the official {MD5[archive]}; run the command again")
+        raise ValueError(f"{url}: corrupt, md5 {md5} is not the official {MD5[archive]}; run the command again")
     partial = root / f".{archive}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with zipfile.ZipFile(file) as archived:

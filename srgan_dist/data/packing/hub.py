@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: data sets fetched from it, and shards published to it. HF_TOKEN gives access."""
+"""The Hugging Face Hub: download of data sets and upload of shards. HF_TOKEN gives access."""
 
 from pathlib import Path
 
@@ -9,12 +9,16 @@ _SCHEME = "hf://datasets/"
 
 
 def download(repository: str, folders: list[str], root: Path, limit: int | None = None) -> None:
-    """Fetches folders of a data set into `root`; of each only the first `limit` files. Continues where it stopped.
+    """Download folders of a data set into `root`; continue an interrupted download.
+
+    Args:
+        repository: USER/NAME of the data set.
+        limit: number of files of each folder, from the first on; None for all.
 
     Raises:
-        ValueError: no such data set, or no access to it.
+        ValueError: the data set or a folder does not exist, or access is denied.
     """
-    from huggingface_hub import HfApi, snapshot_download  # half a second, which other sources need not wait for
+    from huggingface_hub import HfApi, snapshot_download  # slow to load; other sources do not need it
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -22,24 +26,32 @@ def download(repository: str, folders: list[str], root: Path, limit: int | None 
         wanted = [f for folder in folders for f in sorted(f for f in files if f.startswith(f"{folder}/"))[:limit]]
         missing = [folder for folder in folders if not any(f.startswith(f"{folder}/") for f in files)]
         if missing:
-            raise ValueError(f"hf://datasets/{repository}: {', '.join(missing)} is not in it")
+            raise ValueError(f"hf://datasets/{repository}: it has no folder {', '.join(missing)}")
         snapshot_download(repository, repo_type="dataset", allow_patterns=wanted, local_dir=root)
     except (HfHubHTTPError, OSError) as error:
-        raise ValueError(f"hf://datasets/{repository}: {_said(error)}") from error
+        raise ValueError(f"hf://datasets/{repository}: {_summary(error)}") from error
 
 
 def push(folder: Path, manifest: Manifest, to: str, license: str, private: bool) -> str:
-    """Uploads a folder of shards, with a card, as a data set; returns its URL. What is there already is not sent again.
+    """Upload a folder of shards as a data set, with a card; files that are already there are not sent again.
+
+    Args:
+        to: hf://datasets/USER/NAME.
+        license: license of the images, by the Hub's short names.
+        private: make the data set visible only to its owner, if it is new.
+
+    Returns:
+        The URL of the data set.
 
     Raises:
-        ValueError: `to` is not hf://datasets/USER/NAME, or the Hub refuses.
+        ValueError: `to` is not of that form, or the upload fails.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     name = to.removeprefix(_SCHEME)
     if name == to or len(name.split("/")) != 2:
-        raise ValueError(f"--to {to}: give hf://datasets/USER/NAME")
+        raise ValueError(f"--to {to} must be hf://datasets/USER/NAME")
     write_bytes(card(name, manifest, license).encode(), folder / "README.md")
     wanted = [MANIFEST, "README.md", *(s.name for s in manifest.shards)]
     try:
@@ -53,12 +65,12 @@ def push(folder: Path, manifest: Manifest, to: str, license: str, private: bool)
             commit_message=f"Shards at x{manifest.scale}",
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise ValueError(f"{to}: {_said(error)}; is HF_TOKEN set, with write access?") from error
+        raise ValueError(f"{to}: {_summary(error)}; is HF_TOKEN set, with write access?") from error
     return f"{_SCHEME}{name}"
 
 
 def card(name: str, manifest: Manifest, license: str) -> str:
-    """The data set's card: where it comes from, its license, how LR was made, counts, and how to use it."""
+    """Return the data set's card: source, license, degradation, counts and usage."""
     splits: list[Split] = [s for s in ("train", "valid") if manifest.samples(s)]
     data_files = "\n".join(f"  - split: {s}\n    path: {s}-*.tar" for s in splits)
     rows = "\n".join(
@@ -103,5 +115,6 @@ A sample is `KEY.hr.*`, `KEY.lr.*` and `KEY.json`; any WebDataset reader opens t
 """
 
 
-def _said(error: Exception) -> str:
+def _summary(error: Exception) -> str:
+    """Return the error's message on one line, at most 300 characters."""
     return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Packs a source into shards: check everything first, then write, then publish the manifest."""
+"""Packing of a source into shards: check all images, then write the shards, then write the manifest."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srgan_dist.data.packing.checks import Checked, Rules, check, made_by, workers
+from srgan_dist.data.packing.checks import Checked, Rules, check, common_degradation, workers
 from srgan_dist.data.packing.sources import Item, Source
 from srgan_dist.data.pairs import load_pair
 from srgan_dist.data.shards.cache import Checks, cache_folder
@@ -30,239 +30,276 @@ from srgan_dist.utils.files import write_json
 log = logging.getLogger("srgan_dist")
 
 _OVERLAP = 96
-"""HR pixels that neighboring tiles share at least: every crop of the paper's size is inside some tile."""
+"""Minimum overlap of neighboring tiles in HR pixels, so that every crop of the paper's size lies inside some tile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackOptions:
-    """How images become shards."""
+    """How images are packed into shards."""
 
     out: Path
     """Folder for the shards and their manifest."""
 
     scale: int = 4
-    """How many times smaller LR is."""
+    """Ratio of HR to LR sides."""
 
     split: Split | None = None
-    """Pack only this split; otherwise every split that the source has."""
+    """The only split to pack; every split of the source if not given."""
 
     encoding: Encoding = "raw"
-    """raw is the fastest to pack and to read; png and webp are smaller."""
+    """Format of the images: raw is the fastest to pack and to read, png and webp are smaller."""
 
     kernel: Kernel = "matlab-mirror"
-    """Which bicubic makes LR where the source has none."""
+    """Bicubic kernel that makes LR if the source has none."""
 
     limit: int | None = None
-    """Only the first N images of each split."""
+    """Number of images to pack from each split, from the first on; all if not given."""
 
     skip_bad: bool = False
-    """Leave out images that fail the checks instead of stopping."""
+    """Skip images that fail validation instead of stopping."""
 
     min_side: int = 32
-    """Images with a shorter HR side are wrong."""
+    """Smallest valid HR side in pixels."""
 
     crop_hr: bool = False
-    """Cut off what HR has beyond scale times LR on the right and at the bottom, where that is less than the scale."""
+    """Crop HR at the right and bottom to scale times LR if it has fewer than `scale` extra pixels there."""
 
     tile: int | None = None
-    """Cut HR into overlapping tiles of at most so many pixels: png and webp then decode less for each crop."""
+    """Side of overlapping tiles to cut HR into, in pixels; with png and webp each crop then decodes less."""
 
     shard_mb: float = 64
-    """Size of a shard to aim at, in MB of raw pixels."""
+    """Target size of a shard, in MB of raw pixels."""
 
     workers: int = 1
-    """Processes on this machine. On several machines, or under `accelerate launch`, each process has so many."""
+    """Worker processes on this machine; under `accelerate launch`, worker processes of each launched process."""
 
 
-_ALONE = SingleProcess()
+_SINGLE_PROCESS = SingleProcess()
 
 
-def pack(source: Source, options: PackOptions, group: Group = _ALONE, progress: ProgressFn = no_progress) -> Manifest:
-    """Packs `source` and returns the manifest that now stands beside the shards.
+def pack(
+    source: Source,
+    options: PackOptions,
+    group: Group = _SINGLE_PROCESS,
+    progress: ProgressFn = no_progress,
+) -> Manifest:
+    """Pack `source` into shards and write their manifest beside them.
 
-    Nothing is written when an image is wrong (unless `skip_bad`). Interrupted packing goes on where it
-    stopped when it is called again; the bytes do not depend on how many processes share the work.
+    Nothing is written if an image fails validation (unless `skip_bad`). If packing is interrupted, the same call
+    continues it. The bytes do not depend on the number of processes.
+
+    Args:
+        group: processes that share the work; all of them must call `pack`.
+
+    Returns:
+        The manifest; complete only on the first process of `group`.
 
     Raises:
-        ValueError: bad images (each named with its file), an empty source, or a folder of other shards.
+        ValueError: an option is out of range, images fail validation (the message names each file), the source has no
+            image, or the folder holds other shards.
     """
-    _refuse(options)
-    began = time.monotonic()
+    _validate(options)
+    start = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
     rules = Rules(options.scale, options.kernel, options.min_side, source.aligned, options.crop_hr)
     with workers(options.workers) as run:
-        good = _good(check(source, splits, options.limit, rules, group, run, progress), options)
+        # Check: each process reads its share of the images and all gather the results, so that every process has the
+        # same list `good` here, or raises the same error before anything is written.
+        good = _accepted(check(source, splits, options.limit, rules, group, run, progress), options)
+        # Plan: a pure function of that list, so that the processes agree on the shards without communication.
         plan = _Plan(options, source, good)
         if group.rank == 0:
             plan.clean()
-        group.gather([])  # what an earlier packing left half done is away
+        group.gather([])  # a barrier: no process writes before the first one has cleaned up
+        # Write: each process writes every `size`-th shard that is not finished yet, one image in memory at a time.
         mine = [s for i, s in enumerate(plan.shards()) if i % group.size == group.rank and not plan.done(s)]
-        for _ in progress(run(partial(_write, plan=plan), mine), "writing shards"):
+        for _ in progress(run(partial(_write_shard, plan=plan), mine), "writing shards"):
             pass
-    group.gather([])  # everybody has written
+    group.gather([])  # a barrier: all shards are written
+    # Publish last: shards without a manifest are never mistaken for a complete folder.
     manifest = plan.publish(first=group.rank == 0)
-    megapixels, seconds = sum(c.hr[0] * c.hr[1] for c in good) / 1e6, time.monotonic() - began
+    megapixels, seconds = sum(c.hr[0] * c.hr[1] for c in good) / 1e6, time.monotonic() - start
     log.info(
         "packed %.1f megapixels in %.1f s: %.3f s per megapixel", megapixels, seconds, seconds / max(megapixels, 1e-9)
     )
     return manifest
 
 
-def _refuse(options: PackOptions) -> None:
+def _validate(options: PackOptions) -> None:
     if options.scale < 1 or options.workers < 1 or options.shard_mb <= 0:
-        raise ValueError("--scale and --workers must be at least 1, --shard-mb above 0")
+        raise ValueError("--scale and --workers must be at least 1, and --shard-mb above 0")
     if options.tile is not None and (options.tile <= 2 * _OVERLAP or options.tile % options.scale):
         raise ValueError(f"--tile {options.tile} must be above {2 * _OVERLAP} and a multiple of --scale")
 
 
-def _good(checked: list[Checked], options: PackOptions) -> list[Checked]:
-    """The images without a problem, once the report on the others is out."""
+def _accepted(checked: list[Checked], options: PackOptions) -> list[Checked]:
+    """Return the valid images; raise a ValueError that reports all others, or log it with `skip_bad`."""
     problems = [c.problem for c in checked if c.problem]
-    report = f"{len(problems)} of {len(checked)} images are wrong"
-    shown = "\n".join(f"  {p}" for p in problems)
+    report = f"{len(problems)} of {len(checked)} images failed validation"
+    listing = "\n".join(f"  {p}" for p in problems)
     if problems and not options.skip_bad:
-        raise ValueError(f"{report}, nothing was written:\n{shown}\nMend them, or leave them out with --skip-bad.")
+        raise ValueError(f"{report}; nothing was written:\n{listing}\nFix them or pass --skip-bad.")
     if len(problems) == len(checked):
-        raise ValueError(f"no image to pack, all are wrong:\n{shown}")
+        raise ValueError(f"no image to pack, all failed validation:\n{listing}")
     if problems:
-        log.info("%s and left out:\n%s", report, shown)
+        log.info("%s and are skipped:\n%s", report, listing)
     good = [c for c in checked if not c.problem]
     if len({c.item.lr is None for c in good}) != 1:
-        raise ValueError(f"some images have an LR partner and some do not; pack them apart ({options.out})")
+        raise ValueError(
+            f"{options.out}: some images have an LR partner and others do not; pack them into separate folders"
+        )
     return good
 
 
-class _Planned(NamedTuple):
+class _PlannedShard(NamedTuple):
     name: str
     split: Split
     samples: list[tuple[str, Item]]
+    """Key and image of each sample."""
 
 
 class _Plan:
-    """The shards of one packing; finished ones are remembered in a hidden folder until all are there."""
+    """The shards of one packing. A hidden folder records the finished ones until all are written.
+
+    The folder's name is a hash of the options and of the images' pixels: only a packing with the same input continues.
+    """
 
     def __init__(self, options: PackOptions, source: Source, good: list[Checked]) -> None:
-        self.options, self.degradation = options, made_by(good)
+        self.options, self.degradation = options, common_degradation(good)
         self._good, self._label = good, source.label
-        same = [version("srgan-dist"), options.scale, options.encoding, options.kernel]
-        same += [float(options.shard_mb), options.tile]
+        inputs = [version("srgan-dist"), options.scale, options.encoding, options.kernel]
+        inputs += [float(options.shard_mb), options.tile]
         listing = [(c.split, c.item.name, c.digest.hex(), self.degradation) for c in good]
-        fingerprint = hashlib.sha256(json.dumps([same, listing]).encode()).hexdigest()[:16]
+        fingerprint = hashlib.sha256(json.dumps([inputs, listing]).encode()).hexdigest()[:16]
         self._folder = options.out / f".packing-{fingerprint}"
         self._old = _old_shards(options, self.degradation, {c.split for c in good})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_good": [], "_old": []}  # workers need neither
+        return {
+            **self.__dict__,
+            "_good": [],
+            "_old": [],
+        }  # the workers need neither; a pickled list would be slow to send
 
     def clean(self) -> None:
-        """Makes the folders, and removes what a killed packing left half written, or began with other options."""
+        """Create the folders; remove partial files of a killed packing and records of other inputs."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for other in set(self.options.out.glob(".packing-*")) - {self._folder}:
             shutil.rmtree(other)
         for leftover in self.options.out.glob(".*.partial"):
             leftover.unlink(missing_ok=True)
 
-    def shards(self) -> list[_Planned]:
-        """Which samples go into which shard: consecutive ones, shards of about equal size."""
-        planned: list[_Planned] = []
+    def shards(self) -> list[_PlannedShard]:
+        """Return the shards with their samples: consecutive images, in shards of about equal size."""
+        planned: list[_PlannedShard] = []
         splits: list[Split] = list(dict.fromkeys(c.split for c in self._good))
         for split in splits:
-            mine = [c for c in self._good if c.split == split]
-            sizes = np.array([c.hr[0] * c.hr[1] * 3 for c in mine]) * (1 + 1 / self.options.scale**2)
+            checked = [c for c in self._good if c.split == split]
+            sizes = np.array([c.hr[0] * c.hr[1] * 3 for c in checked]) * (1 + 1 / self.options.scale**2)
             count = max(1, round(sizes.sum() / (self.options.shard_mb * 1e6)))
             if count > 1:
-                count = -(-count // 8) * 8  # up to eight processes then have the same to do
+                count = -(-count // 8) * 8  # so that up to eight processes have equal work
             middle = np.cumsum(sizes) - sizes / 2
             shard = np.minimum(middle / sizes.sum() * count, count - 1).astype(int)
-            keys = _unique_keys([c.item.name for c in mine])
+            keys = _unique_keys([c.item.name for c in checked])
             for number, which in enumerate(np.unique(shard)):
-                samples = [(keys[i], mine[i].item) for i in np.flatnonzero(shard == which)]
-                planned.append(_Planned(f"{split}-{number:06d}.tar", split, samples))
+                samples = [(keys[i], checked[i].item) for i in np.flatnonzero(shard == which)]
+                planned.append(_PlannedShard(f"{split}-{number:06d}.tar", split, samples))
         return planned
 
-    def done(self, planned: _Planned) -> bool:
-        """Whether an earlier, interrupted packing of the same input finished this shard."""
+    def done(self, planned: _PlannedShard) -> bool:
+        """Return whether an earlier, interrupted packing of the same input finished this shard."""
         try:
-            noted = json.loads(self.part(planned).read_text())
-            return (self.options.out / planned.name).stat().st_size == noted["bytes"]
+            entry = json.loads(self.part(planned).read_text())
+            return (self.options.out / planned.name).stat().st_size == entry["bytes"]
         except (FileNotFoundError, ValueError, KeyError):
             return False
 
     def publish(self, first: bool) -> Manifest:
-        """The manifest over all shards; the first process writes it and clears up."""
+        """Return the manifest of all shards. The first process also writes it, and removes old shards and the records.
+
+        On other processes the manifest lists only the shards of other splits that stay.
+        """
         options, planned = self.options, self.shards()
         written = [Shard.from_json(json.loads(self.part(p).read_text())) for p in planned] if first else []
         splits = {p.split for p in planned}
         kept = [s for s in self._old if s.split not in splits]
         software = f"srgan-dist {version('srgan-dist')}"
-        both = sorted(written + kept, key=lambda s: (SPLITS.index(s.split), s.name))
-        manifest = Manifest(options.scale, options.encoding, self.degradation, self._label, software, both)
+        shards = sorted(written + kept, key=lambda s: (SPLITS.index(s.split), s.name))
+        manifest = Manifest(options.scale, options.encoding, self.degradation, self._label, software, shards)
         if first:
             write_json(manifest.to_json(), options.out / MANIFEST)
-            for stale in {s.name for s in self._old} - {s.name for s in both}:
+            for stale in {s.name for s in self._old} - {s.name for s in shards}:
                 (options.out / stale).unlink(missing_ok=True)
             for leftover in sorted(self._folder.iterdir()):
                 leftover.unlink()
             self._folder.rmdir()
         return manifest
 
-    def part(self, planned: _Planned) -> Path:
-        """Where a finished shard's entry of the manifest waits."""
+    def part(self, planned: _PlannedShard) -> Path:
+        """Return the file that records a finished shard: its entry in the manifest."""
         return self._folder / f"{planned.name}.json"
 
 
-def _write(planned: _Planned, plan: _Plan) -> None:
-    """Writes one shard, one image in memory at a time."""
+def _write_shard(planned: _PlannedShard, plan: _Plan) -> None:
+    """Write one shard, with one image in memory at a time. Runs in a worker process."""
     options = plan.options
     with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
             hr, lr = load_pair(item.hr, item.lr, options.scale, options.kernel, crop_hr=options.crop_hr)
             notes = {"name": item.name, "scale": options.scale, "degradation": plan.degradation}
             for suffix, y, x, height, width in _tiles(hr, options):
-                place = {"y": y, "x": x} if suffix else {}
+                offset = {"y": y, "x": x} if suffix else {}
                 s = options.scale
-                small = lr[y // s : (y + height) // s, x // s : (x + width) // s]
-                writer.add(key + suffix, hr[y : y + height, x : x + width], small, notes | place)
+                lr_tile = lr[y // s : (y + height) // s, x // s : (x + width) // s]
+                writer.add(key + suffix, hr[y : y + height, x : x + width], lr_tile, notes | offset)
+    # Only now, when the tar has its name, record it as finished; and as verified, so that no run reads it for that.
     shard = writer.shard()
     write_json(shard.to_json(), plan.part(planned))
     Checks(cache_folder()).remember(options.out / planned.name, shard)
 
 
 def _tiles(hr: Pixels, options: PackOptions) -> Iterator[tuple[str, int, int, int, int]]:
-    """Suffix of the key, y, x, height and width of each tile; the whole image where it is not cut."""
+    """Yield the key suffix, y, x, height and width of each tile in HR pixels; the entire image without `--tile`."""
     if options.tile is None:
         yield "", 0, 0, hr.shape[0], hr.shape[1]
         return
-    for y, height in _cuts(hr.shape[0], options.tile, options.scale):
-        for x, width in _cuts(hr.shape[1], options.tile, options.scale):
+    for y, height in _tile_spans(hr.shape[0], options.tile, options.scale):
+        for x, width in _tile_spans(hr.shape[1], options.tile, options.scale):
             yield f"_y{y}_x{x}", y, x, height, width
 
 
-def _cuts(length: int, tile: int, scale: int) -> Iterator[tuple[int, int]]:
-    """Start and length of the tiles along one side, spread evenly, on multiples of the scale."""
+def _tile_spans(length: int, tile: int, scale: int) -> Iterator[tuple[int, int]]:
+    """Yield start and length of the tiles along one side, evenly spaced, starting at multiples of the scale."""
     if length <= tile:
         yield 0, length
         return
-    count = -(-(length - _OVERLAP) // (tile - _OVERLAP - scale))  # rounding down to the scale loses less than one scale
+    count = -(
+        -(length - _OVERLAP) // (tile - _OVERLAP - scale)
+    )  # rounding a start down moves it by less than the scale
     for n in range(count):
         yield (length - tile) * n // (count - 1) // scale * scale, tile
 
 
 def _old_shards(options: PackOptions, degradation: str, splits: set[Split]) -> list[Shard]:
-    """Shards that stand in the folder already: of other splits, which are kept, or to be replaced."""
+    """Return the shards that are already in the folder; those of `splits` will be replaced, the others stay.
+
+    Raises:
+        ValueError: they have another scale or encoding, or those that stay have another degradation.
+    """
     if not (options.out / MANIFEST).exists():
         return []
     old = read_manifest(options.out)
     kept = any(s.split not in splits for s in old.shards)
     was, now = (old.scale, old.encoding), (options.scale, options.encoding)
     if was != now or (kept and old.degradation != degradation):
-        decoded_cache = f"scale={old.scale}, encoding={old.encoding}, LR {old.degradation}"
-        raise ValueError(f"{options.out} holds shards of {decoded_cache}; pack into another folder")
+        existing = f"scale={old.scale}, encoding={old.encoding}, LR {old.degradation}"
+        raise ValueError(f"{options.out} holds shards of {existing}; pack into another folder")
     return old.shards
 
 
 def _unique_keys(names: list[str]) -> list[str]:
-    """WebDataset keys: everything from the first dot on would be taken for the extension."""
+    """Return a unique WebDataset key per name, without dots: everything after the first one is the extension."""
     keys = [re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:80] for name in names]
-    times = Counter(keys)
-    return [k if times[k] == 1 else f"{k}_{n}" for n, k in enumerate(keys)]
+    counts = Counter(keys)
+    return [k if counts[k] == 1 else f"{k}_{n}" for n, k in enumerate(keys)]

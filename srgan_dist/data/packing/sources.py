@@ -1,4 +1,4 @@
-"""Where images come from. A source yields named HR (and LR) files; a new one is a class and a line in `SOURCES`."""
+"""Sources of images. A source lists named HR (and LR) files; a new one needs a class here and a line in `SOURCES`."""
 
 import importlib.util
 import re
@@ -11,33 +11,37 @@ from srgan_dist.imaging.images import list_images
 
 
 class Item(NamedTuple):
-    """One image of a source; without `lr` the packer makes it."""
+    """One image of a source."""
 
     name: str
     hr: Path
     lr: Path | None = None
+    """None if the packer is to downscale it from HR."""
     problem: str = ""
-    """What is already known to be wrong with it."""
+    """Why the image is invalid, if that is already known."""
 
 
 class Source(Protocol):
-    """A collection of images, in splits."""
+    """A collection of images, divided into splits."""
 
     @property
     def label(self) -> str:
-        """What the manifest calls it."""
+        """Name of the source in the manifest."""
         ...
 
     @property
     def aligned(self) -> bool:
-        """Whether LR is exactly above HR, and not shaken on purpose."""
+        """Whether LR is aligned with HR; False if it is shifted on purpose."""
         ...
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """The images of a split, by name; of a long download only as many as `limit`.
+        """Return the images of a split, sorted by name.
+
+        Args:
+            limit: number of images, from the first on; None for all. A source may download no more than these.
 
         Raises:
-            ValueError: nothing is there, or it cannot be fetched.
+            ValueError: the images are missing, or cannot be downloaded.
         """
         ...
 
@@ -57,14 +61,14 @@ class SampleSource:
         return True
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """The photographs of a split, by name.
+        """Return the photographs of a split, sorted by name.
 
         Raises:
-            ValueError: one of the packages is not installed, or came without its images.
+            ValueError: one of the packages is not installed, or was installed without its images.
         """
         del scale
-        wanted = {name: file for name, file in _SAMPLES.items() if (name in _SAMPLES_HELD_OUT) == (split == "valid")}
-        return [Item(name, _inside_package(file)) for name, file in sorted(wanted.items())][:limit]
+        files = {name: file for name, file in _SAMPLES.items() if (name in _SAMPLES_HELD_OUT) == (split == "valid")}
+        return [Item(name, _package_file(file)) for name, file in sorted(files.items())][:limit]
 
 
 _SAMPLES = {
@@ -84,9 +88,10 @@ _SAMPLES = {
 _SAMPLES_HELD_OUT = {"chelsea", "flower", "rocket"}
 
 
-def _inside_package(file: str) -> Path:
+def _package_file(file: str) -> Path:
+    """Return the path of a file that an installed package ships, without importing the package."""
     package, _, rest = file.partition("/")
-    spec = importlib.util.find_spec(package)  # finds the folder without importing the package
+    spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (Path(folder) / rest).is_file():
             return Path(folder) / rest
@@ -95,11 +100,11 @@ def _inside_package(file: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """Your own images: a folder of HR, or one that holds HR and LR folders paired by name."""
+    """Your own images: a folder of HR, or one with HR and LR folders, paired by name."""
 
     root: Path
-    """The folder. Its own images are HR; or it holds `HR` (or `HR_x4`) and perhaps `LR` (or `LR_x4`), or
-    `train` and `valid` (or `val`, `test`) folders of one of these kinds."""
+    """A folder of HR images; or of an `HR` (or `HR_x4`) and optionally an `LR` (or `LR_x4`) folder; or of `train` and
+    `valid` (or `val`, `test`) folders, each in one of these layouts."""
 
     @property
     def label(self) -> str:
@@ -112,10 +117,10 @@ class FolderSource:
         return True
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """The images of a split, by name; everything is `train` where there are no split folders.
+        """Return the images of a split, sorted by name; without split folders all of them are `train`.
 
         Raises:
-            ValueError: no images.
+            ValueError: a folder is missing or has no images.
         """
         names = ("train",) if split == "train" else ("valid", "val", "test")
         folder = next((self.root / n for n in names if (self.root / n).is_dir()), None)
@@ -130,10 +135,10 @@ class FolderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class CelebaSource:
-    """CelebA's aligned faces, 202,599 of 178x218, with its official split; fetch it yourself, its license asks."""
+    """CelebA: 202,599 aligned faces of 178x218, official split. Its license requires that you download it yourself."""
 
     root: Path
-    """The folder that holds `img_align_celeba` and `list_eval_partition.txt` (or .csv), also one folder down."""
+    """The folder with `img_align_celeba` and `list_eval_partition.txt` (or .csv), or its parent."""
 
     @property
     def label(self) -> str:
@@ -146,20 +151,20 @@ class CelebaSource:
         return True
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """The faces of a split (its test split is left alone), in the order of the official list.
+        """Return the faces of a split in the order of the official list; its test split is not used.
 
         Raises:
-            ValueError: images or list are missing, or the list is not one.
+            ValueError: the images or the list are missing, or the list has an invalid line.
         """
         del scale
         folder = _celeba_folder(self.root)
-        listed = _find(self.root, ("list_eval_partition.txt", "list_eval_partition.csv"))
-        there = {f.name for f in folder.iterdir()}
-        wanted = [name for name, number in _partition(listed) if number == ("0" if split == "train" else "1")][:limit]
-        missing = f"named in {listed.name}, but not there"
+        partition = _find(self.root, ("list_eval_partition.txt", "list_eval_partition.csv"))
+        existing = {f.name for f in folder.iterdir()}
+        names = [name for name, number in _partition(partition) if number == ("0" if split == "train" else "1")][:limit]
+        missing = f"listed in {partition.name}, but missing"
         return [
-            Item(name.split(".")[0], folder / name, problem="" if name in there else f"{folder / name}: {missing}")
-            for name in wanted
+            Item(name.split(".")[0], folder / name, problem="" if name in existing else f"{folder / name}: {missing}")
+            for name in names
         ]
 
 
@@ -170,48 +175,51 @@ def _celeba_folder(root: Path) -> Path:
 
 
 def _find(root: Path, names: tuple[str, ...]) -> Path:
+    """Return the first file or folder with one of these names in `root` or directly in a subfolder."""
     for name in names:
-        for place in (root / name, *sorted(root.glob(f"*/{name}"))):
-            if place.exists():
-                return place
-    raise ValueError(f"{root}: no {' or '.join(names)} here, nor one folder down")
+        for path in (root / name, *sorted(root.glob(f"*/{name}"))):
+            if path.exists():
+                return path
+    raise ValueError(f"{root}: no {' or '.join(names)} in this folder or in its subfolders")
 
 
 def _partition(file: Path) -> list[tuple[str, str]]:
-    """Name and number (0 train, 1 valid, 2 test) of each line."""
+    """Return the file name and the split (0 train, 1 valid, 2 test) in each line of the official list."""
     rows = [line.replace(",", " ").split() for line in file.read_text().splitlines() if line.strip()]
     rows = rows[1:] if rows and rows[0][-1] == "partition" else rows
     for number, row in enumerate(rows, 1):
         if len(row) != 2 or row[1] not in ("0", "1", "2"):
-            raise ValueError(f"{file}, line {number}: {' '.join(row)!r} is not an image and 0, 1 or 2")
+            raise ValueError(f"{file}, line {number}: {' '.join(row)!r} is not an image name and 0, 1 or 2")
     return [(name, number) for name, number in rows]
 
 
 def pair(hr: list[Path], lr: list[Path] | None, scale: int, mark: str = "") -> list[Item]:
-    """Pairs files by name, where a file may carry the suffix x2, x3, x4 or x8; one without partner is a problem.
+    """Pair HR and LR files by name, and sort them. A file without a partner becomes an item with a problem.
 
     Args:
-        mark: a pattern for what may follow the suffix.
+        lr: LR files, or None if there are none.
+        scale: names may end in x and this number, which is ignored.
+        mark: pattern of what may follow that suffix.
     """
     if lr is None:
         return [Item(f.stem, f) for f in hr]
     hrs, lrs = (_by_name(files, rf"_?x{scale}{mark}$") for files in (hr, lr))
     items: list[Item] = []
     for name in sorted(hrs.keys() | lrs.keys()):
-        one, other = hrs.get(name, []), lrs.get(name, [])
-        if len(one) > 1 or len(other) > 1:
-            twice = max(one, other, key=len)
-            items.append(Item(name, twice[0], problem=f"{twice[0]}: {twice[1].name} has the same name"))
-        elif not one or not other:
-            file, side = (one or other)[0], "LR" if one else "HR"
-            items.append(Item(name, file, problem=f"{file}: no {side} partner"))
+        hr_files, lr_files = hrs.get(name, []), lrs.get(name, [])
+        if len(hr_files) > 1 or len(lr_files) > 1:
+            same_name = max(hr_files, lr_files, key=len)
+            items.append(Item(name, same_name[0], problem=f"{same_name[0]}: {same_name[1].name} has the same name"))
+        elif not hr_files or not lr_files:
+            file, partner = (hr_files or lr_files)[0], "LR" if hr_files else "HR"
+            items.append(Item(name, file, problem=f"{file}: no {partner} partner"))
         else:
-            items.append(Item(name, one[0], other[0]))
+            items.append(Item(name, hr_files[0], lr_files[0]))
     return items
 
 
 def _by_name(files: list[Path], suffix: str) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
+    named: dict[str, list[Path]] = {}
     for f in files:
-        found.setdefault(re.sub(suffix, "", f.stem, flags=re.IGNORECASE), []).append(f)
-    return found
+        named.setdefault(re.sub(suffix, "", f.stem, flags=re.IGNORECASE), []).append(f)
+    return named

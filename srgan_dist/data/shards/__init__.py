@@ -1,1 +1,1 @@
-"""Packed shards: their format, where they are, whether they are intact."""
+"""Packed shards: their format, their location and their verification."""

@@ -1,4 +1,4 @@
-"""The cache folder of this machine: fetched shards, and which files were found whole. Shared by all processes."""
+"""The cache folder of this machine: downloaded shards, and verification results. Shared by all processes."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from srgan_dist.utils.files import write_json
 
 
 def cache_folder(chosen: Path | None = None) -> Path:
-    """`chosen`, else `$SRGAN_CACHE`, else `srgan_dist` in the user's cache folder."""
+    """Return `chosen`, else `$SRGAN_CACHE`, else `srgan_dist` in the user's cache folder."""
     if chosen:
         return chosen
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -24,43 +24,44 @@ def cache_folder(chosen: Path | None = None) -> Path:
 
 
 def lock(file: Path) -> AbstractContextManager[Any]:
-    """Holds off the other processes of this machine that want the same file."""
+    """Return a lock on a file against the other processes of this machine; creates the file's folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(file.with_name(f".{file.name}.lock"))
 
 
 class Checks:
-    """Which shard files were read through and found whole (or what is wrong with them): reading them once is enough.
+    """Recorded results of `verify.faults`, so that other processes and later runs need not read the files again.
 
-    An answer holds for the file's length and time of change; another file, or a changed one, is read again.
+    A result is valid for one size, modification time and inode of a file; a changed file is read again.
     """
 
     def __init__(self, cache: Path) -> None:
         self._folder = cache / "checked"
 
     def faults(self, file: Path, shard: Shard) -> list[CorruptSample]:
-        """What is wrong with a shard's file; nothing, for a whole one."""
-        return self._known(file, shard, lambda: faults(file, shard))
+        """Return the faults of a shard's file, none if it is intact; reads the file unless the result is recorded."""
+        return self._check_once(file, shard, lambda: faults(file, shard))
 
     def remember(self, file: Path, shard: Shard) -> None:
-        """Notes that a file is whole, by whoever has just written it."""
-        self._note(file, shard, [])
+        """Record that a file, which the caller has just written, is intact."""
+        self._record(file, shard, [])
 
     def forget(self, file: Path, shard: Shard) -> None:
-        """Drops what is known about a file."""
+        """Remove the result for a file."""
         self._entry(file, shard).unlink(missing_ok=True)
 
-    def _known(self, file: Path, shard: Shard, check: Callable[[], list[CorruptSample]]) -> list[CorruptSample]:
-        found = self._look_up(file, shard)
-        if found is None:
+    def _check_once(self, file: Path, shard: Shard, check: Callable[[], list[CorruptSample]]) -> list[CorruptSample]:
+        result = self._read(file, shard)
+        if result is None:
             with lock(self._entry(file, shard)):
-                found = self._look_up(file, shard)
-                if found is None:
-                    found = check()
-                    self._note(file, shard, found)
-        return found
+                result = self._read(file, shard)  # another process may have checked it meanwhile
+                if result is None:
+                    result = check()
+                    self._record(file, shard, result)
+        return result
 
-    def _look_up(self, file: Path, shard: Shard) -> list[CorruptSample] | None:
+    def _read(self, file: Path, shard: Shard) -> list[CorruptSample] | None:
+        """Return the recorded result, or None if there is none for the present state of the file."""
         try:
             entry = json.loads(self._entry(file, shard).read_text())
             known = entry["state"] == _state(file)
@@ -68,16 +69,18 @@ class Checks:
             return None
         return [CorruptSample(*f) for f in entry["faults"]] if known else None
 
-    def _note(self, file: Path, shard: Shard, found: list[CorruptSample]) -> None:
+    def _record(self, file: Path, shard: Shard, result: list[CorruptSample]) -> None:
         if file.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_json({"state": _state(file), "faults": found}, self._entry(file, shard))
+            write_json({"state": _state(file), "faults": result}, self._entry(file, shard))
 
     def _entry(self, file: Path, shard: Shard) -> Path:
+        """Return the file that records the result for this file and the shard's expected hash."""
         name = hashlib.sha256(f"{file.resolve()}\n{shard.sha256}".encode()).hexdigest()
         return self._folder / f"{name[:32]}.json"
 
 
 def _state(file: Path) -> list[int]:
+    """Return size, modification time in nanoseconds, and inode of a file."""
     stat = file.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]

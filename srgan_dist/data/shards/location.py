@@ -1,4 +1,4 @@
-"""Where shards are: a folder of this machine, or a URL whose shards pass through the cache."""
+"""The location of shards: a local folder, or a URL whose shards are downloaded to the cache."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ class ShardLocation:
     """The shards of one folder or URL.
 
     Raises:
-        ValueError: nothing is there, or its manifest is corrupt.
+        ValueError: there is no manifest, it is corrupt, or the server cannot be reached.
     """
 
     def __init__(self, location: str, cache: Path | None = None) -> None:
@@ -28,45 +28,48 @@ class ShardLocation:
         self._folder = None if remote.is_url(local) else Path(local)
         content = manifest_bytes(self._folder) if self._folder else remote.fetch_small(self._url(MANIFEST), self._cache)
         self.hash = hashlib.sha256(content).hexdigest()
-        """Of the manifest: what identifies the data."""
+        """SHA-256 of the manifest; identifies the data."""
         self.manifest: Manifest = parse_manifest(content, self.name(MANIFEST))
 
     def name(self, file: str) -> str:
-        """A file of this place, for messages."""
+        """Return the path or URL of a file of this location, for messages."""
         return str(self._folder / file) if self._folder else self._url(file)
 
     def file(self, shard: Shard) -> tuple[Path, list[CorruptSample]]:
-        """A shard's file on this machine, fetched if need be, and what is wrong with it.
+        """Return a shard's local file, downloaded if necessary, and its faults.
+
+        A corrupt file in the cache is downloaded once more. Faults that remain are those of the source.
 
         Raises:
-            ValueError: it cannot be fetched.
+            ValueError: the shard cannot be downloaded.
         """
         if self._folder:
             file = self._folder / shard.name
             return file, self._checks.faults(file, shard)
         file = self._cached(shard)
         if not file.exists():
-            self._fetch(shard, file)
+            self._download(shard, file)
         elif self._checks.faults(file, shard):
             with lock(file.with_suffix(".mend")):
-                if self._checks.faults(file, shard):  # and no other process has mended it meanwhile
-                    log.warning("%s: corrupt in the cache, fetched again", file)
+                if self._checks.faults(file, shard):  # another process may have replaced it meanwhile
+                    log.warning("%s: corrupt in the cache, downloading it again", file)
                     self.drop(shard)
-                    self._fetch(shard, file)
+                    self._download(shard, file)
         return file, self._checks.faults(file, shard)
 
     def drop(self, shard: Shard) -> None:
-        """Makes room in the cache; a shard that is mapped stays readable until it is let go."""
+        """Remove a shard from the cache, but never from a local folder. Existing memory maps of it stay readable."""
         if not self._folder:
             self._checks.forget(self._cached(shard), shard)
             self._cached(shard).unlink(missing_ok=True)
 
-    def _fetch(self, shard: Shard, file: Path) -> None:
-        log.info("fetching %s (%.0f MB)", self._url(shard.name), shard.bytes / 1e6)
+    def _download(self, shard: Shard, file: Path) -> None:
+        """Download a shard to the cache, also if it is corrupt at the source."""
+        log.info("downloading %s (%.0f MB)", self._url(shard.name), shard.bytes / 1e6)
         try:
             remote.fetch(self._url(shard.name), file, shard.sha256)
             self._checks.remember(file, shard)
-        except remote.CorruptFileError:  # kept, so that its samples can be told apart
+        except remote.CorruptFileError:  # keep it: its intact samples can still be used
             publish(file.with_name(f".{file.name}.partial"), file)
 
     def _cached(self, shard: Shard) -> Path:

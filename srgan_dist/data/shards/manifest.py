@@ -1,4 +1,4 @@
-"""The manifest: what a folder of shards holds. `shards/README.md` is the format's specification."""
+"""The manifest of a folder of shards. `shards/README.md` specifies its format."""
 
 import json
 import os
@@ -13,7 +13,7 @@ FORMAT = "srgan-shards/1"
 MANIFEST = "manifest.json"
 Encoding = Literal["raw", "png", "webp"]
 Stored = Literal["raw", "png", "webp", "jpg"]
-"""What a manifest may say: the packer's encodings, and jpg in shards that others wrote."""
+"""Encodings that a manifest may name: those of the packer, and jpg for tars of other programs."""
 Split = Literal["train", "valid"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -23,35 +23,41 @@ COLUMNS = (
     "lr_offset", "lr_bytes", "lr_height", "lr_width",
 )  # fmt: skip
 HR, LR = 3, 7
-"""The first of the four columns of each image in `Shard.table`."""
-_HEAD = ("scale", "encoding", "degradation", "source", "software")
+"""First of the four columns (offset, bytes, height, width) of HR and of LR in `Shard.table`."""
+_FIELDS = ("scale", "encoding", "degradation", "source", "software")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar and where everything stands in it.
-
-    `table` is int64 of shape (samples, 11): where a sample's members begin, how many bytes they take with
-    their headers, and the CRC-32 of those bytes; then offset, length, height and width of the contents of
-    `hr`, and the same of `lr`.
-    """
+    """One tar, and the position of every sample in it."""
 
     name: str
+    """File name, without a folder."""
     split: Split
     bytes: int
+    """Size of the tar."""
     sha256: str
+    """SHA-256 of the tar, in hexadecimal."""
     keys: list[str]
+    """WebDataset key of each sample."""
     table: NDArray[np.int64]
+    """One row per sample, int64 (samples, 11), columns as in `COLUMNS`: offset of its first tar header, length with
+    headers and padding, CRC-32 of those bytes; then offset, length, height and width of `hr`, and likewise of `lr`."""
 
     def to_json(self) -> dict[str, Any]:
-        """One column a list: two hundred thousand samples stay quick to read."""
+        """Return the JSON form, one list per column, so that 200,000 samples still load quickly."""
         columns = {name: self.table[:, i].tolist() for i, name in enumerate(COLUMNS)}
-        head = {"name": self.name, "split": self.split, "bytes": self.bytes, "sha256": self.sha256}
-        return head | {"samples": {"key": self.keys} | columns}
+        fields = {"name": self.name, "split": self.split, "bytes": self.bytes, "sha256": self.sha256}
+        return fields | {"samples": {"key": self.keys} | columns}
 
     @classmethod
     def from_json(cls, d: dict[str, Any]) -> "Shard":
-        """The inverse of `to_json`."""
+        """Build a shard from its JSON form.
+
+        Raises:
+            ValueError: the columns differ in length, or the split or the name is wrong.
+            KeyError: a field is missing.
+        """
         table = np.array([d["samples"][name] for name in COLUMNS], np.int64).T.copy()
         if len(table) != len(d["samples"]["key"]) or d["split"] not in SPLITS or os.sep in d["name"]:
             raise ValueError(f"shard {d['name']!r}: columns of different lengths, or a wrong split or name")
@@ -60,59 +66,61 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of shards holds and how it was made."""
+    """The content of a folder of shards, and how it was made."""
 
     scale: int
     encoding: Stored
     degradation: str
-    """Where the LR images come from: a `resize.Kernel`, or `given` when the source had others."""
+    """How LR was made: a `resize.Kernel`, or `given` if the source came with other LR images."""
     source: str
+    """Label of the source, for people."""
     software: str
+    """Program that wrote the shards, for people."""
     shards: list[Shard]
 
     def samples(self, split: Split) -> int:
-        """How many samples a split has."""
+        """Return the number of samples in a split."""
         return sum(len(s.keys) for s in self.shards if s.split == split)
 
     def to_json(self) -> dict[str, Any]:
-        """As `shards/README.md` specifies."""
+        """Return the JSON form, as `shards/README.md` specifies it."""
         return (
-            {"format": FORMAT} | {k: getattr(self, k) for k in _HEAD} | {"shards": [s.to_json() for s in self.shards]}
+            {"format": FORMAT} | {k: getattr(self, k) for k in _FIELDS} | {"shards": [s.to_json() for s in self.shards]}
         )
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder of shards.
+    """Read the manifest of a folder of shards.
 
     Raises:
-        ValueError: there is none, or it is corrupt or of another format.
+        ValueError: there is none, or it is corrupt or in another format.
     """
     return parse_manifest(manifest_bytes(folder), str(folder / MANIFEST))
 
 
 def manifest_bytes(folder: Path) -> bytes:
-    """The manifest of a folder as it is on disk; raises as `read_manifest`."""
+    """Read the bytes of a folder's manifest. Raises as `read_manifest`."""
     try:
         return (folder / MANIFEST).read_bytes()
     except FileNotFoundError:
-        cure = "pack it first: srgan pack SOURCE --scale S --out DIR"
+        advice = "pack it first: srgan pack SOURCE --scale S --out DIR"
         if any(folder.glob(".packing-*")):
-            cure = "packing was not finished: repeat its command, it goes on where it stopped"
+            advice = "packing did not finish: run the same command again to continue"
         elif any(folder.glob("*.tar")):
-            cure = f"index it first: srgan shards index {folder}"
-        raise ValueError(f"{folder}: no {MANIFEST} here ({cure})") from None
+            advice = f"index it first: srgan shards index {folder}"
+        raise ValueError(f"{folder}: no {MANIFEST} here ({advice})") from None
 
 
 def parse_manifest(content: bytes, where: str) -> Manifest:
-    """A manifest from its bytes; `where` names it in errors. Raises as `read_manifest`."""
+    """Parse a manifest; `where` names it in errors. Raises as `read_manifest`."""
     try:
         d: Any = json.loads(content)
     except ValueError as error:
         raise ValueError(f"{where}: corrupt ({error})") from error
-    found = cast(dict[str, Any], d).get("format") if isinstance(d, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"{where}: format {found!r}, this version reads {FORMAT!r}")
+    written_as = cast(dict[str, Any], d).get("format") if isinstance(d, dict) else None
+    if written_as != FORMAT:
+        raise ValueError(f"{where}: format {written_as!r}, but this version reads {FORMAT!r}")
     try:
-        return Manifest(*(d[k] for k in _HEAD), shards=[Shard.from_json(s) for s in d["shards"]])
+        return Manifest(*(d[k] for k in _FIELDS), shards=[Shard.from_json(s) for s in d["shards"]])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: not as the format says ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{where}: not valid {FORMAT} ({type(error).__name__}: {error})") from error

@@ -1,4 +1,4 @@
-"""Files from anywhere that fsspec reaches (hf, s3, https, ...): fetched once a machine, checked, whole or not there."""
+"""Downloads through fsspec (hf, s3, https, ...): once per machine, verified, and written atomically."""
 
 import hashlib
 import logging
@@ -16,25 +16,33 @@ log = logging.getLogger("srgan_dist")
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 4
-_STREAMED = ("http", "https", "hf")  # their files read as one stream with block_size=0
+_STREAMED = ("http", "https", "hf")  # with block_size=0 they read a file as one stream
 _IDENTITY = ("ETag", "Content-MD5", "Last-Modified", "LastModified", "blob_id", "mtime", "size")
 
 Progress = Callable[[int], object]
-"""Told how many more bytes are there."""
+"""Called with the number of bytes that have just arrived."""
 
 
 def is_url(location: str) -> bool:
-    """Whether a location is a URL and not a folder of this machine."""
+    """Return whether a location is a URL rather than a local folder."""
     return "://" in location
 
 
 def fetch(url: str, file: Path, sha256: str | None = None, progress: Progress | None = None) -> Path:
-    """Downloads `url` to `file` unless it is there already; a half-done download is continued.
+    """Download `url` to `file` unless it exists; continue an interrupted download.
 
-    Several processes that want the same file wait for the one that fetches it.
+    Processes of one machine that want the same file wait for the one that downloads it.
+
+    Args:
+        sha256: expected hash of the content, in hexadecimal; not checked if None.
+        progress: called as data arrives.
+
+    Returns:
+        `file`.
 
     Raises:
-        ValueError: there is no such file, the server cannot be reached, or the content is not what was promised.
+        CorruptFileError: the content does not have the expected hash, even after several attempts.
+        ValueError: there is no such file, access is denied, or the server cannot be reached.
     """
     with lock(file):
         if not file.exists():
@@ -45,43 +53,46 @@ def fetch(url: str, file: Path, sha256: str | None = None, progress: Progress | 
 
 
 def identity(url: str) -> str:
-    """What changes when the content behind a URL does; empty where the server says nothing. Raises as `fetch`."""
+    """Return a text that changes with the content of a URL; empty if the server offers none. Raises as `fetch`."""
     fs, path = _open_filesystem(url)
     try:
         fs.invalidate_cache()
         info: dict[str, Any] = fs.info(path)
     except Exception as error:
-        raise _explained(url, error) from error
+        raise _as_value_error(url, error) from error
     known = {name: str(info[name]) for name in _IDENTITY if info.get(name) is not None}
-    return repr(known) if known.keys() - {"size"} else ""
+    return repr(known) if known.keys() - {"size"} else ""  # the size alone does not identify the content
 
 
 def _download(url: str, partial: Path, sha256: str | None, progress: Progress) -> None:
+    """Download `url` into `partial`, in several attempts. Raises as `fetch`."""
     fs, path = _open_filesystem(url)
     for attempt in range(_ATTEMPTS):
         last = attempt == _ATTEMPTS - 1
         try:
             _append(fs, path, partial, progress)
-        except Exception as error:  # each file system has its own kinds
+        except Exception as error:  # every file system raises its own kinds
             if last or isinstance(error, (FileNotFoundError, PermissionError, ImportError)):
-                raise _explained(url, error) from error
-            log.warning("%s: %s; trying again", url, _said(error))
+                raise _as_value_error(url, error) from error
+            log.warning("%s: %s; retrying", url, _summary(error))
             time.sleep(0.5 * 2**attempt)
             continue
         if sha256 is None or sha256_of(partial) == sha256:
             return
         if last:
-            raise CorruptFileError(f"{url}: corrupt at its source, sha256 is not the {sha256[:12]}... of the manifest")
+            raise CorruptFileError(
+                f"{url}: corrupt at the source, its sha256 is not {sha256[:12]}... as in the manifest"
+            )
         partial.unlink()
     raise AssertionError
 
 
 class CorruptFileError(ValueError):
-    """What came is not what was promised, however often it is fetched. The partial file is left there."""
+    """The content of a URL does not have the expected hash in any attempt. The partial file is kept."""
 
 
 def _append(fs: Any, path: str, partial: Path, progress: Progress) -> None:
-    """Reads on from where the partial file ends, or from the start where the server cannot."""
+    """Append the rest of the content to the partial file; start over if the server does not support ranges."""
     start = partial.stat().st_size if partial.exists() else 0
     expected = fs.info(path).get("size")
     if start and expected and start > expected:
@@ -90,18 +101,19 @@ def _append(fs: Any, path: str, partial: Path, progress: Progress) -> None:
     if start:
         try:
             _copy(fs.open(path, "rb", cache_type="readahead"), start, partial, progress)
-        except ValueError:  # fsspec's word for a server without ranges
+        except ValueError:  # fsspec raises it for a server without ranges
             partial.unlink()
             start = 0
     if not start:
-        streamed = {"block_size": 0} if set(_STREAMED) & set(_names(fs)) else {}
+        streamed = {"block_size": 0} if set(_STREAMED) & set(_protocols(fs)) else {}
         _copy(fs.open(path, "rb", **streamed), 0, partial, progress)
-    got = partial.stat().st_size
-    if expected and got != expected:
-        raise OSError(f"the connection ended after {got} of {expected} bytes")
+    received = partial.stat().st_size
+    if expected and received != expected:
+        raise OSError(f"the connection ended after {received} of {expected} bytes")
 
 
 def _copy(source: Any, start: int, partial: Path, progress: Progress) -> None:
+    """Append the content of an open remote file, from byte `start` on, to the partial file."""
     with source as content, partial.open("ab") as out:
         if start:
             content.seek(start)
@@ -111,7 +123,7 @@ def _copy(source: Any, start: int, partial: Path, progress: Progress) -> None:
             progress(len(chunk))
 
 
-def _names(fs: Any) -> tuple[str, ...]:
+def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
@@ -119,20 +131,23 @@ def _open_filesystem(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError:
-        raise ValueError(f"{url}: needs more packages: pip install 'srgan-dist[remote]'") from None
+        raise ValueError(f"{url}: needs additional packages: pip install 'srgan-dist[remote]'") from None
     except Exception as error:
-        raise _explained(url, error) from error
+        raise _as_value_error(url, error) from error
 
 
-def _explained(url: str, error: Exception) -> ValueError:
+def _as_value_error(url: str, error: Exception) -> ValueError:
+    """Return the error of a file system as an error for the user."""
     if isinstance(error, FileNotFoundError) and type(error.__cause__).__module__.startswith("aiohttp"):
-        error = _as_exception(error.__cause__)  # fsspec says "not found" of servers that are not there, too
+        error = _as_exception(error.__cause__)  # fsspec also says "not found" of unreachable servers
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status == 404:
         return ValueError(f"{url}: not found (404)")
     if isinstance(error, PermissionError) or status in (401, 403):
-        return ValueError(f"{url}: access denied; give credentials (HF_TOKEN, or AWS_ACCESS_KEY_ID and its like)")
-    return ValueError(f"{url}: cannot be read ({_said(error)})")
+        return ValueError(
+            f"{url}: access denied; set credentials (HF_TOKEN, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+        )
+    return ValueError(f"{url}: cannot be read ({_summary(error)})")
 
 
 def _as_exception(error: BaseException | None) -> Exception:
@@ -140,21 +155,22 @@ def _as_exception(error: BaseException | None) -> Exception:
     return error
 
 
-def _said(error: Exception) -> str:
+def _summary(error: Exception) -> str:
+    """Return the error's type and message on one line, at most about 200 characters."""
     text = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def fetch_small(url: str, cache: Path) -> bytes:
-    """The content of a small file, fetched again only when the server says that it changed. Raises as `fetch`."""
+    """Return the content of a small file; download it only if the server reports a change. Raises as `fetch`."""
     file = cache / "small" / hashlib.sha256(url.encode()).hexdigest()[:32]
     with lock(file):
-        now, noted = identity(url), file.with_suffix(".identity")
-        if not (file.exists() and noted.exists() and now and noted.read_text() == now):
+        current, recorded = identity(url), file.with_suffix(".identity")
+        if not (file.exists() and recorded.exists() and current and recorded.read_text() == current):
             partial = file.with_suffix(".partial")
             partial.unlink(missing_ok=True)
             _download(url, partial, None, lambda _: None)
-            noted.unlink(missing_ok=True)
+            recorded.unlink(missing_ok=True)
             publish(partial, file)
-            write_text(now, noted)
+            write_text(current, recorded)
         return file.read_bytes()

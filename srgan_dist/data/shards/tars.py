@@ -1,4 +1,4 @@
-"""Writing and walking the tars themselves: plain ustar, samples one behind the other, as WebDataset has them."""
+"""Writing and reading of the tars: plain ustar with consecutive samples, as WebDataset expects."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 def encode(image: Pixels, encoding: Encoding) -> bytes:
-    """A member's content: `.npy` of uint8 (H, W, 3), or a lossless PNG or WebP."""
+    """Encode (H, W, 3) uint8 RGB as the content of a member: `.npy`, or lossless PNG or WebP."""
     out = io.BytesIO()
     if encoding == "raw":
         np.lib.format.write_array(out, np.ascontiguousarray(image), version=(1, 0))
@@ -32,14 +32,14 @@ def encode(image: Pixels, encoding: Encoding) -> bytes:
 
 
 def extension(encoding: Stored) -> str:
-    """The members' last extension."""
+    """Return the last extension of the image members, without the dot."""
     return "npy" if encoding == "raw" else encoding
 
 
 class ShardWriter:
-    """Writes one tar, byte for byte determined by what is added. Use as a context manager.
+    """Writes one tar whose bytes depend only on the samples added. Use as a context manager.
 
-    The tar lands under its name, synced, when the block ends well; otherwise nothing is left.
+    The tar gets its name, complete and synced, when the block ends; if the block raises, nothing is left.
     """
 
     def __init__(self, folder: Path, name: str, split: Split, encoding: Encoding) -> None:
@@ -51,11 +51,17 @@ class ShardWriter:
         self._rows: list[tuple[int, ...]] = []
 
     def __enter__(self) -> "ShardWriter":
-        self._out = _Hashing(self._partial.open("wb"))
+        self._out = _HashingFile(self._partial.open("wb"))
         return self
 
     def add(self, key: str, hr: Pixels, lr: Pixels, notes: dict[str, Any]) -> None:
-        """Appends one sample: `<key>.hr.*`, `<key>.lr.*` and `<key>.json`."""
+        """Append one sample: `<key>.hr.*`, `<key>.lr.*` and `<key>.json`.
+
+        Args:
+            key: unique WebDataset key, without a dot.
+            hr, lr: (H, W, 3) and (h, w, 3) uint8 RGB.
+            notes: content of the JSON member.
+        """
         start, self._out.crc32 = self._out.written, 0
         row: list[int] = []
         for part, image in (("hr", hr), ("lr", lr)):
@@ -67,7 +73,8 @@ class ShardWriter:
         self._rows.append((start, self._out.written - start, self._out.crc32, *row))
 
     def _member(self, name: str, content: bytes) -> int:
-        info = tarfile.TarInfo(name)  # mtime 0, no owner: the same input gives the same bytes
+        """Append a member and return the offset of its content."""
+        info = tarfile.TarInfo(name)  # mtime 0, no owner: the same input produces the same bytes
         info.size = len(content)
         self._out.write(info.tobuf(tarfile.USTAR_FORMAT))
         start = self._out.written
@@ -86,13 +93,13 @@ class ShardWriter:
             self._partial.unlink(missing_ok=True)
 
     def shard(self) -> Shard:
-        """What was written; call it after the block."""
+        """Return the manifest's entry for the tar; only after the block has ended."""
         table = np.array(self._rows, np.int64).reshape(-1, len(COLUMNS))
         return Shard(self._name, self._split, self._out.written, self._out.digest.hexdigest(), self._keys, table)
 
 
-class _Hashing:
-    """A file that counts and hashes what is written to it."""
+class _HashingFile:
+    """A file that counts and hashes the bytes written to it."""
 
     def __init__(self, out: IO[bytes]) -> None:
         self._out, self.digest, self.written, self.crc32 = out, hashlib.sha256(), 0, 0
@@ -108,32 +115,35 @@ class _Hashing:
 
 
 class Member(NamedTuple):
-    """A file inside a tar. `start` is where its header begins, `end` where the next one does."""
+    """A file inside a tar, in bytes from the start of the tar."""
 
     name: str
     start: int
+    """Offset of its header."""
     offset: int
+    """Offset of its content."""
     size: int
+    """Length of its content."""
 
     @property
     def end(self) -> int:
-        """The first byte behind its content and padding."""
+        """Offset of the next header: the end of its content and padding."""
         return self.offset + -(-self.size // _BLOCK) * _BLOCK
 
     @property
     def key(self) -> str:
-        """WebDataset's key: the path up to the first dot of the file's name."""
+        """Its WebDataset key: the path up to the first dot of the file's name."""
         folder, _, name = self.name.rpartition("/")
         return (f"{folder}/" if folder else "") + name.split(".", 1)[0]
 
     @property
     def part(self) -> str:
-        """What is behind the first dot, in lower case: `hr.npy`."""
+        """The name after the first dot, in lower case: `hr.npy`."""
         return self.name.rpartition("/")[2].partition(".")[2].lower()
 
 
 def members(file: Path) -> Iterator[Member]:
-    """The files of a tar, as far as it can be read."""
+    """Yield the files of a tar up to the first one that cannot be read."""
     try:
         with tarfile.open(file) as tar:
             for info in tar:

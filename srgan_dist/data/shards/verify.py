@@ -1,4 +1,4 @@
-"""Whether a shard's file is what its manifest says, and which samples are not."""
+"""Verification of a shard's file against its manifest, sample by sample."""
 
 import io
 import mmap
@@ -14,45 +14,56 @@ from srgan_dist.data.shards.manifest import HR, LR, Manifest, Shard, Stored
 from srgan_dist.data.shards.tars import Member, extension, members
 from srgan_dist.utils.files import sha256_of
 
+_MISSING = "listed in the manifest, but missing"
+
 
 class CorruptSample(NamedTuple):
-    """What is wrong with a sample (its number in the shard), or with the whole shard (-1)."""
+    """One fault of a shard's file."""
 
     sample: int
+    """Number of the sample in the shard, or -1 for the entire shard."""
     what: str
+    """The fault, for people."""
 
 
 def faults(file: Path, shard: Shard) -> list[CorruptSample]:
-    """What is wrong with the file of a shard, the most telling first. One pass over a file that is whole."""
+    """Return the faults of a shard's file, the most informative first; none if it is intact.
+
+    An intact file is read once (SHA-256). Only a corrupt one is searched sample by sample (CRC-32).
+    """
     if not file.is_file():
-        return [CorruptSample(-1, "named in the manifest, but not there")]
+        return [CorruptSample(-1, _MISSING)]
     if file.stat().st_size == shard.bytes and sha256_of(file) == shard.sha256:
         return []
-    found = _corrupt_samples(file, shard)
-    if found:
-        return found
+    corrupt = _corrupt_samples(file, shard)
+    if corrupt:
+        return corrupt
     size = file.stat().st_size
     if size != shard.bytes:
-        return [CorruptSample(-1, f"{size} bytes, the manifest says {shard.bytes}")]
-    return [CorruptSample(-1, "corrupt behind its last sample: sha256 differs from the manifest")]
+        return [CorruptSample(-1, f"{size} bytes, but the manifest says {shard.bytes}")]
+    return [CorruptSample(-1, "corrupt after its last sample: sha256 differs from the manifest")]
+
+
+def is_missing(corrupt: list[CorruptSample]) -> bool:
+    """Return whether these are the faults of a file that does not exist."""
+    return corrupt[0] == CorruptSample(-1, _MISSING)
 
 
 def _corrupt_samples(file: Path, shard: Shard) -> list[CorruptSample]:
+    """Return the samples that the file cuts off or whose CRC-32 differs: missing members first, moved samples last."""
     size = file.stat().st_size
-    found = [CorruptSample(i, "") for i, row in enumerate(shard.table) if row[0] + row[1] > size]
+    corrupt = [i for i, row in enumerate(shard.table) if row[0] + row[1] > size]
     if size:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             view = memoryview(content)
-            whole = shard.table[: len(shard.keys) - len(found)]
-            found += [
-                CorruptSample(i, "") for i, (at, n, crc) in enumerate(whole[:, :3].tolist()) if _crc(view, at, n) != crc
-            ]
+            inside = shard.table[: len(shard.keys) - len(corrupt)]
+            corrupt += [i for i, (at, n, crc) in enumerate(inside[:, :3].tolist()) if _crc(view, at, n) != crc]
             view.release()
-    if not found:
+    if not corrupt:
         return []
-    walk = _Walk(file)
-    named = [CorruptSample(f.sample, walk.reason(shard, f.sample)) for f in sorted(found)]
-    return sorted(named, key=lambda f: ("is missing" not in f.what, "moved" in f.what))
+    tar = _TarContents(file)
+    explained = [CorruptSample(i, tar.reason(shard, i)) for i in sorted(corrupt)]
+    return sorted(explained, key=lambda f: ("is missing" not in f.what, "moved" in f.what))
 
 
 def _crc(content: memoryview, start: int, length: int) -> int:
@@ -60,56 +71,58 @@ def _crc(content: memoryview, start: int, length: int) -> int:
         return zlib.crc32(part)
 
 
-class _Walk:
-    """What a corrupt tar still shows of itself."""
+class _TarContents:
+    """The members that can still be read from a corrupt tar."""
 
     def __init__(self, file: Path) -> None:
         self._size = file.stat().st_size
         with file.open("rb") as content:
             content.seek(max(0, self._size - 1024))
-            self._ended = content.read() == bytes(1024)  # a tar that was cut does not end in zeros
+            self._ended = content.read() == bytes(1024)  # a truncated tar does not end in zeros
         self._parts: dict[str, dict[str, Member]] = {}
         for member in members(file):
             self._parts.setdefault(member.key, {})[member.part.split(".")[0]] = member
 
     def reason(self, shard: Shard, sample: int) -> str:
-        """Why the bytes of a sample are not those of the manifest."""
-        row, here = shard.table[sample].tolist(), self._parts.get(shard.keys[sample], {})
+        """Return why the bytes of a sample differ from the manifest."""
+        row, parts = shard.table[sample].tolist(), self._parts.get(shard.keys[sample], {})
         if not self._ended and row[0] + row[1] > self._size:
-            return f"cut off, the file ends after {self._size} of {shard.bytes} bytes"
+            return f"truncated, the file ends after {self._size} of {shard.bytes} bytes"
         readable = sample + 1 == len(shard.keys) or shard.keys[sample + 1] in self._parts
-        notes = ["json"] if any("json" in parts for parts in self._parts.values()) else []
-        missing = [part for part in ("hr", "lr", *notes) if part not in here]
+        notes = ["json"] if any("json" in of_sample for of_sample in self._parts.values()) else []
+        missing = [part for part in ("hr", "lr", *notes) if part not in parts]
         if self._ended and readable and missing:
             return f"its {missing[0]} is missing"
-        if not missing and here["hr"].offset != row[HR]:
-            return "moved, it is not where the manifest says"
-        return "corrupt, its bytes are not those of the manifest (CRC-32 differs)"
+        if not missing and parts["hr"].offset != row[HR]:
+            return "moved, it is not at the offset in the manifest"
+        return "corrupt, its CRC-32 differs from the manifest"
 
 
 def layout_faults(file: Path, shard: Shard, scale: int, encoding: Stored) -> list[CorruptSample]:
-    """Whether members and images of a file with the right bytes are as its manifest lists them."""
-    there = {(m.offset, m.size): m for m in members(file)}
+    """Return where the members and image sizes of an intact file (see `faults`) differ from its manifest."""
+    listed = {(m.offset, m.size): m for m in members(file)}
     with file.open("rb") as content:
-        found: list[CorruptSample] = []
+        mismatches: list[CorruptSample] = []
         for i, row in enumerate(shard.table.tolist()):
             for part, column in (("hr", HR), ("lr", LR)):
                 offset, length, height, width = row[column : column + 4]
-                member = there.get((offset, length))
+                member = listed.get((offset, length))
                 if member is None or (member.key, member.part) != (shard.keys[i], f"{part}.{extension(encoding)}"):
-                    found.append(CorruptSample(i, f"its {part} is missing at byte {offset}"))
+                    mismatches.append(CorruptSample(i, f"its {part} is missing at byte {offset}"))
                     continue
                 content.seek(offset)
                 size = _size(content.read(min(length, 1 << 16)), encoding)
                 if size != (height, width):
-                    found.append(CorruptSample(i, f"{part} is {size[1]}x{size[0]}, the manifest says {width}x{height}"))
+                    mismatches.append(
+                        CorruptSample(i, f"{part} is {size[1]}x{size[0]}, but the manifest says {width}x{height}")
+                    )
             if row[HR + 2 : HR + 4] != [row[LR + 2] * scale, row[LR + 3] * scale]:
-                found.append(CorruptSample(i, f"hr {row[HR + 3]}x{row[HR + 2]} is not {scale} x lr"))
-    return found
+                mismatches.append(CorruptSample(i, f"hr {row[HR + 3]}x{row[HR + 2]} is not {scale} x lr"))
+    return mismatches
 
 
 def _size(start: bytes, encoding: Stored) -> tuple[int, int]:
-    """Height and width that a member's first bytes declare."""
+    """Return the height and width that the first bytes of a member declare; (0, 0) if they cannot be read."""
     if encoding != "raw":
         try:
             with Image.open(io.BytesIO(start)) as image:
@@ -121,7 +134,7 @@ def _size(start: bytes, encoding: Stored) -> tuple[int, int]:
 
 
 def npy_shape(start: bytes) -> tuple[int, int, int] | None:
-    """The shape of a `.npy` of uint8 (H, W, 3) in C order from its first bytes; nothing for any other array."""
+    """Return the shape of a `.npy` from its first bytes, or None if it is not uint8 (H, W, 3) in C order."""
     content = io.BytesIO(start)
     try:
         version = np.lib.format.read_magic(content)
@@ -132,16 +145,16 @@ def npy_shape(start: bytes) -> tuple[int, int, int] | None:
     return shape if dtype == np.uint8 and not fortran and len(shape) == 3 and shape[2] == 3 else None
 
 
-def one_line(file: str, shard: Shard, found: list[CorruptSample]) -> str:
-    """The faults of one shard for a person: shard, first sample, and how many more."""
-    first = found[0]
+def one_line(file: str, shard: Shard, corrupt: list[CorruptSample]) -> str:
+    """Return one line about the faults of a shard: file, first sample, its fault, and the number of further samples."""
+    first = corrupt[0]
     sample = f", sample {shard.keys[first.sample]}" if first.sample >= 0 else ""
-    more = Counter(f.sample for f in found)
-    rest = f" (and {len(more) - 1} more samples of {len(shard.keys)})" if len(more) > 1 else ""
+    samples = Counter(f.sample for f in corrupt)
+    rest = f" (and {len(samples) - 1} more samples of {len(shard.keys)})" if len(samples) > 1 else ""
     return f"{file}{sample}: {first.what}{rest}"
 
 
 def count_of(manifest: Manifest) -> str:
-    """`800 train, 100 valid pairs at x4, raw, LR matlab-mirror`, for a person."""
+    """Return a summary for people: `800 train, 100 valid pairs at x4, raw, LR matlab-mirror`."""
     counts = ", ".join(f"{manifest.samples(s)} {s}" for s in ("train", "valid") if manifest.samples(s))
     return f"{counts} pairs at x{manifest.scale}, {manifest.encoding}, LR {manifest.degradation}"

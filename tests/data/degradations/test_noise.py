@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from srgan_dist.data.degradations.noise import add_noise, noise_places, poisson_table
+from srgan_dist.data.degradations.noise import add_noise, noise_index, poisson_table
 
 TABLE = poisson_table(torch.device("cpu"))
 
@@ -10,8 +10,8 @@ def add(images, poisson=(), size=None, strength=0.05, gray=0, key=1):
     count = len(images)
     keys = torch.stack([torch.arange(count) * 7919 + k for k in (key, 2**31 + key)]).int()
     size, gray = torch.full((count,), size or images.shape[-1]), torch.full((count,), gray)
-    places = noise_places(size, gray, keys, images.shape[-1]).of(slice(None), images.shape[-1])
-    return add_noise(images, places, torch.full((count,), strength), gray, torch.tensor(poisson, dtype=torch.int64))
+    index = noise_index(size, gray, keys, images.shape[-1]).of(slice(None), images.shape[-1])
+    return add_noise(images, index, torch.full((count,), strength), gray, torch.tensor(poisson, dtype=torch.int64))
 
 
 def noise(images, poisson=(), **options):

@@ -150,7 +150,7 @@ def test_every_problem_is_in_one_report_and_nothing_is_written(tmp_path: Path):
     images.write(random_image(10, 10), lr / "small.png")
     images.write(random_image(20, 20), lr / "lonely.png")
 
-    with pytest.raises(ValueError, match="7 of 10 images are wrong, nothing was written") as caught:
+    with pytest.raises(ValueError, match="7 of 10 images failed validation; nothing was written") as caught:
         packed(root, tmp_path / "out")
 
     assert not (tmp_path / "out").exists()

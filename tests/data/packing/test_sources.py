@@ -65,8 +65,8 @@ def test_celeba_follows_its_official_split(extension: str, tmp_path: Path):
 
     assert names(source.items("train", 4)) == ["000", "003", "009"]
     assert names(source.items("valid", 4)) == ["001"]
-    assert "named in list_eval_partition" in source.items("train", 4)[2].problem
-    with pytest.raises(ValueError, match="named in list_eval_partition"):
+    assert "listed in list_eval_partition" in source.items("train", 4)[2].problem
+    with pytest.raises(ValueError, match="listed in list_eval_partition"):
         pack(source, PackOptions(out=tmp_path / "out"))
     assert pack(source, PackOptions(out=tmp_path / "out", skip_bad=True)).samples("train") == 2
 
@@ -77,7 +77,7 @@ def test_div2k_is_found_in_either_nesting(nested: bool, tmp_path: Path):
 
     assert names(source.items("train", 2)) == ["0001", "0002", "0003"]
     assert names(source.items("train", 2, limit=2)) == ["0001", "0002"]
-    with pytest.raises(ValueError, match="DIV2K_train_LR_bicubic_X4 is not here, in either nesting; fetch it"):
+    with pytest.raises(ValueError, match="DIV2K_train_LR_bicubic_X4 is missing; download it with --download official"):
         source.items("train", 4)
 
 
@@ -98,7 +98,7 @@ def test_the_other_tracks_of_div2k_have_their_own_names(track, scale: int, file:
 
     assert (item.name, item.problem) == (name, "")
     assert item.lr
-    with pytest.raises(ValueError, match=f"track {track} is at --scale"):
+    with pytest.raises(ValueError, match=f"track {track} is for --scale"):
         Div2kSource(root=tmp_path, track=track).items("train", 3)
 
 

@@ -66,12 +66,12 @@ def empty_the_file(folder: Path) -> None:
 
 
 DAMAGES = [
-    (flip_a_byte, r"train-000000.tar, sample 004: corrupt, its bytes are not those of the manifest", 1),
+    (flip_a_byte, r"train-000000.tar, sample 004: corrupt, its CRC-32 differs from the manifest", 1),
     (flip_a_byte_of_a_header, r"train-000000.tar, sample 004: corrupt", 1),
-    (truncate, r"train-000000.tar, sample 007: cut off, .*\(and 2 more samples of 10\)", 3),
+    (truncate, r"train-000000.tar, sample 007: truncated, .*\(and 2 more samples of 10\)", 3),
     (drop_a_member, r"train-000000.tar, sample 006: its lr is missing \(and 3 more", 4),
-    (remove_the_file, r"train-000000.tar: named in the manifest, but not there", 10),
-    (empty_the_file, r"train-000000.tar, sample 000: cut off", 10),
+    (remove_the_file, r"train-000000.tar: listed in the manifest, but missing", 10),
+    (empty_the_file, r"train-000000.tar, sample 000: truncated", 10),
 ]
 
 
@@ -134,7 +134,7 @@ def test_damage_behind_the_last_sample_is_damage_too(copy: Path):
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
 
     assert faults(file, read_manifest(copy).shards[0]) == [
-        CorruptSample(-1, "corrupt behind its last sample: sha256 differs from the manifest")
+        CorruptSample(-1, "corrupt after its last sample: sha256 differs from the manifest")
     ]
 
 
@@ -159,8 +159,8 @@ def test_shards_of_another_scale_are_refused_by_name(copy: Path):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda d: d.update(format="other/3"), "format 'other/3', this version reads 'srgan-shards/1'"),
-        (lambda d: d.pop("scale"), r"not as the format says \(KeyError: 'scale'"),
+        (lambda d: d.update(format="other/3"), "format 'other/3', but this version reads 'srgan-shards/1'"),
+        (lambda d: d.pop("scale"), r"not valid srgan-shards/1 \(KeyError: 'scale'"),
         (lambda d: d["shards"][0]["samples"]["key"].pop(), "columns of different lengths"),
         (lambda d: d["shards"][0].update(name="../x.tar"), "wrong split or name"),
     ],
@@ -170,7 +170,7 @@ def test_a_wrong_manifest_is_named(change: Callable, line: str, copy: Path):
     change(content)
     (copy / "manifest.json").write_text(json.dumps(content))
 
-    with pytest.raises(ValueError, match=rf"manifest.json: {line}|manifest.json: not as.*{line}"):
+    with pytest.raises(ValueError, match=rf"manifest.json: {line}|manifest.json: not valid.*{line}"):
         ShardLocation(str(copy))
 
 
@@ -180,13 +180,13 @@ def test_verify_compares_the_images_with_the_manifest(copy: Path, capsys):
     (copy / "manifest.json").write_text(json.dumps(content))
 
     assert app.main(["shards", "verify", str(copy)]) == 1
-    assert "train-000000.tar, sample 002: hr is 88x72, the manifest says 88x74" in capsys.readouterr().err
+    assert "train-000000.tar, sample 002: hr is 88x72, but the manifest says 88x74" in capsys.readouterr().err
 
 
 def test_an_unfinished_packing_says_so(tmp_path: Path):
     (tmp_path / ".packing-0123").mkdir()
 
-    with pytest.raises(ValueError, match="packing was not finished: repeat its command"):
+    with pytest.raises(ValueError, match="packing did not finish: run the same command again"):
         ShardLocation(str(tmp_path))
 
 
