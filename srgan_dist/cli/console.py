@@ -37,7 +37,7 @@ def join_processes(precision: MixedPrecision = "no") -> Processes:
     from srgan_dist.distributed.accelerator import AcceleratorGroup, precision_of, start
     from srgan_dist.utils.progress import progress_bar, start_logging
 
-    accelerator = start(precision, patience_hours=24)
+    accelerator = start(precision, timeout_hours=24)
     start_logging(accelerator.is_main_process)
     return Processes(AcceleratorGroup(accelerator), progress_bar, str(accelerator.device), precision_of(accelerator))
 

@@ -11,8 +11,8 @@ from tests.conftest import ROOT, alive
 
 WORKER = """
 import os, sys, time
-from srgan_dist.distributed.launcher import end_with_launcher
-end_with_launcher(grace=0.2)
+from srgan_dist.distributed.launcher import exit_when_launcher_dies
+exit_when_launcher_dies(grace=0.2)
 print(os.getpid(), flush=True)
 time.sleep(60)
 """
