@@ -133,8 +133,8 @@ def _reject_launcher_settings() -> None:
     for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
             raise ValueError(
-                f"the launcher enables {name}, which does not support training two networks against each other here; "
-                "launch plain DDP processes (--multi_gpu)"
+                f"the launcher enables {name}, but two networks that train against each other need plain DDP processes; "
+                "launch them with --multi_gpu"
             )
 
 

@@ -1,4 +1,7 @@
-"""The processes that share a piece of work, as an interface without torch or Accelerate."""
+"""The processes that share a piece of work, as an interface without torch or Accelerate.
+
+"Collective" in a docstring means that every process has to call the function, or the others wait for it.
+"""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext

@@ -2,7 +2,7 @@
 
 A request may succeed while its response is lost, so each of them can be sent again. In MLflow, parameters, tags, files
 and metrics with equal time stamps are idempotent; images and tables are looked up before a retry; and models record
-each completed request in the state file.
+each completed stage in the state file.
 """
 
 import json
@@ -107,7 +107,7 @@ class Delivery:
     def _image(self, item: Item, retry: bool) -> None:
         key, step, time = (item.content[name] for name in ("key", "step", "time"))
         sent = self._state_file.now.images
-        if step > sent.get(key, -1) and item.image.exists():
+        if step > sent.get(key, -1) and item.image.exists():  # a resumed run logs the images since its checkpoint again
             if not (retry and self._has_image(key, step, time)):
                 with Image.open(item.image) as image, upload_timeout(item.image):
                     self._client.log_image(self._run, image, key=key, step=step, timestamp=time)

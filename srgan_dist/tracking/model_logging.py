@@ -27,7 +27,7 @@ _EXAMPLE = (1, 16, 24, 3)
 def log_model(client: "MlflowClient", state_file: TrackingStateFile, folder: Path, content: dict[str, Any]) -> None:
     """Log a model file once, link it to its run and scores, and register it if requested.
 
-    After each request its result is written to the state file, so that a retry continues where the last attempt failed.
+    Each completed stage is recorded in the state file, so that a retry continues where the last attempt failed.
 
     Args:
         content: `file` relative to the run directory, `label`, `scale`, `step`, `time` in milliseconds, `scores` (may

@@ -38,7 +38,7 @@ class Outbox:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
-        self._lock, self._warned = threading.Lock(), False
+        self._lock, self._warned = threading.Lock(), False  # training puts items while the sender's thread removes them
         found = self._numbers()
         self.first_new = max(found, default=0) + 1
         """Items with lower numbers are left over from an earlier session."""
@@ -73,7 +73,7 @@ class Outbox:
         return found
 
     def done(self, item: Item) -> None:
-        """Remove an item that was sent, or that cannot be."""
+        """Remove an item that was sent or rejected."""
         with self._lock:
             self._file(item.number).unlink(missing_ok=True)
             item.image.unlink(missing_ok=True)

@@ -54,7 +54,7 @@ def uri_of(folder: Path) -> str:
 
 
 def shown(uri: str) -> str:
-    """Return the address without user name, password and query."""
+    """Return the address with user name and password masked, and without its query."""
     return re.sub(r"(?<=://).*@(?=[^@]*$)", "***@", uri.partition("?")[0])
 
 

@@ -56,7 +56,7 @@ def _monitors() -> list[Any]:
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
     found: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
-    with suppress(Exception):  # without a supported GPU MLflow raises one of half a dozen types
+    with suppress(Exception):  # without a supported GPU, MLflow raises one of several exceptions
         found.append(GPUMonitor())
     return found
 

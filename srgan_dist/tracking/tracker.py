@@ -61,7 +61,7 @@ class Tracker:
     sends the rest.
 
     Args:
-        config: without `enabled`, all methods do nothing.
+        config: if it is not `enabled`, all methods do nothing.
         folder: the run directory; its `mlflow.json` identifies the MLflow run.
         params: the flattened configuration.
         tags: further facts about the run.

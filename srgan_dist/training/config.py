@@ -46,7 +46,7 @@ class PhaseConfig:
     """Optimizer steps of the generator; 0 skips the phase."""
 
     epochs: float | None = None
-    """Length of the phase in passes over the training images; overrides steps."""
+    """Length of the phase in passes over the training images, converted to steps; None uses steps."""
 
     label: str
     """Name of the phase's generator in tables, images and file names."""

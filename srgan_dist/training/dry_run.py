@@ -52,7 +52,7 @@ class _Done(NamedTuple):
 
 @contextmanager
 def _shared_folder(config: TrainConfig) -> Generator[Path]:
-    """Yield a temporary folder of rank 0 that all processes use; rank 0 deletes it after the last one has left."""
+    """Yield a temporary folder of rank 0 that all processes use; it is deleted after all of them have left."""
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     with tempfile.TemporaryDirectory(prefix="srgan-dry-run-") as own:
         names = [own]

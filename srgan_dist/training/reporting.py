@@ -89,7 +89,7 @@ class Reporter:
                 self._warn("step %d  %s", state.step, warning.message)
         self._active_warnings = {warning.name for warning in warnings}
         train = {f"train/{name}": value for name, value in metrics.items()} | {"phase": state.phase + 1.0}
-        health = {f"health/{name.replace(' ', '_')}": 1.0 for name in self._active_warnings}
+        health = {f"health/{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
         self._run_dir.append_metrics(state.step, train | health)
         return metrics | self._epoch(state)
 

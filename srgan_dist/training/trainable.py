@@ -129,8 +129,8 @@ class Networks:
     def _trainable(self, build: Callable[[], nn.Module], stream: int) -> Trainable:
         """Build a network with its optimizer, and prepare both for this process.
 
-        The order matters: SyncBatchNorm and the memory format before DDP looks at the parameters; the optimizer last,
-        on parameters that are on the device.
+        The order matters: SyncBatchNorm and the memory format come before DDP, which records the parameters. The
+        BatchNorm statistics and the optimizer come after the move to the device, because they refer to its tensors.
         """
         accelerator, config = self._accelerator, self._config
         with torch.random.fork_rng(

@@ -211,8 +211,8 @@ class Trainer:
     def _after_step(self, progress: Progress) -> None:
         """Log, validate, save and stop, each when it is due.
 
-        The order matters: validation may end the phase, which makes everything after it due; and the checkpoint
-        contains the validation's score and precedes the stop, so that a resumed run repeats neither.
+        The order matters: validation may end the phase, which makes everything after it due; and the checkpoint must
+        contain its score, because a resumed run continues behind this step and does not validate again.
         """
         config, step = self.config, self.state.step
         if logged := self._due(config.log_every):
@@ -300,4 +300,4 @@ class Trainer:
         self.profiler.close()
         self.coordinator.close()
         self.reporter.close(self.state.step, error)
-        self.lock.release()
+        self.lock.release()  # last: until now, no other job may write to the run directory

@@ -17,7 +17,7 @@ from srgan_dist.training.config import ValidationConfig
 
 
 class Crop(NamedTuple):
-    """The central square of a held-out image."""
+    """The center crop of a held-out image, uint8 RGB (h, w, 3)."""
 
     name: str
     lr: Pixels
