@@ -49,7 +49,7 @@ def join_processes(precision: MixedPrecision = "no", *, computes: bool = True) -
         return Processes(SingleProcess(), progress_bar, "cpu", "no")
     from srgan_dist.distributed.accelerator import AcceleratorGroup, precision_of, start
 
-    accelerator = start(precision, patience_hours=24)
+    accelerator = start(precision, timeout_hours=24)
     start_logging(accelerator.is_main_process)
     return Processes(
         AcceleratorGroup(accelerator),

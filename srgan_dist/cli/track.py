@@ -59,7 +59,7 @@ def sync(options: SyncOptions) -> str:
     outbox = Outbox(run / FOLDER / "outbox", tracking.buffer << 20)
     sender = Sender(run, uri, tracking.experiment, outbox, Journal(run / FOLDER / "points.jsonl"))
     try:
-        with sender.alone():
+        with sender.exclusive():
             server.check_server(uri)
             _close_a_killed_run(run, outbox)
             before = outbox.count()

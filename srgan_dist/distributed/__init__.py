@@ -1,1 +1,1 @@
-"""The processes of one job, what they agree on, and what they compute in."""
+"""How the processes of a job start, agree and stop, and the precision that they compute in."""

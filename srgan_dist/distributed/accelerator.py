@@ -1,4 +1,4 @@
-"""Accelerate: how this process joins the others, and what they share."""
+"""Accelerate: starting a process, and the collectives that the program uses."""
 
 import logging
 import os
@@ -27,161 +27,179 @@ def start(
     mixed_precision: MixedPrecision,
     expect: int | None = None,
     threads: int | None = None,
-    patience_hours: float = 1 / 6,
+    timeout_hours: float = 1 / 6,
 ) -> Accelerator:
-    """The accelerator of this process: CUDA where there is one, else gloo on the CPU.
+    """Create the Accelerator of this process: on CUDA if available, otherwise on the CPU with gloo.
 
     Args:
-        patience_hours: how long a process waits for the others before it takes them for dead.
+        mixed_precision: "auto" is resolved to a precision that every process supports.
+        expect: required number of processes; None accepts the number that the launcher announced.
+        threads: CPU threads per process; None shares the cores evenly. Ignored on CUDA.
+        timeout_hours: how long a collective waits for the other processes before it fails.
 
     Raises:
-        ValueError: the launcher promised other processes than those that are there.
+        ValueError: if the number of processes is not the requested one, the precision is not supported on this
+            device, or the launcher enables a feature that this program does not support.
     """
-    # torch renamed the argument, Accelerate still hands it over under the old name.
+    # torch renamed this argument; Accelerate still passes it under the old name.
     warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
     cuda = torch.cuda.is_available()
-    patience = InitProcessGroupKwargs(timeout=timedelta(hours=patience_hours))
-    PartialState(cpu=not cuda, **patience.to_kwargs())  # joins the processes, so that they can agree on the rest
-    precision = _agreed(_precision(mixed_precision))
+    timeout = InitProcessGroupKwargs(timeout=timedelta(hours=timeout_hours))
+    PartialState(cpu=not cuda, **timeout.to_kwargs())  # joins the process group, which the next line needs
+    precision = _agree_on_precision(_resolve_precision(mixed_precision))
     if precision == "fp16" and not cuda:
-        raise ValueError("mixed precision fp16 needs a CUDA device; on the CPU use bf16 or no")
+        raise ValueError("mixed_precision=fp16 requires a CUDA device; use bf16 or no on the CPU")
     if AcceleratorState._shared_state:  # pyright: ignore[reportPrivateUsage]
-        AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage] # a notebook's next run may differ in precision
+        AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage] # a notebook's next run may use another precision
     accelerator = Accelerator(
         cpu=not cuda,
         mixed_precision=precision,
         kwargs_handlers=[
-            # Buffers: rank 0's count (they are what is saved); broadcasting them costs a round trip a forward.
+            # Rank 0's buffers are the ones that are saved; broadcasting them would cost a round trip per forward.
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
-            patience,
+            timeout,
         ],
     )
-    _guard(accelerator, expect)
-    _refuse_launchers_choices()
+    _check_num_processes(accelerator, expect)
+    _reject_launcher_settings()
     if not cuda:  # the launcher sets OMP_NUM_THREADS=1, which would leave cores idle
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // local))
+        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // local_world_size))
     return accelerator
 
 
-def _precision(wanted: MixedPrecision) -> str:
-    if wanted != "auto":
-        return wanted
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked != "no":
-        return asked
+def _resolve_precision(requested: MixedPrecision) -> str:
+    if requested != "auto":
+        return requested
+    from_launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if from_launcher != "no":
+        return from_launcher
     if not torch.cuda.is_available():
         return "no"
-    native_bf16 = torch.cuda.get_device_capability()[0] >= 8  # older cards emulate it, slowly
+    native_bf16 = torch.cuda.get_device_capability()[0] >= 8  # older cards emulate bf16, slowly
     return "bf16" if native_bf16 else "fp16"
 
 
-def _agreed(mine: str) -> str:
-    """Return the precision that every process can compute in: cards of different ages would each choose their own."""
+def _agree_on_precision(local: str) -> str:
+    """Return a precision that all processes support; GPUs of different generations would each choose their own."""
     state = PartialState()
-    wanted = set(gather_object([mine])) if state.num_processes > 1 else {mine}
-    if len(wanted) == 1:
-        return mine
-    agreed = "no" if "no" in wanted else "fp16"
+    proposed = set(gather_object([local])) if state.num_processes > 1 else {local}
+    if len(proposed) == 1:
+        return local
+    agreed = "no" if "no" in proposed else "fp16"
     if state.is_main_process:
-        log.warning("the devices differ (%s): all processes compute in %s", ", ".join(sorted(wanted)), agreed)
+        log.warning(
+            "the processes run on different devices, which prefer %s: all of them use %s",
+            " and ".join(sorted(proposed)), agreed,
+        )  # fmt: skip
     return agreed
 
 
 def autocast_dtype(accelerator: Accelerator) -> torch.dtype | None:
-    """Return the type that autocast computes in; None in full precision."""
+    """Return the dtype that autocast computes in; None in full precision."""
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
 
 
 def precision_of(accelerator: Accelerator) -> Precision:
-    """What `start` settled on."""
+    """Return the precision that `start` resolved."""
     return (
         "bf16" if accelerator.mixed_precision == "bf16" else "fp16" if accelerator.mixed_precision == "fp16" else "no"
     )
 
 
-def _guard(accelerator: Accelerator, expect: int | None) -> None:
-    """Three ways of launching N processes silently give fewer, or N runs of one; none of them trains here."""
-    there, promised = accelerator.num_processes, int(os.environ.get("WORLD_SIZE", 1))
-    asked = requested_num_processes() if "WORLD_SIZE" not in os.environ else None
-    wanted = expect or asked or promised
-    if there != wanted:
+def _check_num_processes(accelerator: Accelerator, expect: int | None) -> None:
+    """Raise ValueError unless the requested number of processes has joined.
+
+    Three ways of launching N processes silently start fewer, or N independent runs of one process each.
+    """
+    started, announced = accelerator.num_processes, int(os.environ.get("WORLD_SIZE", 1))
+    requested = requested_num_processes() if "WORLD_SIZE" not in os.environ else None
+    expected = expect or requested or announced
+    if started != expected:
         raise ValueError(
-            f"{wanted} processes were asked for, but {there} came up. Launch them with: accelerate launch "
-            f"--config_file accelerate_config.yaml --multi_gpu --num_processes {wanted} train.py ..."
+            f"{expected} processes were requested, but {started} started. Launch them with: accelerate launch "
+            f"--config_file accelerate_config.yaml --multi_gpu --num_processes {expected} train.py ..."
         )
 
 
-def _refuse_launchers_choices() -> None:
-    """Refuse what a launcher can set by variables and what would change the training without a word."""
-    asked = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    if asked != "1":
+def _reject_launcher_settings() -> None:
+    """Raise ValueError for launcher settings that reach us as environment variables and would alter the training."""
+    accumulation = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if accumulation != "1":
         raise ValueError(
-            f"the launcher asks for gradient accumulation over {asked} steps, which would only shrink the loss here; "
-            f"use --accumulate {asked} of the program, and leave ACCELERATE_GRADIENT_ACCUMULATION_STEPS at 1"
+            f"the launcher requests gradient accumulation over {accumulation} steps, which would only scale down the "
+            f"loss; pass --accumulate {accumulation} to this program and set ACCELERATE_GRADIENT_ACCUMULATION_STEPS=1"
         )
     for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
-            raise ValueError(f"the launcher asks for {name}; two networks that train each other need plain processes")
+            raise ValueError(
+                f"the launcher enables {name}, but two networks that train against each other need plain DDP processes; "
+                "launch them with --multi_gpu"
+            )
 
 
 def launch_command() -> list[str]:
-    """The words by which this process was started, with its launcher's where there is one."""
+    """Return the command line that started this process, or its launcher's if there is one."""
     launcher = find_launcher()
     return launcher.cmdline() if launcher else [sys.executable, *sys.orig_argv[1:]]
 
 
 class AcceleratorGroup:
-    """The launched processes as a `group.Group`."""
+    """The processes of an Accelerator as a `group.Group`."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.rank: int = accelerator.process_index
         self.size: int = accelerator.num_processes
-        self.one_first = accelerator.local_main_process_first
+        self.local_main_first = accelerator.local_main_process_first
 
-    def gather(self, mine: list[Any]) -> list[Any]:
-        """Everybody's lists, one behind the other, on every process. Waits for all."""
-        return gather_object(mine) if self.size > 1 else mine
+    def gather(self, items: list[Any]) -> list[Any]:
+        """Return the lists of all processes, concatenated in rank order, on every process. Collective."""
+        return gather_object(items) if self.size > 1 else items
 
 
-def on_first(accelerator: Accelerator, work: Callable[[], T]) -> T:
-    """Return on every process what `work` returns on the first one, which alone does it.
+def run_on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """Run `work` on rank 0 only and return its result on every process. Collective.
+
+    A ValueError travels like a result: if rank 0 raised it alone, the other processes would wait in the broadcast.
 
     Raises:
-        AgreedError: `work` raised a ValueError; every process raises it.
+        AgreedError: on every process, if `work` raised a ValueError.
     """
-    told: list[Any] = [None, ""]
+    outcome: list[Any] = [None, ""]
+    """The result, and the message of a ValueError."""
     if accelerator.is_main_process:
         try:
-            told[0] = work()
+            outcome[0] = work()
         except ValueError as error:
-            told[1] = str(error)
+            outcome[1] = str(error)
     if accelerator.num_processes > 1:
-        broadcast_object_list(told)
-    if told[1]:
-        raise AgreedError(told[1])
-    return told[0]
+        broadcast_object_list(outcome)
+    result, message = outcome
+    if message:
+        raise AgreedError(message)
+    return result
 
 
 def average(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:
-    """The mean of a tensor over all processes, with gradient.
+    """Return a differentiable function that averages a tensor over all processes.
 
-    Let W processes each have a loss L_k, of which DDP averages the parameters' gradients, and let every L_k use
-    m = (1/W) sum_k x_k. The mean loss moves with x_j by (1/W) sum_k dL_k/dm * 1/W; DDP divides what process j
-    computes by W, so process j must send back (1/W) sum_k dL_k/dm: forward and backward are the same reduction.
+    Let each of W processes have a loss L_k that uses m = (1/W) sum_k x_k, and let DDP average the parameters'
+    gradients. The mean loss (1/W) sum_k L_k has the derivative (1/W) sum_k dL_k/dm * 1/W with respect to x_j. DDP
+    already divides by W what process j computes, so process j has to backpropagate (1/W) sum_k dL_k/dm: forward and
+    backward are the same all-reduce.
     """
 
-    def reduced(value: Tensor) -> Tensor:
+    def all_reduce_mean(value: Tensor) -> Tensor:
         return accelerator.reduce(value.detach().clone(), "mean")  # pyright: ignore[reportReturnType]
 
     class Mean(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, value: Tensor) -> Tensor:
-            return reduced(value)
+            return all_reduce_mean(value)
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-            return reduced(gradients[0])
+            return all_reduce_mean(gradients[0])
 
     def mean(value: Tensor) -> Tensor:
         return Mean.apply(value) if accelerator.num_processes > 1 else value  # pyright: ignore[reportReturnType]

@@ -1,55 +1,58 @@
-"""The processes that share one piece of work, as far as the lower layers need to know about them."""
+"""The processes that share a piece of work, as an interface without torch or Accelerate.
+
+"Collective" in a docstring means that every process has to call the function, or the others wait for it.
+"""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 ProgressFn = Callable[[Iterable[Any], str], Iterable[Any]]
-"""Hands items through and shows, under a label, how far along they are: `silent`, or `progress.bar`."""
+"""Yields the items and shows progress under a label: `no_progress`, or `utils.progress.progress_bar`."""
 
 
 class AgreedError(ValueError):
-    """A user's error that every process raises alike; the first one shows it."""
+    """A user error that every process raises alike; only rank 0 prints it."""
 
 
 class Group(Protocol):
-    """Processes that work together; `Alone` when there is one."""
+    """Processes that work together; `SingleProcess` if there is only one."""
 
     @property
     def rank(self) -> int:
-        """This process's number, from 0."""
+        """Index of this process, from 0."""
         ...
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         ...
 
-    def gather(self, mine: list[Any]) -> list[Any]:
-        """Everybody's lists, one behind the other, on every process. Waits for all."""
+    def gather(self, items: list[Any]) -> list[Any]:
+        """Return the lists of all processes, concatenated in rank order, on every process. Collective."""
         ...
 
-    def one_first(self) -> AbstractContextManager[object]:
-        """Inside, one process of each machine works before the others: what it fetches is there for them."""
+    def local_main_first(self) -> AbstractContextManager[object]:
+        """Return a context in which one process per machine runs first, so that the others find what it downloaded."""
         ...
 
 
 class SingleProcess:
-    """A group of one."""
+    """A group of one process."""
 
     rank: int = 0
     size: int = 1
 
-    def gather(self, mine: list[Any]) -> list[Any]:
-        """What came in."""
-        return mine
+    def gather(self, items: list[Any]) -> list[Any]:
+        """Return the list itself."""
+        return items
 
-    def one_first(self) -> AbstractContextManager[object]:
-        """Waits for nobody."""
+    def local_main_first(self) -> AbstractContextManager[object]:
+        """Return a context that does nothing."""
         return nullcontext()
 
 
 def no_progress(items: Iterable[Any], label: str) -> Iterable[Any]:
-    """The items, with nothing shown."""
+    """Return the items without showing any progress."""
     del label
     return items

@@ -1,8 +1,8 @@
-"""The number formats that networks compute in."""
+"""The floating-point formats that networks compute in."""
 
 from typing import Literal
 
 Precision = Literal["no", "fp16", "bf16"]
 """no is float32 throughout."""
 MixedPrecision = Literal["auto", "no", "fp16", "bf16"]
-"""auto: what the launcher was told, else bf16 or fp16 as the GPU has it, and no on a CPU."""
+"""auto takes the launcher's setting, else bf16 or fp16 depending on the GPU, and no on the CPU."""

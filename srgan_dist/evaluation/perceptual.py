@@ -45,7 +45,7 @@ def open_perceptual(names: tuple[PerceptualMetric, ...], device: str, group: Gro
     """
     if not names:
         return None
-    with group.one_first():
+    with group.local_main_first():
         return Perceptual(names, device)
 
 

@@ -1,1 +1,1 @@
-"""A run is a directory: configuration, checkpoints, environment."""
+"""Run directories: configuration, checkpoints, environment, and which model a run opens as."""

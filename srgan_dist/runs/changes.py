@@ -1,4 +1,4 @@
-"""What may change when a run is resumed, what is written down then, and what is refused with the way out."""
+"""Which settings may change when a run is resumed, and which are refused, with what to do instead."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,23 +17,25 @@ FREE = frozenset(
         "generator.recompute",
     }
 )  # fmt: skip
-"""Fields that do not change what is trained."""
+"""Fields that do not affect the trained weights."""
 _BATCH = frozenset({"data.batch", "accumulate"})
 
 
 class Progress(NamedTuple):
-    """How far a run has come that is about to be resumed."""
+    """How far a run that is about to be resumed has come."""
 
     phase: int
+    """Index of the phase."""
     steps: int
-    """Of the phase."""
+    """Steps done in that phase."""
     crops_per_step: int
+    """Crops per step over all processes."""
     processes: int
-    """That it is resumed with."""
+    """Number of processes that resume it."""
 
 
 class Change(NamedTuple):
-    """A setting that a run is resumed with another value of."""
+    """A setting whose value differs from the one that the run was started with."""
 
     name: str
     before: Any
@@ -44,31 +46,31 @@ class Change(NamedTuple):
 
 
 def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Return the settings that differ between two configurations, apart from those that change nothing trained."""
+    """Return the settings that differ between two configurations, except those that do not affect the weights."""
     old, new = flatten(before), flatten(now)
     names = sorted((old.keys() | new.keys()) - FREE)
     return [Change(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
 
 
 def refuse_changes(changes: list[Change], now: Mapping[str, Any], progress: Progress, run: Path) -> None:
-    """Raise ValueError, with the way out, for changes with which the run cannot go on.
+    """Raise ValueError, with what to do instead, for changes that prevent resuming the run.
 
-    Learning rates, the clipping norm and the steps of a phase that is not over may change; so may batch and
-    accumulation as long as a step is made of as many crops.
+    Learning rates, the clipping norm and the steps of an unfinished phase may change, and so may batch size and
+    accumulation as long as the number of crops per step stays the same.
     """
     reasons = {change: _refusal(change, flatten(now), progress) for change in changes}
     refused = {change: reason for change, reason in reasons.items() if reason is not None}
     if refused:
         rows = "\n".join(f"  {change}{reason}" for change, reason in refused.items())
         raise ValueError(
-            f"{run} holds a run with another configuration:\n{rows}\n"
-            f"Repeat its command to resume it (srgan repro {run} shows it), or start a new run from its weights: add "
-            f"--weights {run} --run-dir {_free(run)}"
+            f"{run} contains a run with a different configuration:\n{rows}\n"
+            f"Repeat its command to resume it (srgan repro {run} prints it), or start a new run from its weights by "
+            f"adding --weights {run} --run-dir {_free_run_dir(run)}"
         )
 
 
 def _refusal(change: Change, now: Mapping[str, Any], progress: Progress) -> str | None:
-    """Why a change is refused, or nothing to add; None where it is not."""
+    """Return why a change is refused, which may be an empty string; None if the change is allowed."""
     section, _, field = change.name.partition(".")
     if change.name == "clip_norm" or (section in PHASES and field.startswith("schedule")) or field == "epochs":
         return None
@@ -84,15 +86,15 @@ def _batch_refusal(now: Mapping[str, Any], progress: Progress) -> str | None:
     if crops == progress.crops_per_step:
         return None
     each = progress.crops_per_step // progress.processes
-    kept = f"; --data.batch {each // now['accumulate']} keeps them" if each % now["accumulate"] == 0 else ""
-    return f" (a step would have {crops} crops instead of {progress.crops_per_step}{kept})"
+    remedy = f"; --data.batch {each // now['accumulate']} keeps them" if each % now["accumulate"] == 0 else ""
+    return f" (a step would have {crops} crops instead of {progress.crops_per_step}{remedy})"
 
 
 def _steps_refusal(phase: int, steps: int, progress: Progress) -> str | None:
     if phase > progress.phase or (phase == progress.phase and steps >= progress.steps):
         return None
-    return " (this phase is over)" if phase < progress.phase else f" ({progress.steps} of them are done)"
+    return " (this phase is finished)" if phase < progress.phase else f" ({progress.steps} steps are already done)"
 
 
-def _free(run: Path) -> Path:
+def _free_run_dir(run: Path) -> Path:
     return next(p for n in range(2, 10_000) if not (p := run.with_name(f"{run.name}-{n}")).exists())

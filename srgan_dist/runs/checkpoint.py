@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there. See decision 6 in architecture.md."""
+"""Checkpoints, written atomically and verified by hash. See decision 6 in docs/explanation/architecture.md."""
 
 import json
 import logging
@@ -15,20 +15,20 @@ log = logging.getLogger("srgan_dist")
 
 _STATE = "state.pt"
 COMPLETE = "COMPLETE.json"
-"""Marks a complete checkpoint directory."""
+"""The file that marks a checkpoint directory as complete; holds step, phase and hashes."""
 LAST, BEST = "last", "best"
-"""Files beside the checkpoints that hold the name of one."""
+"""Files next to the checkpoints that each hold the name of one."""
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | None) -> Path:
-    """Write `step-NNNNNNNN` atomically; then prune older ones.
+    """Write `step-NNNNNNNN` atomically, then delete older checkpoints; return its directory.
 
     Args:
-        keep: how many of the latest stay.
-        best: the step whose checkpoint stays besides.
+        keep: number of latest checkpoints to keep.
+        best: step of a checkpoint to keep in addition; None if there is none.
 
     Raises:
-        OSError: the disk is full, say; earlier checkpoints are untouched.
+        OSError: if the checkpoint cannot be written, for example on a full disk; earlier ones are left untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / name_of(step)
@@ -38,37 +38,39 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, best: int | 
         notes = {"step": step, "phase": state.get("phase"), "sha256": {_STATE: sha256_of(partial / _STATE)}}
         write_json(notes, partial / COMPLETE)
         remove(final)  # a corrupt one of the same step
-    _point(folder / LAST, final)
+    _write_reference(folder / LAST, final)
     if best is not None and (folder / name_of(best)).is_dir():
-        _point(folder / BEST, folder / name_of(best))
-    else:  # none in this phase yet; it would point to nothing
+        _write_reference(folder / BEST, folder / name_of(best))
+    else:  # no best checkpoint in this phase yet: the file would name one that gets deleted
         (folder / BEST).unlink(missing_ok=True)
     _prune(folder, keep, best)
     return final
 
 
 def load_latest(folder: Path) -> dict[str, Any] | None:
-    """Load the state of the latest valid checkpoint, on the CPU; fall back from corrupt ones with a warning.
+    """Load the state of the latest valid checkpoint, on the CPU; None if there are no checkpoints.
+
+    Corrupt checkpoints are skipped with a warning.
 
     Raises:
-        ValueError: there are checkpoints, and all of them are corrupt.
+        ValueError: if there are checkpoints, but all of them are corrupt.
     """
     found = sorted(folder.glob("step-*"), reverse=True)
     for checkpoint in found:
         try:
             return load(checkpoint)
         except ValueError as error:
-            log.warning("%s; falling back to the one before", error)
+            log.warning("%s; falling back to the previous checkpoint", error)
     if found:
         raise ValueError(
-            f"all {len(found)} checkpoints in {folder} are corrupt; copy them from a backup, or remove {folder.parent} "
-            "to begin again"
+            f"all {len(found)} checkpoints in {folder} are corrupt; restore them from a backup, or delete "
+            f"{folder.parent} to start over"
         )
     return None
 
 
 def notes_of(checkpoint: Path) -> dict[str, Any]:
-    """Return what a checkpoint says of itself: step, phase, hash; nothing where it cannot be read."""
+    """Return the metadata of a checkpoint (step, phase, hashes); an empty dictionary if it cannot be read."""
     try:
         notes = json.loads((checkpoint / COMPLETE).read_text())
     except (OSError, ValueError):
@@ -77,39 +79,39 @@ def notes_of(checkpoint: Path) -> dict[str, Any]:
 
 
 def digest_of(checkpoint: Path) -> str:
-    """Return the hash that a checkpoint was written with; empty where it cannot be read."""
+    """Return the recorded SHA-256 of a checkpoint's state; an empty string if it cannot be read."""
     return str(notes_of(checkpoint).get("sha256", {}).get(_STATE, ""))
 
 
 def is_intact(checkpoint: Path) -> bool:
-    """Return whether a checkpoint's state is what was written."""
+    """Return whether a checkpoint's state matches its recorded hash."""
     digest, file = digest_of(checkpoint), checkpoint / _STATE
     return bool(digest) and file.is_file() and sha256_of(file) == digest
 
 
 def load(checkpoint: Path) -> dict[str, Any]:
-    """Load the state in one checkpoint directory, on the CPU.
+    """Load the state of one checkpoint, on the CPU.
 
     Args:
-        checkpoint: the directory, or `last` or `best` beside it.
+        checkpoint: its directory, or the file `last` or `best`.
 
     Raises:
-        ValueError: it is corrupt.
+        ValueError: if the checkpoint is missing or corrupt.
     """
     checkpoint = resolve(checkpoint)
     try:
         for name, digest in json.loads((checkpoint / COMPLETE).read_text())["sha256"].items():
             if sha256_of(checkpoint / name) != digest:
-                raise ValueError(f"{name} is not what was written")
+                raise ValueError(f"{name} does not match its recorded hash")
         return with_current_names(torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever a corrupt file makes json, pickle or zip raise
         raise ValueError(f"checkpoint {checkpoint} is corrupt ({error})") from error
 
 
 def resolve(path: Path) -> Path:
-    """Return the checkpoint directory that `last` or `best` names; any other path as it is.
+    """Return the checkpoint directory that `last` or `best` refers to; any other path unchanged.
 
-    They are files that hold a name, which any system can copy; older versions made links of them.
+    They are plain files that hold a name, which every file system can copy; older versions wrote symbolic links.
     """
     if path.is_file() and path.name in (LAST, BEST):
         return path.parent / path.read_text().strip()
@@ -117,12 +119,12 @@ def resolve(path: Path) -> Path:
 
 
 def name_of(step: int) -> str:
-    """Return the name of a step's checkpoint directory."""
+    """Return the name of the checkpoint directory of a step."""
     return f"step-{step:08d}"
 
 
-def _point(link: Path, target: Path) -> None:
-    write_text(f"{target.name}\n", link)
+def _write_reference(file: Path, target: Path) -> None:
+    write_text(f"{target.name}\n", file)
 
 
 def _prune(folder: Path, keep: int, best: int | None) -> None:

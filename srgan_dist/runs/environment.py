@@ -1,4 +1,7 @@
-"""What a run was made with: command, versions, git state, machine. `environment.json` has a session for each start."""
+"""The environment of a run, for reproducing it: command, versions, git state, machine.
+
+`environment.json` in the run directory holds one session per start.
+"""
 
 import json
 import os
@@ -20,21 +23,23 @@ PACKAGES = (
     "srgan-dist", "torch", "torchvision", "accelerate", "numpy", "pillow", "webdataset", "safetensors", "mlflow",
 )  # fmt: skip
 _PATCH_LIMIT = 1 << 20
+"""Largest diff of uncommitted changes that is saved, in bytes."""
 _SOURCE = Path(__file__).parent
 
 Facts = dict[str, Any]
+"""One session, as plain JSON values."""
 
 
-def facts(device: torch.device, processes: int, precision: str, launched: list[str]) -> Facts:
-    """This session's, as plain JSON.
+def session_facts(device: torch.device, processes: int, precision: str, command: list[str]) -> Facts:
+    """Return the environment of this session.
 
     Args:
-        precision: what `auto` has become.
-        launched: the command line of the launcher, or of this process.
+        precision: what `auto` was resolved to.
+        command: command line of the launcher, or of this process if there is none.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": shlex.join(launched),
+        "command": shlex.join(command),
         "folder": str(Path.cwd()),
         "host": platform.node(),
         "system": platform.platform(),
@@ -47,7 +52,7 @@ def facts(device: torch.device, processes: int, precision: str, launched: list[s
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the libraries that have a say in the result."""
+    """Return the versions of Python and of the libraries that affect the result."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -58,7 +63,7 @@ def versions() -> dict[str, str]:
 
 
 def device_facts(device: torch.device) -> dict[str, Any]:
-    """Kind and name of the device, with what drives it."""
+    """Return type and name of the device, and the versions of its driver and libraries."""
     if device.type != "cuda":
         return {"type": device.type, "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     return {
@@ -72,38 +77,41 @@ def device_facts(device: torch.device) -> dict[str, Any]:
 
 
 def _driver() -> str:
-    return _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").split("\n")[0]
+    return _run("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").split("\n")[0]
 
 
 def git_state() -> dict[str, Any]:
-    """Commit, and whether tracked files differ from it; empty where the program does not run from a git checkout."""
-    commit = _said("git", "rev-parse", "HEAD")
-    if not commit or not _said("git", "ls-files", "environment.py"):  # a checkout around site-packages is not ours
+    """Return commit, branch and whether tracked files are modified; empty outside a git checkout of this program."""
+    commit = _run("git", "rev-parse", "HEAD")
+    if not commit or not _run("git", "ls-files", "environment.py"):  # installed into another project's checkout
         return {}
-    dirty = bool(_said("git", "status", "--porcelain", "--untracked-files=no"))
-    return {"commit": commit, "branch": _said("git", "rev-parse", "--abbrev-ref", "HEAD"), "dirty": dirty}
+    dirty = bool(_run("git", "status", "--porcelain", "--untracked-files=no"))
+    return {"commit": commit, "branch": _run("git", "rev-parse", "--abbrev-ref", "HEAD"), "dirty": dirty}
 
 
-def _said(*command: str) -> str:
-    """What a program prints; nothing if it fails, or is not there."""
-    return _output(*command).decode(errors="replace").rstrip("\n")
+def _run(*command: str) -> str:
+    """Return the output of a program; an empty string if it fails or is not installed."""
+    return _run_bytes(*command).decode(errors="replace").rstrip("\n")
 
 
-def _output(*command: str) -> bytes:
+def _run_bytes(*command: str) -> bytes:
     try:
         return subprocess.run(command, cwd=_SOURCE, capture_output=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return b""
 
 
-def remember(folder: Path, session: Facts) -> None:
-    """Adds the session to `environment.json`, and keeps the uncommitted changes beside it."""
-    before = sessions(folder)
-    patch = _output("git", "diff", "--no-ext-diff", "--no-color", "--binary", "HEAD") if _dirty(session) else b""
+def append_session(folder: Path, session: Facts) -> None:
+    """Append the session to `environment.json`, and save uncommitted changes as a patch next to it.
+
+    The name of the patch is added to the session as `patch`.
+    """
+    earlier = sessions(folder)
+    patch = _run_bytes("git", "diff", "--no-ext-diff", "--no-color", "--binary", "HEAD") if _dirty(session) else b""
     if 0 < len(patch) <= _PATCH_LIMIT:
-        session["patch"] = f"uncommitted-{len(before)}.patch"
+        session["patch"] = f"uncommitted-{len(earlier)}.patch"
         write_bytes(patch, folder / session["patch"])
-    write_json({"sessions": [*before, session]}, folder / FILE, indent=2)
+    write_json({"sessions": [*earlier, session]}, folder / FILE, indent=2)
 
 
 def _dirty(session: Facts) -> bool:
@@ -111,13 +119,13 @@ def _dirty(session: Facts) -> bool:
 
 
 def sessions(folder: Path) -> list[Facts]:
-    """Every start of the run, the first one first; none for a run of an older version."""
+    """Return the sessions of a run in order of their start; an empty list for runs of older versions."""
     file = folder / FILE
     return cast(dict[str, Any], json.loads(file.read_text()))["sessions"] if file.exists() else []
 
 
 def tags(session: Facts) -> dict[str, str]:
-    """The same for MLflow, flat; those under `mlflow.` are shown in its tables."""
+    """Return a session as flat MLflow tags; MLflow shows those named `mlflow.*` in its run table."""
     git, device = session["git"], session["device"]
     found = {f"git.{name}": value for name, value in git.items()}
     found |= {f"device.{name}": value for name, value in device.items() if name != "type"}

@@ -1,6 +1,7 @@
-"""One group of processes at a time holds a run directory: host, process and a heartbeat in `lock.json`.
+"""The lock of a run directory: `lock.json` with the host and process that hold it, and a heartbeat.
 
-Not a file lock: those of network file systems get lost or stay behind, and a requeued job must go on on another node.
+File locks are no alternative: network file systems lose them or leave them behind, and a requeued job has to continue
+on another node.
 """
 
 import json
@@ -20,60 +21,62 @@ log = logging.getLogger("srgan_dist")
 
 FILE = "lock.json"
 HEARTBEAT, SILENCE = 30.0, 90.0
-"""Seconds between two signs of life, and after which a holder on another machine counts as gone."""
+"""Seconds between two heartbeats, and without one until a holder on another machine is considered dead."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Identifies one boot of one machine, whatever its containers are called."""
 
 
 class RunLock:
-    """Holds a run directory until `release`, once `try_acquire` has succeeded."""
+    """Exclusive use of a run directory, from a successful `try_acquire` until `release`."""
 
     def __init__(self, run: Path) -> None:
         self._file, self._run = run / FILE, run
-        self._me = _identity()
+        self._identity = _identity()
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
-        self._told = False
+        self._released = threading.Event()
+        self._announced = False
 
     def try_acquire(self) -> bool:
-        """Take the directory; return whether it was free. Call again after a second if not.
+        """Acquire the lock if it is free; return whether it was. Otherwise, call again after a second.
 
         Raises:
-            ValueError: a process of this machine trains in it.
+            ValueError: if a process of this machine holds the lock.
         """
         holder = self._holder()
-        if holder is not None and holder != self._me:
+        if holder is not None and holder != self._identity:
             if self._on_this_machine(holder):
                 if _alive(holder):
                     raise ValueError(
-                        f"{self._run} is being trained by process {holder['pid']} of this machine; wait for it, or "
+                        f"{self._run} is in use by process {holder['pid']} of this machine; wait for it to finish, or "
                         f"stop it with: touch {self._run}/STOP"
                     )
             elif self._age() < SILENCE:
-                self._tell(holder)
+                self._announce_wait(holder)
                 return False
         self._run.mkdir(parents=True, exist_ok=True)
-        write_json(self._me, self._file)
+        write_json(self._identity, self._file)
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
         return True
 
     def check(self) -> None:
-        """Raise ValueError if another group has taken the directory, because this one was silent for too long."""
-        if self._thread and self._holder() != self._me:
+        """Raise ValueError if another job has taken over the directory after missing heartbeats of this one."""
+        if self._thread and self._holder() != self._identity:
             raise ValueError(
-                f"another process has taken over {self._run} while this one was suspended; it goes on there"
+                f"another process has taken over {self._run} while this one was suspended, and continues the run; "
+                "this one stops"
             )
 
     def release(self) -> None:
-        """Give the directory back."""
-        self._ended.set()
-        if self._thread and self._holder() == self._me:
+        """Release the lock, if this process still holds it."""
+        self._released.set()
+        if self._thread and self._holder() == self._identity:
             self._file.unlink(missing_ok=True)
         self._thread = None
 
     def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT):
-            if self._holder() == self._me:
+        while not self._released.wait(HEARTBEAT):
+            if self._holder() == self._identity:
                 with suppress(OSError):
                     os.utime(self._file)
 
@@ -84,27 +87,27 @@ class RunLock:
             return None
 
     def _on_this_machine(self, holder: dict[str, Any]) -> bool:
-        # Containers of one machine have its boot in common but other names; their processes are not seen from here.
-        return all(holder.get(name) == self._me[name] for name in ("host", "boot"))
+        # Containers on one machine share its boot id but not its host name; their processes are invisible from here.
+        return all(holder.get(name) == self._identity[name] for name in ("host", "boot"))
 
     def _age(self) -> float:
-        """Seconds since the last sign of life, by the clock of whoever keeps the files."""
+        """Return the seconds since the last heartbeat, by the clock of the file server: hosts' clocks may differ."""
         probe = self._file.with_name(f".{FILE}.{os.getpid()}.probe")
         try:
             probe.touch()
             return probe.stat().st_mtime - self._file.stat().st_mtime
-        except FileNotFoundError:  # released in between
+        except FileNotFoundError:  # released in the meantime
             return SILENCE
         finally:
             probe.unlink(missing_ok=True)
 
-    def _tell(self, holder: dict[str, Any]) -> None:
-        if not self._told:
+    def _announce_wait(self, holder: dict[str, Any]) -> None:
+        if not self._announced:
             log.info(
-                "%s was held by process %s of %s a moment ago; waiting until it ends or is silent for %.0f s",
+                "%s is held by process %s of %s; waiting until it exits or misses heartbeats for %.0f s",
                 self._run, holder.get("pid"), holder.get("host"), SILENCE,
             )  # fmt: skip
-            self._told = True
+            self._announced = True
 
 
 def _identity() -> dict[str, Any]:
@@ -114,7 +117,7 @@ def _identity() -> dict[str, Any]:
 
 
 def _alive(holder: dict[str, Any]) -> bool:
-    """Whether the very process still runs on this machine, not another one under its number."""
+    """Return whether the holder still runs on this machine; a later process may have reused its PID."""
     try:
         process = psutil.Process(int(holder["pid"]))
         return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - holder["started"]) < 2

@@ -1,12 +1,11 @@
-"""A run is a directory: its configuration, its state for people and schedulers, its metrics.
+"""The directory of a training run: configuration, status for users and schedulers, and metrics.
 
 See decision 6 in docs/explanation/architecture.md.
 """
 
 import json
-import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,22 +16,21 @@ from srgan_dist.utils.renamed import current_name
 
 Status = Literal["running", "preempted", "done", "failed"]
 
-log = logging.getLogger("srgan_dist")
-
 CONFIG = "config.json"
-"""The run's configuration, in its directory."""
+"""Name of the file with the run's configuration."""
 
 
 class RunDir:
-    """`runs/<name>/` of one training run; only the first process writes.
+    """The directory `runs/<name>/` of one training run.
 
     Args:
         config: the run's configuration as plain JSON values.
-        before: that of the run which the directory holds already, with every field that it lacks filled in.
-        progress: how far that run has come; None if nothing was saved yet, so that any configuration may follow.
+        before: configuration of the run that the directory already contains, missing fields filled with defaults.
+        writes: whether this process may write to the directory; only rank 0 does.
+        progress: how far that run has come; None if it saved nothing yet, which allows any new configuration.
 
     Raises:
-        ValueError: the directory holds a run that cannot go on with this configuration.
+        ValueError: if the directory contains a run that cannot be resumed with this configuration.
     """
 
     def __init__(
@@ -48,9 +46,9 @@ class RunDir:
         self._metrics = Journal(self.path / "metrics.jsonl")
         changes = find_changes(before, config) if before is not None else []
         self.changes: list[Change] = changes if progress else []
-        """With what the run goes on differently from here on."""
-        self.anew: bool = bool(changes) and progress is None
-        """Whether it begins again under another configuration than the one that failed before anything was saved."""
+        """Settings that differ from the ones that the run was started with."""
+        self.starts_over: bool = bool(changes) and progress is None
+        """Whether this is a new run, because the previous one saved nothing and had a different configuration."""
         if progress:
             refuse_changes(changes, config, progress, path)
         if writes:
@@ -58,40 +56,40 @@ class RunDir:
             write_json(dict(config), self.path / CONFIG, indent=2)
 
     def model(self, label: str) -> Path:
-        """Where a phase's exported generator stands."""
+        """Return the path of a phase's exported generator."""
         return self.models / self.model_name(label)
 
     @staticmethod
     def model_name(label: str) -> str:
-        """Return the name of a phase's exported file."""
+        """Return the file name of a phase's exported generator."""
         return f"{label.lower().replace(' ', '-')}.safetensors"
 
     @staticmethod
     def models_of(path: Path) -> Path:
-        """Return where a run keeps its exported generators."""
+        """Return the folder of a run's exported generators."""
         return path / "models"
 
     @staticmethod
     def state_of(path: Path) -> str:
-        """What a run's `status.json` says; nothing where there is none."""
+        """Return the state in a run's `status.json`; an empty string if there is none."""
         try:
             return json.loads((path / "status.json").read_text())["state"]
         except (OSError, ValueError, KeyError):
             return ""
 
     def status(self, state: Status, step: int, reason: str = "") -> None:
-        """Writes `status.json`, which schedulers and people read: launchers mask exit codes."""
+        """Write `status.json`, which schedulers and users read because launchers mask exit codes."""
         if self._writes:
             write_json({"state": state, "step": step, "reason": reason, "time": time.time()}, self.path / "status.json")
 
     def fail(self, step: int, reason: str) -> None:
-        """Writes that the run failed, from any process; the first reason stays, later ones only follow from it."""
+        """Record that the run failed, from any process. The first reason stays: later ones usually follow from it."""
         fail_run(self.path, step, reason)
 
     def truncate_metrics(self, step: int) -> None:
-        """Drop lines after `step`, which a resumed run writes again, and put present names in the place of older ones.
+        """Delete lines after `step`, which a resumed run writes again, and rename metrics of older versions.
 
-        So the curves of a run that an earlier version began go on under one name, in MLflow too.
+        Renaming lets the curves of a run that an older version started continue under one name, in MLflow as well.
         """
         file = self.path / "metrics.jsonl"
         if self._writes and file.exists():
@@ -101,16 +99,16 @@ class RunDir:
                 write_text(kept, file)
 
     def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
-        """Appends one line to `metrics.jsonl`, the record of the run; later, if the disk is full.
+        """Append one line to `metrics.jsonl`; if the disk is full, it is kept in memory and written later.
 
-        `tracking.sender.Sender` follows the file and sends its lines to MLflow.
+        `tracking.sender.Sender` reads the file as it grows and sends its lines to MLflow.
         """
         if self._writes:
             self._metrics.append({"step": step, "time": round(time.time(), 3)} | metrics)
 
 
 def fail_run(run: Path, step: int, reason: str) -> None:
-    """Write into a run directory that its run failed, unless another reason stands there already."""
+    """Record in a run directory that its run failed, unless an earlier failure is recorded already."""
     if run.is_dir() and RunDir.state_of(run) != "failed":
         write_json({"state": "failed", "step": step, "reason": reason, "time": time.time()}, run / "status.json")
 
@@ -125,9 +123,4 @@ def _step_of(line: str) -> float:
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError):
-        return float("inf")  # cut off in the middle of a write
-
-
-def shown(numbers: Iterable[tuple[str, Any]]) -> str:
-    """`name value` pairs on one line, for logs and bars."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in numbers)
+        return float("inf")  # a write was interrupted

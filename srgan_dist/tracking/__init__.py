@@ -1,1 +1,1 @@
-"""MLflow: written to the run directory at once, sent by a thread. Only this chapter imports mlflow."""
+"""MLflow: everything is first written to the run directory, then sent by a thread. Only this chapter imports mlflow."""

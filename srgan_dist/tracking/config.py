@@ -1,20 +1,20 @@
-"""What a run's configuration says about MLflow."""
+"""The MLflow section of a run's configuration."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """MLflow."""
+    """Tracking with MLflow."""
 
     enabled: bool = True
-    """Log to MLflow; metrics.jsonl in the run directory is written in any case."""
+    """Log to MLflow; metrics.jsonl in the run directory is always written."""
 
     experiment: str = "srgan_dist"
-    """MLflow's experiment."""
+    """Name of the MLflow experiment."""
 
     register: str | None = None
-    """Also put the finished models into MLflow's registry under this name; the alias best-psnr marks the best one."""
+    """Register the finished models in MLflow under this name; the alias best-psnr marks the one with the best PSNR."""
 
     buffer: int = 512
-    """MiB of images that wait on disk while the server is away; beyond it the oldest are left out."""
+    """MiB of images kept on disk while the server is unreachable; beyond that, the oldest are dropped."""

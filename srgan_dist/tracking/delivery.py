@@ -1,4 +1,9 @@
-"""How each kind of thing reaches MLflow. Everything here may be repeated: the answer to a request can get lost."""
+"""The MLflow requests that log each kind of item.
+
+A request may succeed while its response is lost, so each of them can be sent again. In MLflow, parameters, tags, files
+and metrics with equal time stamps are idempotent; images and tables are looked up before a retry; and models record
+each completed stage in the state file.
+"""
 
 import json
 from collections.abc import Callable
@@ -9,31 +14,31 @@ from PIL import Image
 
 from srgan_dist.tracking.outbox import Item
 from srgan_dist.tracking.points import Point, last_steps
-from srgan_dist.tracking.server import patience_for
+from srgan_dist.tracking.server import upload_timeout
 from srgan_dist.tracking.state import TrackingStateFile
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_PARAMS_AT_ONCE = 100
+_PARAMS_PER_REQUEST = 100
 _PARAM_LENGTH, _TAG_LENGTH = 500, 5000
-"""Characters that every server takes; longer values are whole in the artifact `config.json`."""
+"""Lengths in characters that every server accepts; the artifact `config.json` has the full values."""
 _DIGEST_LENGTH = 36
 TABLE = "evaluation_table.json"
 
 
 class Delivery:
-    """A connection to one MLflow run.
+    """Logs to one existing MLflow run.
 
     Args:
-        folder: the run directory, on which files are given relative.
-        keeper: what has arrived; its run exists.
+        folder: the run directory, to which the paths in items are relative.
+        state_file: names the MLflow run, and records what it has received.
     """
 
     def __init__(self, client: "MlflowClient", folder: Path, state_file: TrackingStateFile) -> None:
-        self._client, self._folder, self._keeper = client, folder, state_file
+        self._client, self._folder, self._state_file = client, folder, state_file
         self._run = state_file.now.run_id
-        self._kinds: dict[str, Callable[[Item, bool], None]] = {
+        self._handlers: dict[str, Callable[[Item, bool], None]] = {
             "params": self._params,
             "tags": self._tags,
             "datasets": self._datasets,
@@ -45,33 +50,38 @@ class Delivery:
         }
 
     def points(self, points: list[Point]) -> None:
-        """A batch of numbers; MLflow drops what it has with the same time already."""
+        """Send one batch of metrics.
+
+        `sending` is on disk as long as it is unknown whether the server has the batch. In the same session the batch is
+        sent again with the same time stamps, which MLflow ignores. After a crash, a resumed run computes the steps
+        again with new time stamps, so `open_run` first asks the server how far the batch got.
+        """
         from mlflow.entities import Metric
 
-        state_file, steps = self._keeper, last_steps(points)
-        state_file.change(sending=state_file.now.sending | steps)
+        state_file, steps = self._state_file, last_steps(points)
+        state_file.update(sending=state_file.now.sending | steps)
         self._client.log_batch(self._run, metrics=[Metric(p.name, p.value, p.time, p.step) for p in points])
-        state_file.change(sent=state_file.now.sent | steps, sending={})
+        state_file.update(sent=state_file.now.sent | steps, sending={})
 
-    def item(self, item: Item, again: bool) -> None:
-        """Anything else.
+    def item(self, item: Item, retry: bool) -> None:
+        """Send one item of the outbox.
 
         Args:
-            again: it may have arrived already.
+            retry: whether an earlier attempt may have reached the server.
         """
-        self._kinds[item.kind](item, again)
+        self._handlers[item.kind](item, retry)
 
     def _params(self, item: Item, _: bool) -> None:
         from mlflow.entities import Param
 
-        entries = [Param(k, _cut(v, _PARAM_LENGTH)) for k, v in item.content["values"].items()]
-        for start in range(0, len(entries), _PARAMS_AT_ONCE):
-            self._client.log_batch(self._run, params=entries[start : start + _PARAMS_AT_ONCE])
+        entries = [Param(k, _truncated(v, _PARAM_LENGTH)) for k, v in item.content["values"].items()]
+        for start in range(0, len(entries), _PARAMS_PER_REQUEST):
+            self._client.log_batch(self._run, params=entries[start : start + _PARAMS_PER_REQUEST])
 
     def _tags(self, item: Item, _: bool) -> None:
         from mlflow.entities import RunTag
 
-        tags = [RunTag(k, _cut(v, _TAG_LENGTH)) for k, v in item.content["values"].items()]
+        tags = [RunTag(k, _truncated(v, _TAG_LENGTH)) for k, v in item.content["values"].items()]
         self._client.log_batch(self._run, tags=tags)
 
     def _datasets(self, item: Item, _: bool) -> None:
@@ -94,35 +104,37 @@ class Delivery:
             ],
         )
 
-    def _image(self, item: Item, again: bool) -> None:
+    def _image(self, item: Item, retry: bool) -> None:
         key, step, time = (item.content[name] for name in ("key", "step", "time"))
-        images = self._keeper.now.images
-        if step > images.get(key, -1) and item.image.exists():
-            if not (again and self._has_image(key, step, time)):
-                with Image.open(item.image) as image, patience_for(item.image):
+        sent = self._state_file.now.images
+        if step > sent.get(key, -1) and item.image.exists():  # a resumed run logs the images since its checkpoint again
+            if not (retry and self._has_image(key, step, time)):
+                with Image.open(item.image) as image, upload_timeout(item.image):
                     self._client.log_image(self._run, image, key=key, step=step, timestamp=time)
-            self._keeper.change(images=self._keeper.now.images | {key: step})
+            self._state_file.update(images=sent | {key: step})
 
     def _has_image(self, key: str, step: int, time: int) -> bool:
-        sign = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+"
-        found = [f.path for f in self._client.list_artifacts(self._run, "images") if sign in f.path]
-        return len(found) >= 2  # the image and its small copy
+        name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time}+"  # MLflow's naming scheme
+        found = [f.path for f in self._client.list_artifacts(self._run, "images") if name in f.path]
+        return len(found) >= 2  # the image and its thumbnail
 
     def _artifact(self, item: Item, _: bool) -> None:
         file = self._folder / item.content["file"]
         if file.exists():
-            with patience_for(file):
+            with upload_timeout(file):
                 self._client.log_artifact(self._run, str(file), item.content["folder"])
 
     def _table(self, item: Item, _: bool) -> None:
-        if TABLE not in {f.path for f in self._client.list_artifacts(self._run)}:  # MLflow would append to it
+        if TABLE not in {
+            f.path for f in self._client.list_artifacts(self._run)
+        }:  # otherwise MLflow would append the rows
             rows: list[dict[str, Any]] = item.content["rows"]
             self._client.log_table(self._run, {name: [row[name] for row in rows] for name in rows[0]}, TABLE)
 
     def _model(self, item: Item, _: bool) -> None:
         from srgan_dist.tracking.model_logging import log_model
 
-        log_model(self._client, self._keeper, self._folder, item.content)
+        log_model(self._client, self._state_file, self._folder, item.content)
 
     def _status(self, item: Item, _: bool) -> None:
         status, time = item.content["status"], item.content["time"]
@@ -132,6 +144,6 @@ class Delivery:
             self._client.set_terminated(self._run, status, end_time=time)
 
 
-def _cut(value: Any, length: int) -> str:
+def _truncated(value: Any, length: int) -> str:
     text = str(value)
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""The MLflow run of a training: found again, or made once."""
+"""Finds the MLflow run of a training run again, or creates it exactly once."""
 
 import logging
 import time
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 log = logging.getLogger("srgan_dist")
 
 TOKEN = "srgan.token"
+"""Name of the tag that identifies a run even if the response to its creation was lost."""
 
 
 def open_run(client: "MlflowClient", state_file: TrackingStateFile, experiment: str, name: str) -> None:
-    """Sees to it that the run exists and `keeper` knows how far it has got.
+    """Find or create the MLflow run, and bring the state file up to date with what the server has received.
 
     Raises:
-        MlflowException: the server is away or refuses.
+        MlflowException: if the server is unreachable or refuses the request.
     """
     if state_file.now.run_id and not _exists(client, state_file.now.run_id):
-        log.warning("MLflow has no run %s at %s; a new one gets all numbers", state_file.now.run_id, _where(state_file))
-        state_file.change(run_id="", sent={}, sending={}, images={}, models={})
+        log.warning(
+            "MLflow at %s has no run %s (anymore); a new run will receive all metrics",
+            shown(state_file.now.tracking_uri), state_file.now.run_id,
+        )  # fmt: skip
+        state_file.update(run_id="", sent={}, sending={}, images={}, models={})
     if not state_file.now.run_id:
-        state_file.change()  # the token is on disk before the run can be
-        state_file.change(
+        state_file.update()  # the token must be on disk before a run with it can exist
+        state_file.update(
             run_id=_find_or_create(client, state_file.now.token, experiment, name, state_file.now.tracking_uri)
         )
     if state_file.now.sending:
-        state_file.change(sent=state_file.now.sent | _arrived(client, state_file), sending={})
+        state_file.update(sent=state_file.now.sent | _received_steps(client, state_file), sending={})
 
 
 def page_of(client: "MlflowClient", state: TrackingState) -> str:
-    """Return where people see the run: its page on a server, or the command that shows a local database."""
+    """Return where to view the run: its page on a server, or the command that serves a local database."""
     if not state.tracking_uri.startswith("http"):
-        return f"{state.run_id} in {shown(state.tracking_uri)} (srgan mlflow shows it)"
+        return f"{state.run_id} in {shown(state.tracking_uri)} (view it with: srgan mlflow)"
     experiment = client.get_run(state.run_id).info.experiment_id
     return f"{shown(state.tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{state.run_id}"
-
-
-def _where(state_file: TrackingStateFile) -> str:
-    return shown(state_file.now.tracking_uri)
 
 
 def _exists(client: "MlflowClient", run: str) -> bool:
@@ -75,18 +75,20 @@ def _experiment(client: "MlflowClient", name: str, uri: str) -> str:
     if known:
         return known.experiment_id
     local = uri.startswith("sqlite:///")
-    folder = Path(uri.removeprefix("sqlite:///")).parent / "mlruns" if local else None  # not in the working directory
+    folder = (
+        Path(uri.removeprefix("sqlite:///")).parent / "mlruns" if local else None
+    )  # next to the database, not in the working directory
     try:
         return client.create_experiment(name, artifact_location=f"{folder.as_uri()}/{name}" if folder else None)
-    except MlflowException:  # another run has just made it
+    except MlflowException:  # another run has just created it
         known = client.get_experiment_by_name(name)
         if not known:
             raise
         return known.experiment_id
 
 
-def _arrived(client: "MlflowClient", state_file: TrackingStateFile) -> Steps:
-    """How far the numbers of an unconfirmed batch have really got."""
+def _received_steps(client: "MlflowClient", state_file: TrackingStateFile) -> Steps:
+    """Return the last step that the server has of each metric in an unconfirmed batch."""
     steps: Steps = {}
     for name in state_file.now.sending:
         history = client.get_metric_history(state_file.now.run_id, name)

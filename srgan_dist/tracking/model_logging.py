@@ -1,4 +1,4 @@
-"""A trained generator as an MLflow model, and in MLflow's registry."""
+"""Logs a trained generator as an MLflow model, and registers it."""
 
 import tempfile
 from importlib.metadata import version
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srgan_dist.tracking.points import allowed
-from srgan_dist.tracking.server import patience_for
+from srgan_dist.tracking.points import sanitized
+from srgan_dist.tracking.server import upload_timeout
 from srgan_dist.tracking.state import TrackingStateFile
 from srgan_dist.utils.files import sha256_of
 
@@ -17,36 +17,40 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 BEST = "best-psnr"
-"""The alias of the registered version with the highest PSNR-Y."""
+"""Alias of the registered version with the highest PSNR-Y."""
 LOADER = "srgan_dist.inference.pyfunc"
+"""Module that MLflow imports to load the model."""
 _EXAMPLE = (1, 16, 24, 3)
+"""Shape of the input example, NHWC."""
 
 
 def log_model(client: "MlflowClient", state_file: TrackingStateFile, folder: Path, content: dict[str, Any]) -> None:
-    """Logs the model once per file, links it with its run and its scores, and registers it if asked to.
+    """Log a model file once, link it to its run and scores, and register it if requested.
+
+    Each completed stage is recorded in the state file, so that a retry continues where the last attempt failed.
 
     Args:
-        content: `file` in the run directory, `label`, `scale`, `step`, `time`, `scores` (may be empty), `register` (a
-            name of the registry, or empty).
+        content: `file` relative to the run directory, `label`, `scale`, `step`, `time` in milliseconds, `scores` (may
+            be empty), and `register`, the name of a registered model (empty to not register).
     """
     file, label = folder / content["file"], content["label"]
     digest = sha256_of(file)
     known = state_file.now.models.get(label, {})
     if known.get("sha256") != digest:
         known = {"sha256": digest, "model_id": _create(client, state_file.now.run_id, content, digest).model_id}
-        state_file.change(models=state_file.now.models | {label: known})
+        state_file.update(models=state_file.now.models | {label: known})
     if "ready" not in known:
         _upload(client, known["model_id"], file)
         _link(client, state_file.now.run_id, known["model_id"], content)
         known = known | {"ready": "yes"}
-        state_file.change(models=state_file.now.models | {label: known})
+        state_file.update(models=state_file.now.models | {label: known})
     if content["register"] and "version" not in known:
         known = known | {"version": _register(client, state_file.now.run_id, known["model_id"], content)}
-        state_file.change(models=state_file.now.models | {label: known})
+        state_file.update(models=state_file.now.models | {label: known})
 
 
 def save_model(file: Path, out: Path) -> None:
-    """Writes MLflow's description of the model around the safetensors file: any batch, height and width, uint8 RGB."""
+    """Write a generator as an MLflow pyfunc model that maps uint8 RGB (B, h, w, 3) to uint8 RGB (B, s*h, s*w, 3)."""
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model as save  # pyright: ignore[reportUnknownVariableType]
     from mlflow.types import Schema, TensorSpec
@@ -61,7 +65,7 @@ def save_model(file: Path, out: Path) -> None:
         data_path=str(file),
         signature=ModelSignature(images(), images()),
         input_example=rows[None].astype(np.uint8),
-        pip_requirements=[f"srgan-dist=={version('srgan-dist')}"],  # named, so that nothing is run to find out
+        pip_requirements=[f"srgan-dist=={version('srgan-dist')}"],  # otherwise MLflow would run the model to infer them
     )
 
 
@@ -86,9 +90,9 @@ def _upload(client: "MlflowClient", model: str, file: Path) -> None:
         out = Path(scratch, "model")
         save_model(file, out)
         for part in sorted(f for f in out.rglob("*") if f.is_file()):
-            inside = part.parent.relative_to(out).as_posix()
-            with patience_for(part):
-                client.log_model_artifact(model, str(part), "" if inside == "." else inside)
+            subfolder = part.parent.relative_to(out).as_posix()
+            with upload_timeout(part):
+                client.log_model_artifact(model, str(part), "" if subfolder == "." else subfolder)
     client.finalize_logged_model(model, "READY")
 
 
@@ -96,14 +100,16 @@ def _link(client: "MlflowClient", run: str, model: str, content: dict[str, Any])
     from mlflow.entities import LoggedModelOutput, Metric
 
     client.log_outputs(run, [LoggedModelOutput(model, content["step"])])
-    when = (content["time"], content["step"])
-    scores = {allowed(f"{content['label']}/{name}"): value for name, value in content["scores"].items()}
+    time_and_step = (content["time"], content["step"])
+    scores = {sanitized(f"{content['label']}/{name}"): value for name, value in content["scores"].items()}
     if scores:
-        client.log_batch(run, metrics=[Metric(name, value, *when, model_id=model) for name, value in scores.items()])
+        client.log_batch(
+            run, metrics=[Metric(name, value, *time_and_step, model_id=model) for name, value in scores.items()]
+        )
 
 
 def _register(client: "MlflowClient", run: str, model: str, content: dict[str, Any]) -> str:
-    """The version's number. `best-psnr` moves to it if its PSNR-Y is above that of the version it stands at."""
+    """Register a version and return its number; move `best-psnr` to it if its PSNR-Y is the highest so far."""
     from mlflow.exceptions import MlflowException
 
     name, source = content["register"], f"models:/{model}"
@@ -113,13 +119,13 @@ def _register(client: "MlflowClient", run: str, model: str, content: dict[str, A
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     versions = client.search_model_versions(f"name='{name}'")
-    mine = next((v for v in versions if v.source == source), None)
+    registered = next((v for v in versions if v.source == source), None)
     tags = {"label": content["label"]} | {k: str(v) for k, v in content["scores"].items()}
-    mine = mine or client.create_model_version(name, source, run_id=run, tags=tags, model_id=model)
-    holder = client.get_registered_model(name).aliases.get(BEST)
-    best = next((v for v in versions if str(v.version) == str(holder)), None)
-    ours = content["scores"].get("psnr_y")
-    if ours is not None and (best is None or ours > float(best.tags.get("psnr_y", "-inf"))):
-        client.set_registered_model_alias(name, BEST, str(mine.version))
-    client.set_registered_model_alias(name, _name(content["label"]).lower().replace(" ", "-"), str(mine.version))
-    return str(mine.version)
+    registered = registered or client.create_model_version(name, source, run_id=run, tags=tags, model_id=model)
+    best_version = client.get_registered_model(name).aliases.get(BEST)
+    best = next((v for v in versions if str(v.version) == str(best_version)), None)
+    psnr_y = content["scores"].get("psnr_y")
+    if psnr_y is not None and (best is None or psnr_y > float(best.tags.get("psnr_y", "-inf"))):
+        client.set_registered_model_alias(name, BEST, str(registered.version))
+    client.set_registered_model_alias(name, _name(content["label"]).lower().replace(" ", "-"), str(registered.version))
+    return str(registered.version)

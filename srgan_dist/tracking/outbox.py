@@ -1,4 +1,4 @@
-"""What MLflow has not got yet, on disk: it outlives a server that is away, and the process."""
+"""The queue on disk of items that MLflow has not received yet; it outlives server outages and the process."""
 
 import itertools
 import json
@@ -14,53 +14,58 @@ log = logging.getLogger("srgan_dist")
 
 
 class Item(NamedTuple):
-    """One thing to send."""
+    """One item to send."""
 
     number: int
+    """Position in the queue."""
     kind: str
+    """What to log; one of the kinds that `delivery.Delivery` handles."""
     content: dict[str, Any]
+    """Plain JSON values."""
     image: Path
-    """Where its image is, if it has one."""
+    """PNG file of the item; does not exist if it has no image."""
 
 
 class Outbox:
-    """A folder of numbered items, sent in order and removed one by one.
+    """A folder of numbered items, which are sent in order and removed one by one.
 
-    An item is there only when it is whole. Nothing here raises for a full disk: what cannot be kept is left out, and
-    the first time a warning says so.
+    Each item is written atomically, its image first. A full disk never raises here: items that cannot be written are
+    dropped, and the first time a warning is logged.
 
     Args:
-        limit: bytes of images at most; beyond it the oldest go.
+        limit: maximum size of all images, in bytes; beyond that, the oldest are dropped.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
-        self._lock, self._warned = threading.Lock(), False
+        self._lock, self._warned = threading.Lock(), False  # training puts items while the sender's thread removes them
         found = self._numbers()
         self.first_new = max(found, default=0) + 1
-        """Items with lower numbers were left by an earlier session."""
+        """Items with lower numbers are left over from an earlier session."""
         self._next = itertools.count(self.first_new)
-        self._pictures = {n: self._image(n).stat().st_size for n in found if self._image(n).exists()}
+        self._image_sizes = {n: self._image(n).stat().st_size for n in found if self._image(n).exists()}
 
     def put(self, kind: str, content: dict[str, Any], image: bytes = b"") -> None:
-        """Adds an item, with the bytes of an image if it has one."""
+        """Append an item, optionally with the bytes of a PNG image."""
         with self._lock:
             number = next(self._next)
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 if image:
                     write_bytes(image, self._image(number))
-                    self._pictures[number] = len(image)
-                    self._make_room()
+                    self._image_sizes[number] = len(image)
+                    self._drop_oldest_images()
                 write_json({"kind": kind} | content, self._file(number))
             except OSError as error:
                 with suppress(OSError):
                     self._image(number).unlink()
-                self._pictures.pop(number, None)
-                self._warn(f"{self._folder} cannot be written ({error.strerror or error}); MLflow will not get all")
+                self._image_sizes.pop(number, None)
+                self._warn(
+                    f"{self._folder} is not writable ({error.strerror or error}); MLflow will not receive everything"
+                )
 
     def items(self) -> list[Item]:
-        """What is there, in order."""
+        """Return all items in order."""
         found: list[Item] = []
         for number in self._numbers():
             content: dict[str, Any] = json.loads(self._file(number).read_text())
@@ -68,23 +73,23 @@ class Outbox:
         return found
 
     def done(self, item: Item) -> None:
-        """Removes what was sent."""
+        """Remove an item that was sent or rejected."""
         with self._lock:
             self._file(item.number).unlink(missing_ok=True)
             item.image.unlink(missing_ok=True)
-            self._pictures.pop(item.number, None)
+            self._image_sizes.pop(item.number, None)
 
     def count(self) -> int:
-        """How many items wait."""
+        """Return the number of items."""
         return len(self._numbers())
 
-    def _make_room(self) -> None:
-        while sum(self._pictures.values()) > self._limit and len(self._pictures) > 1:
-            oldest = min(self._pictures)
+    def _drop_oldest_images(self) -> None:
+        while sum(self._image_sizes.values()) > self._limit and len(self._image_sizes) > 1:
+            oldest = min(self._image_sizes)
             self._file(oldest).unlink(missing_ok=True)
             self._image(oldest).unlink(missing_ok=True)
-            del self._pictures[oldest]
-            self._warn(f"over {self._limit >> 20} MiB of images wait for MLflow; the oldest are left out")
+            del self._image_sizes[oldest]
+            self._warn(f"more than {self._limit >> 20} MiB of images are waiting for MLflow; dropping the oldest")
 
     def _warn(self, message: str) -> None:
         if not self._warned:

@@ -1,4 +1,4 @@
-"""Numbers that MLflow has not got yet, read from the run's JSON lines, each step of each number once."""
+"""Reads the metrics that MLflow has not received yet from JSON lines, each step of each metric once."""
 
 import json
 import re
@@ -6,65 +6,65 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Steps = dict[str, int]
-"""The last step of every number."""
+"""The last step of each metric or image, by name."""
 
 BATCH = 1000
-"""Points that MLflow takes at once."""
+"""Points that MLflow accepts per request."""
 
 
 class Point(NamedTuple):
-    """One value of one number."""
+    """One value of one metric."""
 
     name: str
     value: float
     time: int
-    """Milliseconds since 1970."""
+    """Milliseconds since the Unix epoch."""
     step: int
 
 
 class PointFile:
-    """A file of JSON lines, each with `step`, `time` (seconds) and numbers by name, to which others append."""
+    """A growing file of JSON lines, each with `step`, `time` in seconds, and metrics by name."""
 
     def __init__(self, file: Path) -> None:
-        self.file, self.place = file, 0
-        """Lines before `place` (bytes) are dealt with."""
+        self.file, self.offset = file, 0
+        """All lines before this offset (bytes) were sent."""
 
     def read(self, sent: Steps) -> tuple[list[Point], int]:
-        """The next points that were not sent, a batch at most, and the place behind them.
+        """Return the next unsent points, at most one batch of them, and the offset behind them.
 
-        Left out are steps up to the last one that was sent under the same name: a resumed run computes the steps since
-        its checkpoint again, to the same bits, and MLflow has them. Half a line waits until it is whole.
+        Steps up to the last one that was sent of a metric are left out: a resumed run repeats the steps since its
+        checkpoint with bit-identical results, which MLflow already has. An incomplete last line is left for later.
         """
-        last, found, place = dict(sent), list[Point](), self.place
+        last, found, offset = dict(sent), list[Point](), self.offset
         if not self.file.is_file():
-            return found, place
+            return found, offset
         with self.file.open("rb") as lines:
-            lines.seek(place)
+            lines.seek(offset)
             for line in lines:
-                fresh = [p for p in points(line) if p.step > last.get(p.name, -1)]
-                if not line.endswith(b"\n") or (found and len(found) + len(fresh) > BATCH):
+                unsent = [p for p in points(line) if p.step > last.get(p.name, -1)]
+                if not line.endswith(b"\n") or (found and len(found) + len(unsent) > BATCH):
                     break
-                found += fresh
-                last |= last_steps(fresh)
-                place += len(line)
-        return found, place
+                found += unsent
+                last |= last_steps(unsent)
+                offset += len(line)
+        return found, offset
 
 
 def points(line: bytes | str) -> list[Point]:
-    """The points of a line; none if it is no JSON or lacks step or time."""
+    """Return the points of a line; an empty list if it is not valid JSON or lacks `step` or `time`."""
     try:
         content: dict[str, Any] = json.loads(line)
         step, time = int(content.pop("step")), int(content.pop("time") * 1000)
-        return [Point(allowed(name), float(value), time, step) for name, value in content.items()]
+        return [Point(sanitized(name), float(value), time, step) for name, value in content.items()]
     except (ValueError, KeyError, TypeError, AttributeError):
         return []
 
 
 def last_steps(sent: list[Point]) -> Steps:
-    """The last step of every number among them."""
+    """Return the last step of each metric among the points."""
     return {p.name: p.step for p in sent}
 
 
-def allowed(name: str) -> str:
-    """A name that MLflow takes for a number or an image."""
+def sanitized(name: str) -> str:
+    """Return the name with every character replaced that MLflow does not accept in names of metrics and images."""
     return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)

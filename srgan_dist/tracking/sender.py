@@ -1,4 +1,4 @@
-"""Sends what waits in a run directory, in order, as often as it takes."""
+"""Sends what a run directory has for MLflow, in order, and retries until the server has received it."""
 
 import logging
 import threading
@@ -24,19 +24,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("srgan_dist")
 
-EVERY, AT_MOST_EVERY = 10.0, 60.0
-"""Seconds between two looks; it doubles while the server is away."""
-_TRIES = 3
+INTERVAL, MAX_INTERVAL = 10.0, 60.0
+"""Seconds between two rounds; the pause doubles up to the maximum while the server is unreachable."""
+_MAX_ATTEMPTS = 3
+"""Attempts per item and session."""
 _PERMANENT_ERRORS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"})
 
 
 class Sender:
-    """What a thread, or `srgan track sync`, does for one run directory. Only one at a time may.
+    """Sends one run directory's data to MLflow: from a thread of the training, or for `srgan track sync`.
+
+    Training writes to files and never waits for the network; this class reads them. Metrics come from `metrics.jsonl`
+    and from the journal, everything else from the outbox. Only one process may send a run at a time (`exclusive`).
 
     Args:
         folder: the run directory.
-        outbox: what else than numbers waits.
-        journal: the numbers that are not in `metrics.jsonl`.
+        uri: MLflow tracking URI.
+        experiment: name of the MLflow experiment.
+        outbox: items other than metrics.
+        journal: metrics that are not in `metrics.jsonl`.
     """
 
     def __init__(self, folder: Path, uri: str, experiment: str, outbox: Outbox, journal: Journal) -> None:
@@ -48,112 +54,121 @@ class Sender:
         self._delivery: Delivery | None = None
         self._system: system_metrics.SystemMetrics | None = None
         self._failures: Counter[int] = Counter()
-        self._alone, self._without_system = False, not system_metrics.wanted()
+        """Failed attempts of each item in this session, by its number."""
+        self._locked, self._no_system_metrics = False, not system_metrics.enabled()
         self.state_file = TrackingStateFile(folder, uri)
-        self.away = ""
-        """Why nothing can be sent, as far as is known."""
-        self.moved = time.monotonic()
-        """When something was sent for the last time."""
+        self.outage = ""
+        """Why the last round failed; empty if it succeeded."""
+        self.last_sent = time.monotonic()
+        """When the server last received something."""
         self.points = 0
-        """How many were sent."""
+        """Number of metric values sent."""
         self._wake, self._closing, self._abandoned = threading.Event(), threading.Event(), threading.Event()
 
     def run(self) -> None:
-        """Sends every ten seconds until `close` is called, and then once more."""
-        pause, last = EVERY, False
-        with ExitStack() as held:
+        """Send in rounds until `close` is called, then once more, so that nothing logged before `close` is left."""
+        pause, last = INTERVAL, False
+        with ExitStack() as stack:
             while not (last or self._abandoned.is_set()):
-                last = self._closing.is_set()
-                pause = EVERY if self._try(held) else min(2 * pause, AT_MOST_EVERY)
+                last = self._closing.is_set()  # before sending: what is logged during this round needs another one
+                pause = INTERVAL if self._attempt(stack) else min(2 * pause, MAX_INTERVAL)
                 self._start_system_metrics()
                 self._wake.wait(0 if last else pause)
 
     def close(self) -> None:
-        """Ends `run` after one more round."""
+        """Make `run` return after one more round."""
         if self._system:
             self._system.close()
         self._closing.set()
         self._wake.set()
 
     def abandon(self) -> None:
-        """Ends `run` after the request that it is waiting for."""
+        """Make `run` return after the request that is in flight."""
         self._abandoned.set()
 
     def waiting(self) -> bool:
-        """Whether something has not arrived."""
+        """Return whether anything has not been sent yet."""
         sent = self.state_file.now.sent
         return bool(self._outbox.count()) or any(file.read(sent)[0] for file in self._files)
 
     @contextmanager
-    def alone(self) -> Generator[None]:
-        """Keeps other processes from sending this run.
+    def exclusive(self) -> Generator[None]:
+        """Hold the lock that prevents other processes from sending this run.
 
         Raises:
-            UnreachableError: one is at it.
+            UnreachableError: if another process holds it.
         """
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock = FileLock(self._lock).acquire(timeout=0)
         except Timeout:
-            raise server.UnreachableError("another process trains or sends this run") from None
+            raise server.UnreachableError("another process is training or syncing this run") from None
         with lock:
             yield
 
     def send(self) -> None:
-        """One round. Raises whatever MLflow raises where the server is away."""
+        """Send everything once; raise whatever MLflow raises if the server is unreachable.
+
+        Metrics come first, because curves are what users watch. Items follow in the order in which they were logged,
+        so the final status arrives after everything that it concludes. An offset in a file moves forward only after the
+        server has confirmed the points before it, and an item is deleted only after it was sent: an interrupted round
+        is simply repeated.
+        """
         delivery = self._open()
         for file in self._files:
             while not self._abandoned.is_set():
-                points, place = file.read(self.state_file.now.sent)
+                points, offset = file.read(self.state_file.now.sent)
                 if points:
                     delivery.points(points)
                     self.points += len(points)
-                    self._moved()
-                if place == file.place:
+                    self._note_progress()
+                if offset == file.offset:  # no complete line is left
                     break
-                file.place = place
+                file.offset = offset
         for item in self._outbox.items():
             if self._abandoned.is_set():
                 return
-            if self._failures[item.number] < _TRIES:
+            if self._failures[item.number] < _MAX_ATTEMPTS:
                 self._send(delivery, item)
 
     def _send(self, delivery: Delivery, item: Item) -> None:
-        again = item.number < self._outbox.first_new or self._failures[item.number] > 0
+        """Send one item. An outage is raised; an item that fails by itself must not hold up the ones behind it."""
+        retry = item.number < self._outbox.first_new or self._failures[item.number] > 0
         try:
-            delivery.item(item, again)
+            delivery.item(item, retry)
         except Exception as error:
             self._failures[item.number] += 1
             if _is_outage(error):
-                self._failures[item.number] = 1  # not the item's own fault
+                self._failures[item.number] = 1  # not the item's fault: it may be tried again as often as needed
                 raise
             if _is_permanent_error(error):
-                log.warning("MLflow does not take %s (%s); it is left out", _named(item), server.reason(error))
+                log.warning("MLflow rejected %s (%s); dropping it", _describe(item), server.reason(error))
                 self._outbox.done(item)
-            elif self._failures[item.number] == _TRIES:
-                log.warning("MLflow did not take %s (%s); srgan track sync tries it again", _named(item),
-                            server.reason(error))  # fmt: skip
+            elif self._failures[item.number] == _MAX_ATTEMPTS:
+                log.warning("could not send %s to MLflow (%s); retry later with: srgan track sync %s", _describe(item),
+                            server.reason(error), self._folder)  # fmt: skip
             return
         self._outbox.done(item)
-        self._moved()
+        self._note_progress()
 
-    def _try(self, held: ExitStack) -> bool:
+    def _attempt(self, stack: ExitStack) -> bool:
+        """Run one round; return whether it succeeded. The lock stays on `stack` until `run` returns."""
         try:
-            if not self._alone:
-                held.enter_context(self.alone())
-                self._alone = True
+            if not self._locked:
+                stack.enter_context(self.exclusive())
+                self._locked = True
             self.send()
-        except Exception as error:  # whatever MLflow and what is below it raise: training must not notice
-            if not self.away:
+        except Exception as error:  # MLflow and its dependencies raise anything; training must not be affected
+            if not self.outage:
                 log.warning(
-                    "MLflow at %s cannot be reached (%s); training goes on, and what it misses waits in %s",
+                    "MLflow at %s cannot be reached (%s); training continues, and unsent data is kept in %s",
                     server.shown(self.uri), server.reason(error), self._folder,
                 )  # fmt: skip
-            self.away = server.reason(error)
+            self.outage = server.reason(error)
             return False
-        if self.away:
-            log.info("MLflow at %s is back and has got what it had missed", server.shown(self.uri))
-        self.away = ""
+        if self.outage:
+            log.info("MLflow at %s is reachable again and has received what it missed", server.shown(self.uri))
+        self.outage = ""
         return True
 
     def _open(self) -> Delivery:
@@ -162,38 +177,39 @@ class Sender:
             open_run(self._client, self.state_file, self._experiment, self._folder.name)
             self._delivery = Delivery(self._client, self._folder, self.state_file)
             log.info("MLflow run: %s", page_of(self._client, self.state_file.now))
-            self._moved()
+            self._note_progress()
         return self._delivery
 
     def _start_system_metrics(self) -> None:
-        if self._system or self._without_system or not self._alone or self._closing.is_set():
+        # Only the process that holds the lock samples: a second one would write the same steps into the journal.
+        if self._system or self._no_system_metrics or not self._locked or self._closing.is_set():
             return
         try:
             first = system_metrics.next_sample(self._journal, self.state_file.now.sent)
-            self._system = system_metrics.SystemMetrics(self._journal, first) if system_metrics.wanted() else None
-        except Exception as error:  # a container without a network interface, say: all else is sent
-            log.warning("no system metrics: %s", error)
-            self._without_system = True
+            self._system = system_metrics.SystemMetrics(self._journal, first) if system_metrics.enabled() else None
+        except Exception as error:  # for example in a container without a network interface; the rest is still sent
+            log.warning("system metrics are not logged (%s)", error)
+            self._no_system_metrics = True
 
-    def _moved(self) -> None:
-        self.moved = time.monotonic()
+    def _note_progress(self) -> None:
+        self.last_sent = time.monotonic()
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether everything else would fail likewise."""
+    """Return whether the server is unreachable, so that every other request would fail as well."""
     return "API request to" in str(error) and "failed with" in str(error) and "error code 4" not in str(error)
 
 
 def _is_permanent_error(error: Exception) -> bool:
-    """Whether trying again cannot help."""
-    answer: Any = getattr(error, "response", None)
-    code = getattr(answer, "status_code", 0)
-    refused = isinstance(code, int) and 400 <= code < 500 and code not in (401, 403, 408, 429)
+    """Return whether the server rejected the request itself, so that a retry cannot succeed."""
+    response: Any = getattr(error, "response", None)
+    code = getattr(response, "status_code", 0)
+    rejected = isinstance(code, int) and 400 <= code < 500 and code not in (401, 403, 408, 429)
     return (
-        refused or getattr(error, "error_code", "") in _PERMANENT_ERRORS or isinstance(error, (TypeError, ValueError))
+        rejected or getattr(error, "error_code", "") in _PERMANENT_ERRORS or isinstance(error, (TypeError, ValueError))
     )
 
 
-def _named(item: Item) -> str:
+def _describe(item: Item) -> str:
     name = item.content.get("key") or item.content.get("file") or ""
     return f"{item.kind} {name}".strip()

@@ -1,4 +1,4 @@
-"""Where MLflow is, whether it can be used at all, and how long to wait for it."""
+"""The MLflow server: its address, whether it is usable, and timeouts."""
 
 import importlib.metadata
 import logging
@@ -17,90 +17,93 @@ if TYPE_CHECKING:
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _DEFAULTS = {
-    _TIMEOUT: "6",  # seconds; MLflow's own are 120, times 8
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the sender comes again by itself
+    _TIMEOUT: "6",  # seconds; MLflow's own default is 120, with 7 retries
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the sender retries by itself
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing calls home from a training run
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # training runs send no usage statistics
 }
 _BYTES_PER_SECOND = 256 << 10
-"""The slowest line on which a file is given time to arrive."""
-_KNOWN = frozenset({"postgresql", "mysql", "mssql", "databricks"})
+"""Slowest connection on which an upload does not time out."""
+_STORES = frozenset({"postgresql", "mysql", "mssql", "databricks"})
+"""Tracking stores that MLflow supports, besides sqlite and http(s), which are checked further."""
 _REFUSALS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
-_MEANINGS = {
+_REASONS = {
     "Connection refused": "connection refused",
     "Connection aborted|Connection reset": "connection lost",
-    "timeout exception|timed out": "no answer in time",
-    "Name or service not known|name resolution|No address associated": "no such host",
-    "too many 5\\d\\d error": "the server says it has an error",
+    "timeout exception|timed out": "request timed out",
+    "Name or service not known|name resolution|No address associated": "host not found",
+    "too many 5\\d\\d error": "internal server error",
 }
+"""Patterns in the multi-line messages of HTTP libraries, and what to show instead."""
 _SQLITE = b"SQLite format 3\0"
 
 
 class UnreachableError(Exception):
-    """The server does not answer, or not now."""
+    """The server does not respond, which may be temporary."""
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory: where a plain `mlflow ui` looks."""
+    """Return `MLFLOW_TRACKING_URI`, or by default `mlflow.db` in the working directory, like `mlflow ui`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd()}/mlflow.db"
 
 
 def uri_of(folder: Path) -> str:
-    """Where a run directory's MLflow run is, or will be; `MLFLOW_TRACKING_URI` has the last word."""
+    """Return the tracking URI of a run directory's MLflow run; `MLFLOW_TRACKING_URI` takes precedence."""
     state = None if os.environ.get("MLFLOW_TRACKING_URI") else read_tracking_state(folder)
     return state.tracking_uri if state else tracking_uri()
 
 
 def shown(uri: str) -> str:
-    """The address without a password."""
+    """Return the address with user name and password masked, and without its query."""
     return re.sub(r"(?<=://).*@(?=[^@]*$)", "***@", uri.partition("?")[0])
 
 
 def check_server(uri: str) -> None:
-    """Refuses, before any training, what can never work.
+    """Check an address before training starts.
 
     Raises:
-        ValueError: an address that MLflow does not know, or that answers but is no MLflow server, or that refuses the
-            credentials.
-        UnreachableError: nobody answers, which may change.
+        ValueError: if the address cannot work: MLflow does not support it, it belongs to something other than an MLflow
+            server, or the server rejects the credentials.
+        UnreachableError: if the server does not respond, which may be temporary.
     """
-    wrong = _wrong(uri)
-    if wrong:
-        raise ValueError(f"MLFLOW_TRACKING_URI={shown(uri)}: {wrong}")
+    problem = _find_problem(uri)
+    if problem:
+        raise ValueError(f"MLFLOW_TRACKING_URI={shown(uri)}: {problem}")
 
 
-def _wrong(uri: str) -> str:
+def _find_problem(uri: str) -> str:
+    """Return what is wrong with an address; an empty string if nothing is."""
     try:
         parts = urllib.parse.urlsplit(uri)
-        parts.port  # noqa: B018 (raises for a port that is none)
+        parts.port  # noqa: B018 (raises for an invalid port)
     except ValueError as error:
         return str(error)
     scheme = parts.scheme.split("+")[0]
     if scheme == "sqlite":
-        return _wrong_sqlite(urllib.parse.unquote(parts.path[1:]))
+        return _find_sqlite_problem(urllib.parse.unquote(parts.path[1:]))
     if scheme in ("http", "https"):
-        return _wrong_server(uri) if parts.hostname else "no host in it; it looks like http://127.0.0.1:5000"
-    if uri == "databricks" or scheme in _KNOWN | _plugins():
+        return _find_server_problem(uri) if parts.hostname else "it has no host; expected e.g. http://127.0.0.1:5000"
+    if uri == "databricks" or scheme in _STORES | _plugins():
         return ""
     if scheme in ("", "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("1", "true"):
-        return f"MLflow no longer keeps runs in folders; use sqlite:///{Path.cwd()}/mlflow.db"
-    known = ", ".join(sorted({"sqlite", "http", "https"} | _KNOWN | _plugins()))
-    return "" if scheme in ("", "file") else f"there is no tracking store of kind {scheme!r}; known: {known}"
+        return f"MLflow no longer supports folders as tracking stores; use sqlite:///{Path.cwd()}/mlflow.db"
+    supported = ", ".join(sorted({"sqlite", "http", "https"} | _STORES | _plugins()))
+    return "" if scheme in ("", "file") else f"unknown tracking store {scheme!r}; supported: {supported}"
 
 
-def _wrong_sqlite(path: str) -> str:
+def _find_sqlite_problem(path: str) -> str:
     file = Path(path)
     if not path:  # in memory
         return ""
-    if file.is_dir() or (file.exists() and file.stat().st_size and _head(file) != _SQLITE):
+    if file.is_dir() or (file.exists() and file.stat().st_size and _first_bytes(file) != _SQLITE):
         return f"{file} is not an SQLite database"
     if not file.parent.is_dir():
-        return f"there is no folder {file.parent}"
+        return f"the folder {file.parent} does not exist"
     writable = os.access(file if file.exists() else file.parent, os.W_OK)
-    return "" if writable else f"{file} cannot be written"
+    return "" if writable else f"{file} is not writable"
 
 
-def _head(file: Path) -> bytes:
+def _first_bytes(file: Path) -> bytes:
     with file.open("rb") as content:
         return content.read(len(_SQLITE))
 
@@ -109,41 +112,41 @@ def _plugins() -> set[str]:
     return {point.name for point in importlib.metadata.entry_points(group="mlflow.tracking_store")}
 
 
-def _wrong_server(uri: str) -> str:
+def _find_server_problem(uri: str) -> str:
     client = connect(uri)
     from mlflow.exceptions import MlflowException
 
     try:
         client.search_experiments(max_results=1)
     except MlflowException as error:
-        if refused(error):
+        if code := _refusal_code(error):
             return (
-                f"access refused ({refused(error)}: {reason(error)}); MLflow reads credentials from "
+                f"access denied ({code}: {reason(error)}); MLflow reads credentials from "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             )
-        if any(sign in str(error) for sign in ("failed with error code 404", "valid JSON", "Invalid url")):
+        if any(text in str(error) for text in ("failed with error code 404", "valid JSON", "Invalid url")):
             return f"this is not an MLflow server ({reason(error)})"
         raise UnreachableError(reason(error)) from error
     return ""
 
 
-def refused(error: BaseException) -> str:
-    """`401` or `403` where the server said so, else nothing."""
+def _refusal_code(error: BaseException) -> str:
+    """Return `401` or `403` if the server answered with it; an empty string otherwise."""
     code, text = getattr(error, "error_code", ""), str(error)
     return next((str(n) for n, name in _REFUSALS.items() if code == name or f"error code {n}" in text), "")
 
 
 def reason(error: BaseException) -> str:
-    """Why, in one line."""
+    """Return a short, single-line reason for an error."""
     text = " ".join(str(error).split()) or type(error).__name__
-    for sign, meaning in _MEANINGS.items():
-        if re.search(sign, text):
-            return meaning
+    for pattern, short in _REASONS.items():
+        if re.search(pattern, text):
+            return short
     return re.sub(r"^API request to \S+ (\S+ )?failed with ", "", text)[:200]
 
 
 def connect(uri: str) -> "MlflowClient":
-    """A client that gives up soon. Loads MLflow, which takes seconds."""
+    """Return a client with short timeouts. Imports MLflow, which takes seconds."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -154,12 +157,12 @@ def connect(uri: str) -> "MlflowClient":
 
 
 @contextmanager
-def patience_for(file: Path) -> Generator[None]:
-    """Gives a large file more time than a few numbers, unless the user has said how much."""
-    usual = os.environ[_TIMEOUT]
-    if usual == _DEFAULTS[_TIMEOUT]:
-        os.environ[_TIMEOUT] = str(int(usual) + file.stat().st_size // _BYTES_PER_SECOND)
+def upload_timeout(file: Path) -> Generator[None]:
+    """Extend the request timeout in proportion to the file's size, unless the user has set a timeout."""
+    previous = os.environ[_TIMEOUT]
+    if previous == _DEFAULTS[_TIMEOUT]:
+        os.environ[_TIMEOUT] = str(int(previous) + file.stat().st_size // _BYTES_PER_SECOND)
     try:
         yield
     finally:
-        os.environ[_TIMEOUT] = usual
+        os.environ[_TIMEOUT] = previous

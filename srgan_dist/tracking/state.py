@@ -1,4 +1,4 @@
-"""What a run directory knows about its MLflow run: which it is, and how far it has got."""
+"""The state file `mlflow.json` of a run directory: which MLflow run it belongs to, and what that run has received."""
 
 import json
 import os
@@ -16,46 +16,50 @@ FILE = "mlflow.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingState:
-    """The content of `mlflow.json`; written before and after everything that must not happen twice."""
+    """The content of `mlflow.json`; written before and after each request that must not be repeated."""
 
     tracking_uri: str
-    """In the file, that of a local database is relative to the run directory, so that both may be moved."""
+    """Address of the server; in the file, a local database is relative to the run directory, so that both can move."""
     folder: str = ""
-    """Where the run directory was; a copy of it elsewhere is another run."""
+    """Path of the run directory when this was written; tells a copy of the run from a moved one."""
     run_id: str = ""
-    """Empty until the server has answered for the first time."""
+    """ID of the MLflow run; empty until the server has responded for the first time."""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """A tag of the MLflow run, by which it is found if the answer to its creation was lost."""
+    """Tag of the MLflow run, by which it is found if the response to its creation was lost."""
     sent: Steps = field(default_factory=dict[str, int])
-    """The last step that has arrived, of every number."""
+    """Last step that the server has received, of each metric."""
     sending: Steps = field(default_factory=dict[str, int])
-    """The last step of a batch whose arrival was not confirmed."""
+    """Last step of each metric in a batch that the server has not confirmed."""
     images: Steps = field(default_factory=dict[str, int])
-    """The last step that has arrived, of every image."""
+    """Last step that the server has received, of each image."""
     models: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
-    """By label: `sha256` of the file, MLflow's `model_id`, and once registered, `version`."""
+    """By label: `sha256` of the file, MLflow's `model_id`, `ready` once uploaded, and `version` once registered."""
 
 
 class TrackingStateFile:
-    """Holds a `Memory` and writes every change at once."""
+    """Holds a `TrackingState` and writes every update to the file immediately."""
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
         self._folder, self._file = folder, folder / FILE
         self.now = _read(folder, tracking_uri)
+        """The current state."""
 
-    def change(self, **fields: Any) -> None:
-        """Takes these fields over.
+    def update(self, **fields: Any) -> None:
+        """Replace fields of the state and write the file.
 
         Raises:
-            OSError: the file cannot be written; in memory the change holds.
+            OSError: if the file cannot be written; the state in memory is updated nevertheless.
         """
         self.now = replace(self.now, **fields)
-        place = {"tracking_uri": _relative(self.now.tracking_uri, self._folder), "folder": str(self._folder.resolve())}
-        write_json(asdict(self.now) | place, self._file)
+        location = {
+            "tracking_uri": _relative(self.now.tracking_uri, self._folder),
+            "folder": str(self._folder.resolve()),
+        }
+        write_json(asdict(self.now) | location, self._file)
 
 
 def read_tracking_state(folder: Path) -> TrackingState | None:
-    """What the run directory remembers; None if MLflow never heard of it."""
+    """Return the state of a run directory; None if it has none."""
     return _read(folder, "") if (folder / FILE).exists() else None
 
 
@@ -64,18 +68,18 @@ def _read(folder: Path, tracking_uri: str) -> TrackingState:
         return TrackingState(tracking_uri=tracking_uri)
     state = TrackingState(**with_current_names(json.loads((folder / FILE).read_text())))
     uri = tracking_uri or _absolute(state.tracking_uri, folder, state.folder)
-    if _is_copy(folder, state):  # the original's MLflow run is the original's
+    if _is_copy(folder, state):  # the MLflow run belongs to the original
         return TrackingState(tracking_uri=uri)
     return replace(state, tracking_uri=uri)
 
 
 def _is_copy(folder: Path, state: TrackingState) -> bool:
-    """Whether the directory that this was written in is still there, at another place."""
-    before = Path(state.folder) if state.folder else folder
-    if before == folder.resolve() or not (before / FILE).is_file():
+    """Return whether the state was copied from another directory that still exists."""
+    original = Path(state.folder) if state.folder else folder
+    if original == folder.resolve() or not (original / FILE).is_file():
         return False
     try:
-        return json.loads((before / FILE).read_text()).get("token") == state.token
+        return json.loads((original / FILE).read_text()).get("token") == state.token
     except (OSError, ValueError):
         return False
 
@@ -84,7 +88,7 @@ _SQLITE = "sqlite:///"
 
 
 def _relative(uri: str, folder: Path) -> str:
-    """The address of a local database as seen from the run directory; any other as it is."""
+    """Return the address of a local database relative to the run directory; any other address unchanged."""
     file = uri.removeprefix(_SQLITE)
     if file == uri or not Path(file).is_absolute():
         return uri
@@ -94,10 +98,10 @@ def _relative(uri: str, folder: Path) -> str:
         return uri
 
 
-def _absolute(uri: str, folder: Path, before: str) -> str:
-    """The reverse. Where only the run directory was moved, the database is still where it was."""
+def _absolute(uri: str, folder: Path, previous_folder: str) -> str:
+    """Invert `_relative`. If only the run directory was moved, the database is still relative to its previous path."""
     file = uri.removeprefix(_SQLITE)
     if file == uri or Path(file).is_absolute():
         return uri
-    here, there = ((Path(place) / file).resolve() for place in (folder, before or folder))
-    return _SQLITE + str(here if here.exists() or not there.exists() else there)
+    moved, unmoved = ((Path(base) / file).resolve() for base in (folder, previous_folder or folder))
+    return _SQLITE + str(moved if moved.exists() or not unmoved.exists() else unmoved)

@@ -1,4 +1,4 @@
-"""What training calls: everything is written to the run directory at once, and sent by a thread."""
+"""The tracker that training logs to: it writes to the run directory immediately, and a thread sends it to MLflow."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ from srgan_dist.imaging.images import Pixels
 from srgan_dist.tracking import server
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.tracking.outbox import Outbox
-from srgan_dist.tracking.points import allowed
+from srgan_dist.tracking.points import sanitized
 from srgan_dist.tracking.sender import Sender
 from srgan_dist.tracking.state import FILE
 from srgan_dist.utils.jsonl import Journal
@@ -26,40 +26,46 @@ log = logging.getLogger("srgan_dist")
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
 
 FOLDER = "tracking"
-"""Where a run directory keeps what waits."""
-_WAIT_AWAY, _WAIT_MOVING, _WAIT_LONGEST = 5.0, 30.0, 300.0
-_WAIT_KILLED = 8.0
-"""Seconds that `close` waits: without a server; since something was sent; at all; when a stop was asked for."""
+"""Folder in the run directory for data that has not been sent."""
+_UNREACHABLE_WAIT = 5.0
+"""Seconds that `close` waits since the last progress while the server is unreachable."""
+_PROGRESS_WAIT = 30.0
+"""Seconds that `close` waits since the last progress otherwise."""
+_TOTAL_WAIT, _KILLED_WAIT = 300.0, 8.0
+"""Seconds that `close` waits at most; and if the run was stopped, since a scheduler may kill the process soon."""
 
 
 class Dataset(NamedTuple):
-    """What MLflow says of a run's data."""
+    """A data set that MLflow links to the run."""
 
     name: str
+    """Name of its folder."""
     digest: str
     """SHA-256 of the manifest."""
     source: str
     """Folder or URL."""
     profile: dict[str, Any]
-    """Counts, and how it was made."""
+    """Numbers of samples, and how they were created."""
 
     @property
     def source_type(self) -> str:
-        """Where it is, in a word."""
+        """URL scheme of the source; `local` for a folder."""
         return self.source.split("://")[0] if "://" in self.source else "local"
 
 
 class Tracker:
-    """One MLflow run per training run, continued when training is resumed.
+    """Logs a training run to one MLflow run, which continues when training is resumed.
 
-    Nothing here raises or blocks: numbers stand in `metrics.jsonl`, all else in the folder `tracking`, until the server
-    has them. `close` waits, but not for long, and names the command that sends the rest.
+    No method raises or waits for the network: metrics are kept in `metrics.jsonl` and everything else in the folder
+    `tracking` until the server has received it. Only `close` waits, for a limited time, and then logs the command that
+    sends the rest.
 
     Args:
-        folder: the run directory; `mlflow.json` in it remembers the MLflow run.
-        params: the flat configuration.
-        tags: what else describes the run.
-        datasets: what it is trained and evaluated on.
+        config: if it is not `enabled`, all methods do nothing.
+        folder: the run directory; its `mlflow.json` identifies the MLflow run.
+        params: the flattened configuration.
+        tags: further facts about the run.
+        datasets: the data that the run is trained and evaluated on.
     """
 
     def __init__(
@@ -77,7 +83,7 @@ class Tracker:
         self._sender = Sender(folder, uri, config.experiment, self._outbox, self._journal)
         if not self._sender.state_file.now.run_id:
             self._put("params", values={name: str(value) for name, value in params.items()})
-        with suppress(OSError):  # a full disk; the outbox says so
+        with suppress(OSError):  # a full disk, about which the outbox warns
             (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         self._put("tags", values={"started": time.strftime("%Y-%m-%d %H:%M:%S")} | (tags or {}))
         self._put("status", status="RUNNING", time=now())
@@ -85,32 +91,32 @@ class Tracker:
             self._put("datasets", datasets=[d._asdict() | {"source_type": d.source_type} for d in datasets])
 
     def start(self) -> None:
-        """Begins to send; from here on lines of `metrics.jsonl` count as final."""
+        """Start sending. From now on, lines of `metrics.jsonl` must not change: they may have been sent already."""
         if self._sender and not self._thread:
             self._thread = threading.Thread(target=self._sender.run, name="mlflow", daemon=True)
             self._thread.start()
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Logs numbers that are not in `metrics.jsonl`, under a step (generator updates)."""
+        """Log metrics that are not in `metrics.jsonl`, at a step of the generator."""
         if self._sender:
             numbers = {name: float(value) for name, value in values.items()}
             self._journal.append({"step": step, "time": now() / 1000} | numbers)
 
     def image(self, name: str, image: Pixels, step: int) -> None:
-        """Logs an image that MLflow's image view steps through."""
+        """Log an image; MLflow's image view steps through the images of the same name."""
         if self._sender:
-            self._put("image", _png(image), key=allowed(name), step=step, time=now())
+            self._put("image", _png(image), key=sanitized(name), step=step, time=now())
 
     def artifact(self, file: Path, folder: str | None = None) -> None:
-        """Uploads a file of the run directory, as it is when it is sent."""
+        """Upload a file of the run directory, with the content that it has when it is sent."""
         self._put("artifact", file=str(file.relative_to(self._folder)), folder=folder)
 
     def table(self, rows: list[dict[str, Any]]) -> None:
-        """Logs a table that MLflow shows under the run's evaluations; the first one counts."""
+        """Log a table that MLflow shows under the run's evaluations; only the first call has an effect."""
         self._put("table", rows=rows)
 
     def model(self, file: Path, label: str, scale: int, step: int, scores: Mapping[str, float] | None = None) -> None:
-        """Logs a generator of the run directory as an MLflow model, registered if the configuration says so."""
+        """Log a generator of the run directory as an MLflow model, and register it if `config.register` is set."""
         name = str(file.relative_to(self._folder))
         register, time_ = self._config.register or "", now()
         self._put(
@@ -125,37 +131,37 @@ class Tracker:
         )
 
     def close(self, outcome: Outcome) -> bool:
-        """Sends what is left, as long as that goes on, and sets the run's status; whether everything has arrived."""
+        """Set the run's status and send what is left, while there is progress; return whether everything was sent."""
         if not self._sender:
             return True
         self._put("status", status=outcome, time=now())
         self.start()
         self._sender.close()
-        self._wait(self._sender, _WAIT_KILLED if outcome == "KILLED" else _WAIT_LONGEST)
+        self._wait(self._sender, _KILLED_WAIT if outcome == "KILLED" else _TOTAL_WAIT)
         self._sender.abandon()
-        arrived = not self._sender.waiting()
-        if not arrived:
-            where, command = server.shown(self._sender.uri), f"srgan track sync {self._folder}"
-            log.warning("MLflow at %s has not got everything; send the rest with: %s", where, command)
-        return arrived
+        complete = not self._sender.waiting()
+        if not complete:
+            address, command = server.shown(self._sender.uri), f"srgan track sync {self._folder}"
+            log.warning("not everything reached MLflow at %s; send the rest with: %s", address, command)
+        return complete
 
-    def _wait(self, sender: Sender, longest: float) -> None:
+    def _wait(self, sender: Sender, total: float) -> None:
         assert self._thread
-        began = time.monotonic()
+        started = time.monotonic()
         while self._thread.is_alive():
-            patience = _WAIT_AWAY if sender.away else _WAIT_MOVING
-            at = time.monotonic()
-            if at - began > longest or at - max(began, sender.moved) > patience:
+            without_progress = _UNREACHABLE_WAIT if sender.outage else _PROGRESS_WAIT
+            current = time.monotonic()
+            if current - started > total or current - max(started, sender.last_sent) > without_progress:
                 return
             self._thread.join(timeout=0.1)
 
-    def _put(self, kind: str, picture: bytes = b"", **content: Any) -> None:
+    def _put(self, kind: str, image: bytes = b"", **content: Any) -> None:
         if self._sender:
-            self._outbox.put(kind, content, picture)
+            self._outbox.put(kind, content, image)
 
 
-def forget(folder: Path) -> None:
-    """Remove what a run directory knows of its MLflow run: what is trained in it next is another one."""
+def detach(folder: Path) -> None:
+    """Detach a run directory from its MLflow run, deleting unsent data: the next training in it is a new run."""
     (folder / FILE).unlink(missing_ok=True)
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
@@ -167,5 +173,5 @@ def _png(image: Pixels) -> bytes:
 
 
 def now() -> int:
-    """Milliseconds since 1970."""
+    """Return the milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000

@@ -1,1 +1,1 @@
-"""A training run: configuration, presets, the step, the loop."""
+"""Training: configuration, presets, the optimizer step, and the loop around it."""

@@ -1,34 +1,34 @@
-"""BatchNorm's running statistics as one tensor, so that a skipped step can take them back."""
+"""BatchNorm's running statistics in one tensor, so that a skipped step can be undone."""
 
 import torch
 from torch import Tensor, nn
 
 
 class BatchNormStats:
-    """The float buffers of a network, laid side by side in memory.
+    """The floating-point buffers of a network, moved into one contiguous tensor.
 
-    A forward pass over a bad batch leaves NaN in the running averages, where it stays for ever; the weights
-    are guarded by the optimizer, these are not. `snapshot` before the step and `restore` after it cost one small
-    copy each, whatever the number of layers, and read nothing back.
+    A forward pass on a bad batch would leave NaN in the running averages for good: the optimizer protects only the
+    weights. `snapshot` before a step and `restore` after it each cost one small copy, whatever the number of layers,
+    and do not synchronize with the device.
     """
 
     def __init__(self, network: nn.Module) -> None:
         owners = [(m, name) for m in network.modules() for name, b in m.named_buffers(recurse=False) if _is_float(b)]
         buffers = [m.get_buffer(name) for m, name in owners]
-        self._now = torch.cat([b.flatten() for b in buffers]) if buffers else torch.empty(0)
-        self._kept = self._now.clone()
-        for (module, name), view in zip(owners, self._now.split([b.numel() for b in buffers]), strict=True):
+        self._current = torch.cat([b.flatten() for b in buffers]) if buffers else torch.empty(0)
+        self._saved = self._current.clone()
+        for (module, name), view in zip(owners, self._current.split([b.numel() for b in buffers]), strict=True):
             persistent = name not in module._non_persistent_buffers_set  # pyright: ignore[reportPrivateUsage]
             module.register_buffer(name, view.view_as(module.get_buffer(name)), persistent=persistent)
 
     def snapshot(self) -> None:
-        """Remembers the statistics as they are."""
-        self._kept.copy_(self._now)
+        """Save the current statistics."""
+        self._saved.copy_(self._current)
 
     def restore(self, skipped: Tensor) -> None:
-        """Takes the remembered ones where `skipped`, a bool scalar on the device, is true."""
-        if len(self._now):
-            torch.where(skipped, self._kept, self._now, out=self._now)
+        """Restore the saved statistics if `skipped`, a bool scalar on the device, is true."""
+        if len(self._current):
+            torch.where(skipped, self._saved, self._current, out=self._current)
 
 
 def _is_float(buffer: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Which kernels a run computes with: torch.compile's, the fastest that cuDNN finds, or always the same."""
+"""Kernel selection: torch.compile, cuDNN's autotuning, or deterministic kernels."""
 
 import logging
 import os
@@ -14,53 +14,53 @@ Compile = Literal["no", "default", "reduce-overhead"]
 
 
 def choose_kernels(deterministic: bool, compile: Compile) -> None:
-    """Set torch up for the run, before the first product is computed.
+    """Configure torch's kernel selection. Call it before the first matrix product or convolution.
 
-    By default cuDNN tries its algorithms on the first batches, whose shapes never change, and keeps the fastest;
-    another start may choose another one, which rounds differently.
+    By default cuDNN benchmarks its algorithms on the first batches, whose shapes never change, and keeps the fastest.
+    Another start of the program may select another one, which rounds differently.
 
     Args:
-        deterministic: use the same kernels at every start instead. Operations for which torch has no deterministic
-            kernel name themselves in a warning.
-        compile: what was asked for; a warning says that it is not used.
+        deterministic: select the same kernels at every start instead. torch warns about each operation that has no
+            deterministic kernel.
+        compile: the requested mode; ignored with a warning if `deterministic` is set.
     """
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     if not deterministic:
         return
-    # Filling new tensors, which this would bring along, costs a pass over each and decides nothing here.
+    # Deterministic mode would also fill new tensors, which costs a pass over each and does not affect our results.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it with the first product
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS at the first product
     if compile != "no":
-        log.warning("--deterministic: --compile %s is not used", compile)
+        log.warning("--deterministic: --compile %s is ignored", compile)
 
 
 def prepare_compilation(mode: Compile, cache: Path) -> None:
-    """What has to be set before the first network is compiled.
+    """Configure torch.compile. Call it before the first network is compiled.
 
     Args:
-        cache: the machine's cache folder; compiled code is kept in it from one run to the next, unless
-            `TORCHINDUCTOR_CACHE_DIR` names another place.
+        cache: cache folder of the machine, in which compiled code is kept for later runs; `TORCHINDUCTOR_CACHE_DIR`
+            takes precedence.
     """
     if mode == "no":
         return
     import torch._functorch.config
 
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
-    # The probe of the gradient's shares goes back through a graph several times, which donated buffers forbid.
+    # Measuring gradient shares runs backward through one graph several times, which donated buffers do not allow.
     torch._functorch.config.donated_buffer = False  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
 def compile_in_place(network: nn.Module, mode: Compile) -> None:
-    """Makes calls of the network run compiled code; its parameters keep their names, copies of it are not compiled.
+    """Compile a network in place. Its parameters keep their names, and copies of it stay uncompiled.
 
-    Shapes are fixed: crops are all of one size, and what looks at whole images uses the moving average, a copy.
+    Shapes are static: all crops have one size, and full images are upscaled by the moving average, which is a copy.
     """
     if mode != "no":
         network.compile(dynamic=False, mode=None if mode == "default" else mode)
 
 
 def mark_step(mode: Compile) -> None:
-    """Tells CUDA graphs that the tensors of the step before are not needed any more."""
+    """Tell CUDA graphs that the tensors of the previous step may be overwritten."""
     if mode == "reduce-overhead":
         torch.compiler.cudagraph_mark_step_begin()

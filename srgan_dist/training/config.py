@@ -1,4 +1,4 @@
-"""What a training run is made of, on the command line and in `config.json`."""
+"""The configuration of a training run: the flags of the command line and the fields of `config.json`."""
 
 import json
 from dataclasses import dataclass, field
@@ -23,69 +23,69 @@ from srgan_dist.utils.serialization import from_dict, to_dict
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What the networks learn from."""
+    """The loss terms."""
 
     pixel: PixelKind = "mse"
-    """The pixel distance: the whole loss of the pretraining phase."""
+    """Pixel distance; the only loss of the pretraining phase."""
 
     content: ContentConfig | None = ContentConfig()
-    """The VGG distance of the adversarial phase; none means that the pixel term is the content."""
+    """VGG content loss of the adversarial phase; none uses the pixel term as content."""
 
     adversarial: AdversarialConfig = VanillaGAN()
-    """The GAN loss."""
+    """GAN loss."""
 
     weights: Weights = Weights()
-    """What each term counts in the adversarial phase."""
+    """Weights of the terms in the adversarial phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseConfig:
-    """One phase of training."""
+    """A phase of training."""
 
     steps: int
-    """Generator updates; 0 leaves the phase out."""
+    """Optimizer steps of the generator; 0 skips the phase."""
 
     epochs: float | None = None
-    """Passes over the training images instead; `steps` follows from them, from the images and the crops per step."""
+    """Length of the phase in passes over the training images, converted to steps; None uses steps."""
 
     label: str
-    """What the phase's result is called in tables, images and file names."""
+    """Name of the phase's generator in tables, images and file names."""
 
     schedule: Schedule = MilestoneSchedule()
-    """The learning rate of both networks."""
+    """Learning rate schedule of both networks."""
 
 
 BestBy = Literal["last", "psnr_y", "ssim_y"]
-"""How the best of a phase's checkpoints is found; of the numbers more is better."""
+"""Validation metric that selects the best checkpoint of a phase, higher is better; last selects none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """How the held-out images are looked at during training."""
+    """Validation on held-out images during training."""
 
     every: int = 5000
-    """Steps from one validation to the next; also at the end of each phase."""
+    """Steps between validations; there is another one at the end of each phase."""
 
     images: int = 8
-    """How many held-out images, from the first on; 0 turns validation off."""
+    """Number of held-out images, counted from the first one; 0 turns validation off."""
 
     side: int = 512
-    """HR pixels of the central square that is evaluated; the final evaluation takes whole images."""
+    """Side of the center crop that is evaluated, in HR pixels; the final evaluation uses full images."""
 
     best_by: BestBy = "psnr_y"
-    """What the best checkpoint of the pretraining phase is chosen by; last keeps none besides the latest."""
+    """Metric that selects the best checkpoint of the pretraining phase; last keeps only the latest ones."""
 
     patience: int = 0
-    """End the pretraining phase early after this many validations without a better one; 0 never does."""
+    """End the pretraining phase early after this many validations without improvement; 0 never ends it early."""
 
     adversarial_best_by: BestBy = "last"
-    """The same for the adversarial phase, in which PSNR and SSIM fall by design (SRGAN Table 2)."""
+    """best_by for the adversarial phase, in which PSNR and SSIM decrease by design (SRGAN Table 2)."""
 
     adversarial_patience: int = 0
-    """End the adversarial phase early likewise; 0 never does."""
+    """patience for the adversarial phase; 0 never ends it early."""
 
     def rule(self, phase: int) -> tuple[BestBy, int]:
-        """Return what decides about a phase (0 or 1), and its patience."""
+        """Return the metric that selects the best checkpoint of a phase (0 or 1), and the patience."""
         if phase == 0:
             return self.best_by, self.patience
         return self.adversarial_best_by, self.adversarial_patience
@@ -93,13 +93,13 @@ class ValidationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """What is kept on disk."""
+    """Checkpoints on disk."""
 
     every: int = 5000
-    """Steps from one checkpoint to the next; also at the end of each phase."""
+    """Steps between checkpoints; there is another one at the end of each phase."""
 
     keep: int = 2
-    """How many of the latest to keep; the best one is kept besides."""
+    """Number of latest checkpoints to keep, in addition to the best one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,96 +107,96 @@ class TrainConfig:
     """A training run."""
 
     scale: int = 4
-    """How many times larger the image becomes."""
+    """Upscaling factor."""
 
     run_dir: Path = Path("runs/train")
-    """Where the run lives. The same command again resumes it."""
+    """Directory of the run. Repeating the command resumes it."""
 
     seed: int = 0
-    """Decides crops and initial weights."""
+    """Seed of crops and initial weights."""
 
     mixed_precision: MixedPrecision = "auto"
-    """auto: what the launcher was told, else bf16 or fp16 as the GPU has it, and no on a CPU."""
+    """auto takes the launcher's setting, else bf16 or fp16 depending on the GPU, and no on the CPU."""
 
     compile: Compile = "no"
-    """torch.compile for all networks: default, or reduce-overhead with CUDA graphs. A minute at the start, kept for the
-    next run; then faster steps. Results equal those without to float rounding."""
+    """Mode of torch.compile for all networks; reduce-overhead uses CUDA graphs. Takes a minute at the first start, then
+    steps are faster. Results are equal up to floating-point rounding."""
 
     deterministic: bool = False
-    """On CUDA the same kernels every time: a run repeats and resumes bit for bit on one kind of card with one version
-    of torch. Slower; --compile is not used then. On a CPU it is so anyway."""
+    """Use deterministic CUDA kernels: on the same GPU model and torch version, repeated and resumed runs are
+    bit-identical. Slower, and disables --compile. CPU runs are always bit-identical."""
 
     profile: int = 0
-    """Record so many steps of this start with torch's profiler into the run directory; 0 records none."""
+    """Number of steps to record with torch's profiler into the run directory; 0 records none."""
 
     ema_decay: float = 0.999
-    """Moving average of the generator, which is what is evaluated and exported; 0 turns it off."""
+    """Decay of the generator's moving average, which is evaluated and exported; 0 turns averaging off."""
 
     accumulate: int = 1
-    """Batches whose gradients are averaged into one step. Crops per step = processes x batch x accumulate."""
+    """Batches per optimizer step (gradient accumulation). Crops per step = processes x batch x accumulate."""
 
     clip_norm: float | None = None
-    """Scale gradients down to this norm; both networks' norms are logged in any case."""
+    """Clip each network's gradients to this total norm; None does not clip. The norms are always logged."""
 
     sync_batch_norm: bool | None = None
-    """Batch statistics over all processes instead of each one's own (CUDA only). None: on with several GPUs."""
+    """Compute BatchNorm statistics over all processes (CUDA only). None turns it on with several GPUs."""
 
     max_skips: int = 25
-    """Stop after this many steps in a row without a finite gradient."""
+    """Stop after this many consecutive steps with non-finite gradients."""
 
     time_limit: float | None = None
-    """Minutes after which to save and stop; the same command goes on."""
+    """Minutes after which to save a checkpoint and stop; repeating the command resumes the run."""
 
     gradient_shares_every: int = 500
-    """Steps from one measurement of each term's share in the generator's gradient to the next."""
+    """Steps between measurements of each loss term's share in the generator's gradient."""
 
     log_every: int = 100
-    """Steps from one line of metrics to the next."""
+    """Steps between two lines of metrics."""
 
     threads: int | None = None
-    """CPU threads per process; None shares the cores evenly. Without effect on GPUs."""
+    """CPU threads per process; None shares the cores evenly. No effect on GPUs."""
 
     expect_world_size: int | None = None
-    """Refuse to train with another number of processes."""
+    """Required number of processes; None accepts any."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    """The crops."""
+    """Training data."""
     degradation: DegradationConfig | None = None
-    """Makes LR from HR on the device; none means the shards' own LR."""
+    """Degradation that creates LR from HR on the device; none uses the shards' LR images."""
     generator: GeneratorConfig = field(default_factory=SRResNetConfig)
-    """The network that upscales."""
+    """The super-resolution network."""
     weights: Path | None = None
-    """Start the generator from this file or run: an exported file, a checkpoint, a published .pth."""
+    """Initialize the generator from an exported file, a checkpoint, a run, or a published .pth."""
     discriminator: DiscriminatorConfig = field(default_factory=VGGDiscriminatorConfig)
-    """The network that judges."""
+    """The network that tells real images from generated ones."""
     optimizer: OptimizerConfig = AdamConfig()
-    """Updates the weights of both networks."""
+    """Optimizer of both networks."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """The loss terms."""
+    """Loss terms and their weights."""
     pretrain: PhaseConfig = PhaseConfig(steps=1_000_000, label="SRResNet")
-    """Pixel loss alone (SRGAN Sec. 3.2: the MSE-based SRResNet)."""
+    """First phase: the generator alone, on the pixel loss (SRGAN Sec. 3.2)."""
     adversarial: PhaseConfig = PhaseConfig(steps=200_000, label="SRGAN")
-    """Both networks, starting from the pretraining's result."""
+    """Second phase: both networks, starting from the pretrained generator."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    """Looks at held-out images."""
+    """Validation on held-out images."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    """Saves."""
+    """Checkpoints."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    """MLflow."""
+    """Tracking with MLflow."""
 
     @property
     def compilation(self) -> Compile:
-        """How networks are compiled: not at all where runs must repeat bit for bit."""
+        """The effective compilation mode: none for deterministic runs."""
         return "no" if self.deterministic else self.compile
 
     @property
     def steps(self) -> int:
-        """Generator updates of both phases."""
+        """Optimizer steps of the generator over both phases."""
         return self.pretrain.steps + self.adversarial.steps
 
 
 def check(config: TrainConfig) -> None:
-    """Raises ValueError, with field, value and cure, for values that no run can have."""
+    """Raise ValueError, with field, value and remedy, if a value is not valid for any run."""
     positive = {
         "scale": config.scale, "log_every": config.log_every, "data.batch": config.data.batch,
         "data.hr_crop": config.data.hr_crop, "validation.every": config.validation.every,
@@ -209,23 +209,23 @@ def check(config: TrainConfig) -> None:
             raise ValueError(f"{name}={value} must be at least 1")
     if config.data.hr_crop % config.scale:
         below = config.data.hr_crop - config.data.hr_crop % config.scale
-        near = f"{below} or {below + config.scale}"
-        raise ValueError(f"data.hr_crop={config.data.hr_crop} must be a multiple of scale={config.scale}: {near}")
+        nearest = f"{below} or {below + config.scale}"
+        raise ValueError(f"data.hr_crop={config.data.hr_crop} must be a multiple of scale={config.scale}: {nearest}")
     if min(config.pretrain.steps, config.adversarial.steps) < 0 or config.steps == 0:
-        raise ValueError("pretrain.steps and adversarial.steps must not be negative, nor both 0")
+        raise ValueError("pretrain.steps and adversarial.steps must not be negative, and at least one must be positive")
     _check_phases(config)
     if not 0 <= config.ema_decay < 1:
-        raise ValueError(f"ema_decay={config.ema_decay} must be at least 0 and below 1")
+        raise ValueError(f"ema_decay={config.ema_decay} must be at least 0 and less than 1; 0 turns averaging off")
 
 
 def _check_phases(config: TrainConfig) -> None:
-    """Raise ValueError for phases whose results or rules would be in each other's way."""
+    """Raise ValueError if the phases would overwrite each other's files, or if a validation setting is not valid."""
     phases = (config.pretrain, config.adversarial)
     names = [RunDir.model_name(p.label) for p in phases]
     if all(p.steps for p in phases) and names[0] == names[1]:
         raise ValueError(
             f"pretrain.label={phases[0].label!r} and adversarial.label={phases[1].label!r} would both be saved as "
-            f"{names[0]}; give one of them another name"
+            f"{names[0]}; change one of the labels"
         )
     if config.validation.images < 0:
         raise ValueError(f"validation.images={config.validation.images} must be at least 0; 0 turns validation off")
@@ -233,31 +233,32 @@ def _check_phases(config: TrainConfig) -> None:
         best_by, patience = config.validation.rule(number)
         if patience and best_by == "last":
             raise ValueError(
-                f"validation.{name}patience={patience} needs a number to wait for: set validation.{name}best_by to "
-                "psnr_y or ssim_y"
+                f"validation.{name}patience={patience} needs a metric that can improve; set "
+                f"validation.{name}best_by to psnr_y or ssim_y"
             )
 
 
 def read_config(file: Path) -> TrainConfig:
-    """A run's `config.json`, or the same as YAML.
+    """Read a configuration from a run's `config.json`, or from YAML.
 
     Raises:
-        ValueError: not readable, a key that does not exist (with the nearest that does), or a wrong value.
+        ValueError: if the file is not readable, or contains an unknown key (the message names the closest known one)
+            or a value of the wrong type.
     """
     try:
-        return from_dict(TrainConfig, _current(yaml.safe_load(file.read_text())))  # JSON is YAML
+        return from_dict(TrainConfig, _renamed(yaml.safe_load(file.read_text())))  # JSON is YAML
     except OSError as error:
         raise ValueError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"--config {file}: {error}") from error
 
 
-def _current(content: Any) -> Any:
+def _renamed(content: Any) -> Any:
     return with_current_names(content) if isinstance(content, dict) else content  # pyright: ignore[reportUnknownArgumentType]
 
 
 def read_run_config(run: Path) -> TrainConfig | None:
-    """The configuration of the run that a directory holds, missing fields with their defaults; None without a run.
+    """Return the configuration of the run in a directory, with defaults for missing fields; None without a run.
 
     Raises:
         ValueError: see `read_config`.
@@ -266,5 +267,5 @@ def read_run_config(run: Path) -> TrainConfig | None:
 
 
 def dump(config: TrainConfig) -> str:
-    """The resolved configuration as indented JSON."""
+    """Return the resolved configuration as indented JSON."""
     return json.dumps(to_dict(config), indent=2)

@@ -1,4 +1,4 @@
-"""`--dry-run`: a few real steps, an evaluation, a save and a resume, and what the whole run would take."""
+"""`--dry-run`: a few real steps, validation, saving and resuming, and an estimate of the full run's cost."""
 
 import json
 import tempfile
@@ -13,35 +13,35 @@ from accelerate.utils import broadcast_object_list
 
 from srgan_dist.distributed.accelerator import start
 from srgan_dist.training.config import PhaseConfig, TrainConfig, dump
-from srgan_dist.training.out_of_memory import memory_explained
+from srgan_dist.training.out_of_memory import explain_out_of_memory
 from srgan_dist.training.run_state import with_epochs_as_steps
 from srgan_dist.training.trainer import prepare
 from srgan_dist.utils.memory import peak_memory
 
 _STEPS = 3
-"""The first step of a phase pays for allocation and tuning; the last one is what is measured."""
+"""Steps per phase. The first ones include allocation and autotuning; the last one is measured."""
 
 
 def rehearse(config: TrainConfig) -> str:
-    """Runs the short version of `config` in a temporary directory and says what the long one would take.
+    """Run a short version of `config` in a temporary directory; return a report with the full run's time and memory.
 
     Raises:
-        ValueError: whatever would stop the real run: data, weights, processes.
-        RuntimeError: a resumed run does not stand where it was saved.
+        ValueError: if the full run could not start, for example because of its data, weights or processes.
+        RuntimeError: if the resumed run is not at the step that was saved.
     """
-    with _shared_folder(config) as folder, memory_explained(config):
+    with _shared_folder(config) as folder, explain_out_of_memory(config):
         short = _shortened(config, folder / "run")
         with prepare(short) as trainer:
             trainer.run()
         done = _Done(trainer.state.step, trainer.state.crops_per_step, trainer.accelerator.device)
         memory = peak_memory(done.device)
-        del trainer  # two sets of networks at once would need more than the run does
-        with prepare(short) as again:
-            again.resume()
-        if again.state.step != done.step:
-            raise RuntimeError(f"saved at step {done.step}, resumed at step {again.state.step}")
-        complete = with_epochs_as_steps(config, again.feed.images, done.crops_per_step)
-        return _report(complete, done, memory, folder / "run")
+        del trainer  # two sets of networks at once would need more memory than the real run
+        with prepare(short) as resumed:
+            resumed.resume()
+        if resumed.state.step != done.step:
+            raise RuntimeError(f"saved at step {done.step}, but resumed at step {resumed.state.step}")
+        full = with_epochs_as_steps(config, resumed.feed.images, done.crops_per_step)
+        return _report(full, done, memory, folder / "run")
 
 
 class _Done(NamedTuple):
@@ -52,29 +52,29 @@ class _Done(NamedTuple):
 
 @contextmanager
 def _shared_folder(config: TrainConfig) -> Generator[Path]:
-    """A temporary folder that all processes of this machine agree on; the first one removes it."""
-    first = start(config.mixed_precision, config.expect_world_size, config.threads)
+    """Yield a temporary folder of rank 0 that all processes use; it is deleted after all of them have left."""
+    accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     with tempfile.TemporaryDirectory(prefix="srgan-dry-run-") as own:
         names = [own]
-        if first.num_processes > 1:
+        if accelerator.num_processes > 1:
             broadcast_object_list(names)
         yield Path(names[0])
-        first.wait_for_everyone()
+        accelerator.wait_for_everyone()
 
 
 def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
-    def few(phase: PhaseConfig) -> PhaseConfig:
+    def shortened_phase(phase: PhaseConfig) -> PhaseConfig:
         return replace(phase, steps=min(phase.steps, _STEPS), epochs=None)
 
     return replace(
         config,
         run_dir=run,
         log_every=1,
-        gradient_shares_every=_STEPS + 2,  # in the second phase, but not at the step that is measured
+        gradient_shares_every=_STEPS + 2,  # once in the second phase, but not at a step whose speed is measured
         time_limit=None,
         profile=0,
-        pretrain=few(config.pretrain),
-        adversarial=few(config.adversarial),
+        pretrain=shortened_phase(config.pretrain),
+        adversarial=shortened_phase(config.adversarial),
         validation=replace(config.validation, every=_STEPS, images=min(config.validation.images, 2)),
         checkpoint=replace(config.checkpoint, every=_STEPS),
         tracking=replace(config.tracking, enabled=False),
@@ -91,13 +91,13 @@ def _report(config: TrainConfig, done: _Done, peak: int, run: Path) -> str:
         total += seconds * phase.steps
         lines.append(f"{phase.label}: {phase.steps} steps of {seconds:.3g} s = {_hours(seconds * phase.steps)}")
     memory = f"{peak / 2**30:.1f} GiB{' on the GPU' if done.device.type == 'cuda' else ''}"
-    lines += [f"in all about {_hours(total)}; peak memory {memory} per process"]
-    lines += [f"ran {done.step} steps, validated, saved, resumed at step {done.step}: ready"]
+    lines += [f"total: about {_hours(total)}; peak memory: {memory} per process"]
+    lines += [f"ran {done.step} steps, validated, saved, and resumed at step {done.step}: ready to train"]
     return "\n".join(lines) + "\n"
 
 
 def _paces(run: Path) -> list[float]:
-    """Crops/s of the last step of each phase."""
+    """Return the crops per second of the last step of each phase."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows = [r for r in rows if "train/crops_per_s" in r]
     adversarial = ["train/discriminator" in r for r in rows]

@@ -1,4 +1,4 @@
-"""What a step costs, counted on networks without memory, and what devices can do."""
+"""Operations and memory of a training step, counted on meta tensors, and the peak performance of GPUs."""
 
 import copy
 import re
@@ -20,14 +20,14 @@ _PEAK_TFLOPS = {
     "A800": 312, "A40": 150, "A30": 165, "A10G": 70, "A10": 125, "L40S": 362, "L40": 181, "L4": 121, "V100": 125,
     "T4": 65, "RTX 4090": 165, "RTX 3090": 71,
 }  # fmt: skip
-"""Dense, in bf16 (fp16 on the older ones) with sums in float32, as the maker's data sheets give it."""
+"""Dense bf16 performance (fp16 on older cards) with float32 accumulation, from NVIDIA's data sheets."""
 
 
 @dataclass(frozen=True)
 class MetaStep:
-    """The networks of a step as copies without memory: a step of them computes nothing, and can be counted.
+    """A training step on copies of the networks on the meta device: it computes nothing, but can be counted.
 
-    Without a discriminator it is a pretraining step. The originals stay as they are.
+    Without a discriminator it is a pretraining step. The original networks are left unchanged.
     """
 
     generator: nn.Module
@@ -35,21 +35,21 @@ class MetaStep:
     losses: Losses
 
     def step(self, crops: int, hr_crop: int, scale: int, dtype: torch.dtype = torch.float32) -> None:
-        """One step on `crops` crops of `hr_crop` HR pixels, as if everything were of one dtype."""
+        """Run one step on `crops` crops with a side of `hr_crop` HR pixels, with everything in one dtype."""
         lr, hr = (torch.empty(crops, 3, n, n, dtype=dtype, device="meta") for n in (hr_crop // scale, hr_crop))
-        one = _trainable(self.generator, dtype)
+        generator = _trainable(self.generator, dtype)
         if self.discriminator is None:
-            pretrain_step(one, self.losses.pixel, [Pair(lr, hr)], Tensor.backward)
+            pretrain_step(generator, self.losses.pixel, [Pair(lr, hr)], Tensor.backward)
             return
         content = _meta_copy(self.losses.content, dtype) if self.losses.content else None
         losses = Losses(self.losses.pixel, content, self.losses.adversarial, self.losses.weights)  # pyright: ignore
-        gan_step(one, _trainable(self.discriminator, dtype), losses, [Pair(lr, hr)], Tensor.backward)
+        gan_step(generator, _trainable(self.discriminator, dtype), losses, [Pair(lr, hr)], Tensor.backward)
 
 
 def step_flops(meta_step: MetaStep, crops: int, hr_crop: int, scale: int) -> int:
-    """Floating point operations of one step: convolutions and matrix products, forward and backward.
+    """Return the floating-point operations of one step: convolutions and matrix products, forward and backward.
 
-    A multiplication and an addition count as two.
+    A multiply-add counts as two operations.
     """
     with FlopCounterMode(display=False) as counter:
         meta_step.step(crops, hr_crop, scale)
@@ -57,40 +57,40 @@ def step_flops(meta_step: MetaStep, crops: int, hr_crop: int, scale: int) -> int
 
 
 def step_bytes(meta_step: MetaStep, crops: int, hr_crop: int, scale: int, dtype: torch.dtype) -> int:
-    """The most bytes that one step holds at a time for its backward passes, the weights themselves left out."""
-    held = SavedTensorMemory()
-    with saved_tensors_hooks(held.pack, held.unpack):
+    """Return the peak number of bytes that autograd saves for backward during one step, without the weights."""
+    memory = SavedTensorMemory()
+    with saved_tensors_hooks(memory.pack, memory.unpack):
         meta_step.step(crops, hr_crop, scale, dtype)
-    return held.peak
+    return memory.peak
 
 
 class SavedTensorMemory:
-    """Counts the bytes of tensors that autograd keeps; one that several operations keep counts once."""
+    """Counts the bytes of tensors that autograd saves; a tensor that several operations save counts once."""
 
     def __init__(self) -> None:
-        self._times: Counter[int] = Counter()
-        self._now, self.peak = 0, 0
+        self._references: Counter[int] = Counter()
+        self._current, self.peak = 0, 0
 
     def pack(self, tensor: Tensor) -> "_SavedTensor | Tensor":
-        """Notes a tensor that is kept."""
+        """Count a tensor that autograd saves; a saved-tensors hook."""
         if isinstance(tensor, nn.Parameter):
             return tensor
         storage = tensor.untyped_storage()
-        kept = _SavedTensor(tensor, storage._cdata, storage.nbytes(), self)  # pyright: ignore[reportPrivateUsage]
-        self._times[kept.key] += 1
-        if self._times[kept.key] == 1:
-            self._now += kept.size
-            self.peak = max(self.peak, self._now)
-        return kept
+        saved = _SavedTensor(tensor, storage._cdata, storage.nbytes(), self)  # pyright: ignore[reportPrivateUsage]
+        self._references[saved.key] += 1
+        if self._references[saved.key] == 1:
+            self._current += saved.size
+            self.peak = max(self.peak, self._current)
+        return saved
 
-    def unpack(self, kept: "_SavedTensor | Tensor") -> Tensor:
-        """The tensor back."""
-        return kept.tensor if isinstance(kept, _SavedTensor) else kept
+    def unpack(self, saved: "_SavedTensor | Tensor") -> Tensor:
+        """Return the tensor that was packed; a saved-tensors hook."""
+        return saved.tensor if isinstance(saved, _SavedTensor) else saved
 
     def release(self, key: int, size: int) -> None:
-        """One operation needs it no more."""
-        self._times[key] -= 1
-        self._now -= 0 if self._times[key] else size
+        """Drop one reference to a storage."""
+        self._references[key] -= 1
+        self._current -= 0 if self._references[key] else size
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class _SavedTensor:
 
 
 def state_bytes(trained: Iterable[nn.Module], generator: nn.Module, features: nn.Module | None) -> int:
-    """Bytes of what stays from step to step, in float32: weights, gradients, Adam's two moments, average, VGG."""
+    """Return the bytes that persist between steps in float32: weights, gradients, Adam's moments, EMA and VGG."""
     sizes = sum(p.numel() for network in trained for p in network.parameters()) * 4
     sizes += sum(p.numel() for p in generator.parameters())
     sizes += sum(p.numel() for p in features.parameters()) if features else 0
@@ -115,21 +115,21 @@ def state_bytes(trained: Iterable[nn.Module], generator: nn.Module, features: nn
 def _trainable(network: nn.Module, dtype: torch.dtype) -> Trainable:
     copied = _meta_copy(network, dtype).train()
     for module in copied.modules():
-        if isinstance(module, nn.SyncBatchNorm):  # refuses all but CUDA tensors; it costs what a plain one does
+        if isinstance(module, nn.SyncBatchNorm):  # it accepts only CUDA tensors, and costs as much as a plain BatchNorm
             module.__class__ = nn.BatchNorm2d  # pyright: ignore[reportAttributeAccessIssue]
-    nothing = torch.optim.SGD(copied.parameters())
-    return Trainable(net=copied, raw=copied, optimizer=nothing, optimizer_step=lambda: None)
+    unused = torch.optim.SGD(copied.parameters())
+    return Trainable(net=copied, raw=copied, optimizer=unused, optimizer_step=lambda: None)
 
 
 def _meta_copy(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The network on the meta device, without a copy of its tensors in between."""
-    ghosts: dict[int, Any] = {}
+    """Return a copy of the network on the meta device, without copying its tensors first."""
+    meta_tensors: dict[int, Any] = {}
     for module in network.modules():
-        # Spectral normalization keeps its weight as a plain attribute, which cannot be copied otherwise.
+        # Spectral normalization stores its weight as a plain attribute, which deepcopy rejects once it has a graph.
         for tensor in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):  # pyright: ignore[reportPrivateUsage]
             if isinstance(tensor, Tensor):
-                ghosts[id(tensor)] = _meta_tensor(tensor, dtype)
-    return copy.deepcopy(network, ghosts)
+                meta_tensors[id(tensor)] = _meta_tensor(tensor, dtype)
+    return copy.deepcopy(network, meta_tensors)
 
 
 def _meta_tensor(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -138,9 +138,10 @@ def _meta_tensor(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def peak_tflops(device: torch.device) -> float | None:
-    """What the device does at most in half precision, in 10^12 operations a second; None where it is not known."""
+    """Return the peak half-precision TFLOP/s of a device; None if it is not known."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
-    found = (peak for known, peak in _PEAK_TFLOPS.items() if re.search(rf"\b{known}\b", name))  # an A4000 is no A40
-    return next((float(peak) for peak in found), None)
+    # Whole words only: an A4000 is not an A40.
+    matches = (peak for model, peak in _PEAK_TFLOPS.items() if re.search(rf"\b{model}\b", name))
+    return next((float(peak) for peak in matches), None)

@@ -1,6 +1,6 @@
-"""How a GAN is doing, from numbers that are on the device anyway, and what to make of them.
+"""GAN diagnostics that need no extra forward pass, and warnings when they leave their healthy range.
 
-Thresholds are the field's rules of thumb; the README's table "Is my GAN healthy?" says what to do about each warning.
+The thresholds are rules of thumb; the table "Is my GAN healthy?" in the README says what to do about each warning.
 """
 
 from typing import NamedTuple
@@ -10,25 +10,25 @@ from torch import Tensor
 
 
 def color_drift(sr: Tensor, lr: Tensor) -> Tensor:
-    """Mean over crops and channels of how far the average color moved from the LR's, in levels of 255.
+    """Return how far the average color of SR is from that of LR, as a mean over crops and channels, in levels of 255.
 
-    Bicubic enlargement keeps the average, so this is the drift against bicubic.
+    Bicubic upscaling preserves the average color, so this is also the drift from bicubic.
     """
     return (sr.detach().float().mean((2, 3)) - lr.float().mean((2, 3))).abs().mean() * 255
 
 
 def gradient_shares(weighted: dict[str, Tensor], sr: Tensor) -> dict[str, Tensor]:
-    """What part each weighted loss term has in the gradient that reaches the generator's output.
+    """Return the share of each weighted loss term in the gradient with respect to the generator's output.
 
     Args:
-        weighted: scalar terms, each with its weight.
+        weighted: scalar loss terms, multiplied by their weights.
         sr: the generator's output, with its graph.
 
     Returns:
-        `share_<term>`: norms of the terms' gradients over their sum, so that they add up to 1.
+        `share_<term>`: the norm of the term's gradient, divided by the sum of all norms.
     """
     norms: dict[str, Tensor] = {}
-    factor = 1024  # shares do not depend on it; small gradients would vanish in float16 without it
+    factor = 1024  # cancels in the shares; without it, small gradients would underflow in float16
     for name, term in weighted.items():
         gradient = (
             torch.autograd.grad(factor * term, sr, retain_graph=True, allow_unused=True)[0]
@@ -41,46 +41,64 @@ def gradient_shares(weighted: dict[str, Tensor], sr: Tensor) -> dict[str, Tensor
 
 
 class HealthWarning(NamedTuple):
-    """A named finding about one logged number."""
+    """A warning about one logged metric."""
 
     name: str
     message: str
 
 
 class Rule(NamedTuple):
-    """When a logged mean is worth a word. `below` and `above` are the bounds of what is healthy."""
+    """The healthy range of a logged metric, and the warning outside of it."""
 
     name: str
     metric: str
-    below: float
-    above: float
+    minimum: float
+    maximum: float
     message: str
 
 
 RULES = (
-    Rule("discriminator saturated", "accuracy", -1, 0.98, "it tells real from fake nearly always; its gradient fades"),
+    Rule(
+        "discriminator saturated",
+        "accuracy",
+        -1,
+        0.98,
+        "it nearly always tells real from fake, so its gradient vanishes",
+    ),
     Rule(
         "discriminator at chance",
         "accuracy",
         0.45,
         2,
-        "it does worse than guessing; generator or learning rate too strong",
+        "worse than guessing; the generator is too strong or the learning rate too high",
     ),
-    Rule("adversarial term negligible", "share_adversarial", 0.001, 2, "under 0.1 % of the generator's gradient"),
-    Rule("adversarial term dominates", "share_adversarial", -1, 0.9, "over 90 % of the generator's gradient"),
-    Rule("generator gradient large", "generator_norm", -1, 100.0, "norm above 100; lower the rate or clip it"),
+    Rule("adversarial term negligible", "share_adversarial", 0.001, 2, "less than 0.1 % of the generator's gradient"),
+    Rule("adversarial term dominates", "share_adversarial", -1, 0.9, "more than 90 % of the generator's gradient"),
     Rule(
-        "discriminator gradient large", "discriminator_norm", -1, 1000.0, "norm above 1000; lower the rate or clip it"
+        "generator gradient large",
+        "generator_norm",
+        -1,
+        100.0,
+        "norm above 100; lower the learning rate or clip gradients",
     ),
-    Rule("color drift", "color_drift", -1, 4.0, "average color more than 4 of 255 levels from bicubic's"),
-    Rule("steps skipped", "skipped", -1, 0.01, "over 1 % of the steps had gradients that are not finite"),
+    Rule(
+        "discriminator gradient large",
+        "discriminator_norm",
+        -1,
+        1000.0,
+        "norm above 1000; lower the learning rate or clip gradients",
+    ),
+    Rule(
+        "color drift", "color_drift", -1, 4.0, "the average color differs from bicubic's by more than 4 of 255 levels"
+    ),
+    Rule("steps skipped", "skipped", -1, 0.01, "more than 1 % of the steps had non-finite gradients"),
 )
 
 
 def health_warnings(means: dict[str, float]) -> list[HealthWarning]:
-    """What is worth a word in one window of logged means."""
+    """Return the warnings about one window of logged means."""
     return [
         HealthWarning(rule.name, f"{rule.name}: {rule.metric} {means[rule.metric]:.3g}, {rule.message}")
         for rule in RULES
-        if rule.metric in means and not rule.below <= means[rule.metric] <= rule.above
+        if rule.metric in means and not rule.minimum <= means[rule.metric] <= rule.maximum
     ]

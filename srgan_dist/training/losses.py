@@ -1,4 +1,4 @@
-"""The loss terms of super-resolution GANs. Everything here computes in float32, whatever the networks ran in."""
+"""The loss terms of super-resolution GANs. They are computed in float32, whatever precision the networks ran in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,39 +13,39 @@ from srgan_dist.models.vgg import VGGLayer
 
 PixelKind = Literal["l1", "mse"]
 Average = Callable[[Tensor], Tensor]
-"""Averages a tensor over the processes, gradients too (`distributed.accelerator.average`)."""
+"""Averages a tensor over all processes, differentiably (`distributed.accelerator.average`)."""
 
 
 def pixel_loss(kind: PixelKind, sr: Tensor, hr: Tensor) -> Tensor:
-    """Mean absolute or squared difference of images in [0, 1]. SRGAN Eq. 4 is the squared one."""
+    """Return the mean absolute or squared difference of images in [0, 1]. Paper: SRGAN Eq. 4 for the squared one."""
     compare = F.l1_loss if kind == "l1" else F.mse_loss
     return compare(sr.float(), hr.float())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContentConfig:
-    """The VGG19 distance. The defaults are SRGAN's."""
+    """The content loss on VGG19 features. The defaults are SRGAN's."""
 
     layers: tuple[tuple[VGGLayer, float], ...] = (("relu5_4", 1.0),)
-    """Layers and what each counts: relu5_4 is SRGAN's VGG54, relu2_2 its VGG22, conv5_4 ESRGAN's."""
+    """Layers and their weights: relu5_4 is SRGAN's VGG54, relu2_2 its VGG22, and conv5_4 is ESRGAN's."""
 
     distance: PixelKind = "mse"
     """How two feature maps are compared: mse in SRGAN, l1 in ESRGAN."""
 
     divisor: float = 12.75
-    """Features are divided by it: 12.75 in SRGAN Sec. 3.2 (0.006 on the squared distance), 1 in ESRGAN."""
+    """Divisor of the features: 12.75 in SRGAN Sec. 3.2 (0.006 on the squared distance), 1 in ESRGAN."""
 
     weights: Path | None = None
-    """A file with torchvision's vgg19 weights, for machines without network."""
+    """File with torchvision's vgg19 weights, for machines without internet access; None downloads them."""
 
 
 class ContentLoss(nn.Module):
-    """Mean distance of VGG feature maps, summed over the layers.
+    """The mean distance of VGG feature maps, summed over the layers with their weights.
 
     Paper: SRGAN Eq. 5; ESRGAN Sec. 3.3 (before the activation, L1); Real-ESRGAN Sec. 4.1 (five layers).
 
     Args:
-        features: maps images to the feature maps of `config.layers`, in that order.
+        features: maps images (B, 3, h, w) in [0, 1] to the feature maps of `config.layers`, in that order.
     """
 
     def __init__(self, features: nn.Module, config: ContentConfig) -> None:
@@ -53,41 +53,41 @@ class ContentLoss(nn.Module):
         self.features, self.config = features, config
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Gradient reaches `sr` only; `hr`'s features are computed without a graph."""
-        wanted = self.features(hr.detach())
-        terms = [self._distance(got, w.detach()) for got, w in zip(self.features(sr), wanted, strict=True)]
+        """Return the loss as a scalar. Only `sr` gets a gradient; the features of `hr` are computed without a graph."""
+        targets = self.features(hr.detach())
+        terms = [self._distance(f, target.detach()) for f, target in zip(self.features(sr), targets, strict=True)]
         return sum((weight * t for (_, weight), t in zip(self.config.layers, terms, strict=True)), sr.new_zeros(()))
 
-    def _distance(self, got: Tensor, wanted: Tensor) -> Tensor:
+    def _distance(self, features: Tensor, target: Tensor) -> Tensor:
         compare = F.l1_loss if self.config.distance == "l1" else F.mse_loss
-        return compare(got.float() / self.config.divisor, wanted.float() / self.config.divisor)
+        return compare(features.float() / self.config.divisor, target.float() / self.config.divisor)
 
 
 class AdversarialLoss(Protocol):
-    """What a GAN loss is to the step: two functions of the discriminator's raw logits, (B, 1) or (B, 1, H, W)."""
+    """A GAN loss: two functions of the discriminator's raw logits, (B, 1) or (B, 1, H, W)."""
 
     needs_real_logits: ClassVar[bool]
-    """Whether the generator's loss looks at the logits of real images too; otherwise none are computed for it."""
+    """Whether the generator's loss uses the logits of real images; otherwise they are not computed for it."""
 
     def for_discriminator(self, real: Tensor, fake: Tensor) -> "DiscriminatorLoss":
-        """The discriminator's loss."""
+        """Return the discriminator's loss and the logits for diagnostics."""
         ...
 
     def for_generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """The generator's loss; `real` comes detached, and only where the loss is `relative`."""
+        """Return the generator's loss; `real` is detached, and None unless `needs_real_logits`."""
         ...
 
 
 @dataclass(frozen=True)
 class DiscriminatorLoss:
-    """A discriminator's loss, with its logits on real and generated images: relative ones where those count."""
+    """A discriminator's loss with the logits of real and generated images, or the relative logits if it uses those."""
 
     loss: Tensor
     real_logits: Tensor
     fake_logits: Tensor
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Detached scalars: mean logits of both kinds, and the share of images that it told apart correctly."""
+        """Return detached scalars: the mean logits, and the accuracy in telling real from generated images."""
         real, fake = self.real_logits.detach(), self.fake_logits.detach()
         accuracy = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
         return {"real_logits": real.mean(), "fake_logits": fake.mean(), "accuracy": accuracy}
@@ -95,15 +95,15 @@ class DiscriminatorLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class VanillaGAN:
-    """Binary cross-entropy on logits, the generator in its non-saturating form.
+    """Binary cross-entropy on logits, with the non-saturating loss for the generator.
 
-    Paper: SRGAN Eq. 2 and 6. Real and fake are not halved.
+    Paper: SRGAN Eq. 2 and 6. The discriminator's loss is the sum over real and fake images, not their mean.
     """
 
     needs_real_logits: ClassVar[bool] = False
 
     def build(self, average: Average) -> AdversarialLoss:
-        """Itself: it needs nothing from other processes."""
+        """Return the loss itself: it is a mean over crops, which needs nothing from the other processes."""
         del average
         return self
 
@@ -119,23 +119,23 @@ class VanillaGAN:
 
 @dataclass(frozen=True, kw_only=True)
 class RelativisticGAN:
-    """How much more real than the average generated image a real one looks, and the reverse; each side halved.
+    """Relativistic average GAN: is a real image more realistic than the average generated one, and vice versa?
 
-    Paper: ESRGAN Eq. 1 and 2 (relativistic average discriminator). The gradient also goes through the means, as
-    in the paper; the authors' code cuts it off in the discriminator's loss.
+    Paper: ESRGAN Eq. 1 and 2; each loss is the mean of its two sides. The gradient also flows through the averages, as
+    in the paper; the authors' code detaches them in the discriminator's loss.
     """
 
     mean: Literal["all", "process"] = "all"
-    """Average over the crops of all processes, so that N processes train as one would on the whole batch; or over
-    each process's own, as the published code does."""
+    """Average over the crops of all processes, so that N processes train like one on the entire batch; or over each
+    process's own crops, as in the published code."""
 
     def build(self, average: Average) -> AdversarialLoss:
-        """The loss on top of the processes' `average`."""
-        return _RelativisticLoss(average if self.mean == "all" else _own)
+        """Return the loss, which averages logits over processes with `average` if `mean` is `all`."""
+        return _RelativisticLoss(average if self.mean == "all" else _identity)
 
 
-def _own(mean: Tensor) -> Tensor:
-    return mean
+def _identity(local_mean: Tensor) -> Tensor:
+    return local_mean
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,11 @@ class _RelativisticLoss:
         assert real is not None
         return self._loss(fake.float(), real.float())
 
-    def _loss(self, wanted: Tensor, unwanted: Tensor) -> Tensor:
-        """Small where `wanted` lies above the mean of `unwanted`, and that below the mean of `wanted`."""
-        # Both means in one tensor: one reduction forward and one backward.
-        of_wanted, of_unwanted = self.average(torch.stack([wanted.mean(), unwanted.mean()]))
-        return (F.softplus(of_unwanted - wanted).mean() + F.softplus(unwanted - of_wanted).mean()) / 2
+    def _loss(self, high: Tensor, low: Tensor) -> Tensor:
+        """Return a loss that is small if `high` is above the mean of `low`, and `low` below the mean of `high`."""
+        # Both means in one tensor: one all-reduce forward and one backward.
+        mean_high, mean_low = self.average(torch.stack([high.mean(), low.mean()]))
+        return (F.softplus(mean_low - high).mean() + F.softplus(low - mean_high).mean()) / 2
 
 
 AdversarialConfig = VanillaGAN | RelativisticGAN
@@ -163,7 +163,7 @@ AdversarialConfig = VanillaGAN | RelativisticGAN
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """What each term counts in the generator's loss of the adversarial phase."""
+    """Weights of the terms in the generator's loss of the adversarial phase."""
 
     pixel: float = 0.0
     """Weight of the pixel term."""

@@ -1,4 +1,4 @@
-"""Means of the loss terms, kept on the device and read once every so many steps."""
+"""Means of the step metrics, accumulated on the device and read once per logging window."""
 
 import time
 from collections import defaultdict
@@ -17,21 +17,27 @@ Names = tuple[str, ...]
 
 
 class Meter:
-    """Adds up terms without waiting for the device; `read` reduces over all processes once.
+    """Accumulates metrics without synchronizing with the device; `read` reduces them over all processes once.
 
-    Skipped steps count in `skipped` only, so that one NaN does not hide a window of good numbers.
+    Skipped steps count only in the metric `skipped`, so that one NaN does not spoil the means of a window.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
         self._rows: dict[Names, Tensor] = {}
-        """For every set of terms that came: their sums, then how many steps counted, then how many there were."""
-        self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
+        """For each set of metric names: their sums, the number of steps that were not skipped, and of all steps."""
+        self._started, self._steps, self._waited = time.perf_counter(), 0, 0.0
         self.flops_per_crop = 0.0
-        """Of the phase that the run is in; 0 or NaN where it is not known."""
+        """Operations per crop in the current phase; 0 or NaN if not known."""
 
     def add(self, terms: StepMetrics, skipped: Tensor, waited: float) -> None:
-        """One step's terms, whether it was skipped (bool scalar), and the seconds that it waited for data."""
+        """Add one step without synchronizing with the device.
+
+        Args:
+            terms: the metrics of the step.
+            skipped: whether the step was skipped; bool scalar on the device.
+            waited: seconds that the step waited for data.
+        """
         names, one = tuple(terms), torch.ones((), device=skipped.device)
         values = torch.where(skipped, 0.0, torch.stack([*(t.float() for t in terms.values()), one]))
         row = torch.cat([values, one[None]])
@@ -40,22 +46,22 @@ class Meter:
         self._waited += waited
 
     def read(self, crops: int) -> dict[str, float]:
-        """Means since the last read over steps and processes, and the pace; starts anew.
+        """Return the means over steps and processes since the last read, with speed and memory; reset. Collective.
 
         Args:
-            crops: per step, of all processes together.
+            crops: crops per step over all processes.
         """
         packed: Tensor = self._accelerator.reduce(torch.cat(list(self._rows.values())), "sum")  # pyright: ignore
         means = _means(self._rows, packed.tolist())
-        seconds = time.perf_counter() - self._since
+        seconds = time.perf_counter() - self._started
         pace = self._steps * crops / seconds
-        about = {"crops_per_s": pace, "data_wait": self._waited / seconds} | self._usage(pace)
+        performance = {"crops_per_s": pace, "data_wait": self._waited / seconds} | self._usage(pace)
         self._rows = {}
-        self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
-        return means | about
+        self._started, self._steps, self._waited = time.perf_counter(), 0, 0.0
+        return means | performance
 
     def _usage(self, pace: float) -> dict[str, float]:
-        """How much of the hardware is used: 10^12 operations a second of all processes, of the peak, and memory."""
+        """Return peak memory and, if known, the TFLOP/s of all processes and their share of the hardware's peak."""
         device = self._accelerator.device
         used = {"memory_gib": peak_memory(device) / 2**30}
         if self.flops_per_crop > 0:  # not 0 or NaN
@@ -65,18 +71,17 @@ class Meter:
         return used
 
     def state_dict(self) -> dict[str, Any]:
-        """The unread sums of every process; all of them have to call this."""
+        """Return the unread sums of all processes. Collective."""
         rows = {names: self._accelerator.gather(row[None]) for names, row in self._rows.items()}
         return {"names": [list(names) for names in rows], "rows": list(rows.values())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave; with another number of processes the first one carries the sums on."""
+        """Restore a `state_dict`; if the number of processes has changed, rank 0 takes over all sums."""
         rank, size, device = (getattr(self._accelerator, n) for n in ("process_index", "num_processes", "device"))
         for names, rows in zip(state["names"], state["rows"], strict=True):
             names = [current_name(f"train/{n}").removeprefix("train/") for n in names]
-            alone = torch.zeros_like(rows[:size])
-            mine = rows[rank] if len(rows) == size else rows.sum(0) if rank == 0 else alone[0]
-            self._rows[tuple(names)] = mine.to(device)
+            local = rows[rank] if len(rows) == size else rows.sum(0) if rank == 0 else torch.zeros_like(rows[0])
+            self._rows[tuple(names)] = local.to(device)
 
 
 def _means(rows: dict[Names, Tensor], numbers: list[float]) -> dict[str, float]:
@@ -84,11 +89,11 @@ def _means(rows: dict[Names, Tensor], numbers: list[float]) -> dict[str, float]:
     counts: dict[str, float] = defaultdict(float)
     start = 0
     for names in rows:
-        *values, good, all_steps = numbers[start : start + len(names) + 2]
+        *values, valid_steps, all_steps = numbers[start : start + len(names) + 2]
         start += len(names) + 2
         for name, value in zip(names, values, strict=True):
             sums[name] += value
-            counts[name] += good
-        sums["skipped"] += all_steps - good
+            counts[name] += valid_steps
+        sums["skipped"] += all_steps - valid_steps
         counts["skipped"] += all_steps
     return {name: sums[name] / counts[name] for name in sums if counts[name]}

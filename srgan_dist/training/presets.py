@@ -1,4 +1,4 @@
-"""The papers' tables as code, and two runs for trying things out."""
+"""The presets: the papers' settings as code, and two runs for trying things out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from srgan_dist.training.config import CheckpointConfig, LossConfig, PhaseConfig
 from srgan_dist.training.losses import ContentConfig, RelativisticGAN, VanillaGAN, Weights
 from srgan_dist.training.schedules import CosineSchedule, MilestoneSchedule
 
-# SRGAN Sec. 3.2: 16 crops of 96x96; Adam with beta1 0.9; 10^6 updates of SRResNet at 1e-4 on MSE, then 10^5
-# at 1e-4 and 10^5 at 1e-5, one discriminator update each. The EMA is ours; it does not touch the training.
+# SRGAN Sec. 3.2: 16 crops of 96x96; Adam with beta1 0.9; 10^6 steps of SRResNet at 1e-4 on MSE, then 10^5 at 1e-4 and
+# 10^5 at 1e-5 with one discriminator update each. The EMA is ours and does not affect the training.
 _SRGAN_X4 = TrainConfig(
     scale=4,
     data=DataConfig(shards=("shards/div2k-x4",), hr_crop=96, batch=16),
@@ -30,7 +30,7 @@ _SRGAN_X4 = TrainConfig(
 )
 
 # The user's own baseline: 400 DIV2K pairs at x2, crop 96, batch 16, 60 epochs at 1e-4, BCE + VGG MSE + pixel MSE,
-# no pretraining. 60 epochs of 400 pairs in batches of 16 are 1500 updates; of other data they are as many as they are.
+# no pretraining. 60 epochs of 400 pairs in batches of 16 are 1500 steps; with other data, the steps follow the epochs.
 _NOTEBOOK_X2 = TrainConfig(
     scale=2,
     ema_decay=0.0,
@@ -42,8 +42,8 @@ _NOTEBOOK_X2 = TrainConfig(
     checkpoint=CheckpointConfig(every=250),
 )
 
-# Small enough for minutes on a CPU, from start to image. Not from a paper: the interpolated skip starts at
-# bicubic quality, L1 and a cosine get the most out of few steps, pixel content needs no VGG weights.
+# A few minutes on a CPU from start to finish. Not from a paper: the interpolated skip connection starts at bicubic
+# quality, L1 and a cosine schedule make the most of few steps, and pixel content needs no VGG weights.
 _QUICKSTART = TrainConfig(
     scale=2,
     log_every=25,
@@ -58,7 +58,7 @@ _QUICKSTART = TrainConfig(
     checkpoint=CheckpointConfig(every=200),
 )
 
-# ESRGAN Sec. 4.1: 16 crops of 128x128; 10^6 updates on L1 at 2e-4, halved every 2*10^5; then 4*10^5 at 1e-4, halved
+# ESRGAN Sec. 4.1: 16 crops of 128x128; 10^6 steps on L1 at 2e-4, halved every 2*10^5; then 4*10^5 at 1e-4, halved
 # at 50k, 100k, 200k and 300k, with L1 1e-2, VGG conv5_4 before the activation (L1) 1 and relativistic GAN 5e-3.
 _ESRGAN_X4 = TrainConfig(
     scale=4,
@@ -82,8 +82,8 @@ _ESRGAN_X4 = TrainConfig(
     ),
 )
 
-# Real-ESRGAN Sec. 4.1: 48 crops of 256x256 (of all processes together: with four, --data.batch 12); 10^6 updates on
-# L1 at 2e-4, then 4*10^5 at 1e-4 with L1 1, five VGG layers 1, GAN 0.1 and a U-Net discriminator; EMA 0.999.
+# Real-ESRGAN Sec. 4.1: 48 crops of 256x256 (over all processes: --data.batch 12 with four of them); 10^6 steps on L1 at
+# 2e-4, then 4*10^5 at 1e-4 with L1 1, five VGG layers 1, GAN 0.1 and a U-Net discriminator; EMA 0.999.
 _REAL_ESRGAN_X4 = replace(
     _ESRGAN_X4,
     data=DataConfig(shards=("shards/div2k-x4",), hr_crop=256, batch=48),
@@ -104,7 +104,7 @@ _REAL_ESRGAN_X4 = replace(
     adversarial=PhaseConfig(label="RealESRGAN", steps=400_000, schedule=MilestoneSchedule(learning_rate=1e-4)),
 )
 
-# The small network in Real-ESRGAN's training. It has no paper of its own; sizes are the authors' (`compact`).
+# The small network, trained like Real-ESRGAN. It has no paper of its own; its sizes are the authors' (`compact`).
 _COMPACT_X4 = replace(
     _REAL_ESRGAN_X4,
     generator=CompactConfig(),
@@ -129,13 +129,13 @@ PRESETS: dict[str, TrainConfig] = {
     "compact-x2": replace(_COMPACT_X4, scale=2, data=replace(_COMPACT_X4.data, shards=("shards/div2k-x2",))),
     "compact-x4": _COMPACT_X4,
 }
-"""The runs by name. What each is in a line stands in `preset_names`, which loads without torch."""
+"""The presets by name. Their one-line summaries are in `preset_names`, which does not import torch."""
 
 
 def preset(name: str) -> TrainConfig:
-    """A preset's run, in its own directory and MLflow experiment.
+    """Return the configuration of a preset, with its own run directory and MLflow experiment.
 
     Raises:
-        KeyError: there is no such preset.
+        KeyError: if there is no such preset.
     """
     return replace(PRESETS[name], run_dir=Path("runs") / name, tracking=TrackingConfig(experiment=name))

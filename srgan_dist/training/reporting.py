@@ -1,4 +1,4 @@
-"""What a training run tells people and MLflow: where it comes from, how it goes, what came out."""
+"""Reports a training run to the log, `metrics.jsonl` and MLflow: its environment, metrics and results."""
 
 import logging
 from contextlib import suppress
@@ -18,7 +18,7 @@ from srgan_dist.imaging.resize import interpolate
 from srgan_dist.runs import environment
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import UnreachableError, check_server, shown, uri_of
-from srgan_dist.tracking.tracker import Dataset, Tracker, forget
+from srgan_dist.tracking.tracker import Dataset, Tracker, detach
 from srgan_dist.training.config import PhaseConfig, TrainConfig
 from srgan_dist.training.gan_health import health_warnings
 from srgan_dist.training.run_state import RunState
@@ -30,17 +30,26 @@ log = logging.getLogger("srgan_dist")
 
 
 class Reporter:
-    """Writes how a run goes: to the log, to `metrics.jsonl`, which MLflow's thread follows, and images to MLflow."""
+    """Logs a run's progress. Metrics go to `metrics.jsonl`, from which MLflow's thread sends them; images go to MLflow.
+
+    Args:
+        crops_per_step: over all processes.
+    """
 
     def __init__(
         self, config: TrainConfig, accelerator: Accelerator, run_dir: RunDir, feed: Feed, crops_per_step: int
     ) -> None:
         self._config, self._accelerator, self._run_dir, self._feed = config, accelerator, run_dir, feed
-        self._warned: set[str] = set()
+        self._active_warnings: set[str] = set()
+        """Names of the warnings in the last window."""
         self.tracker = _open_tracker(config, accelerator, run_dir, feed, crops_per_step)
 
     def begin(self, state: RunState, validation: Validation | None) -> None:
-        """Say what is about to be trained, from which step; from here on lines of `metrics.jsonl` count as final."""
+        """Log what is about to be trained, and start tracking.
+
+        Lines of `metrics.jsonl` after the resumed step are deleted first: once tracking has started, any line may have
+        been sent to MLflow.
+        """
         self._run_dir.truncate_metrics(state.step)
         self._run_dir.status("running", state.step)
         _log_held_out_crops(self.tracker, validation)
@@ -49,7 +58,7 @@ class Reporter:
         self.tracker.start()
         log.info("%s: %s", self._run_dir.path, self._feed.summary)
         for change in self._run_dir.changes:
-            log.info("changed from step %d on: %s", state.step, change)
+            log.info("setting changed from step %d on: %s", state.step, change)
         self._log_epochs(state)
         a, crops, accumulate = self._accelerator, state.crops_per_step, self._config.accumulate
         batch = crops // (a.num_processes * accumulate)
@@ -59,52 +68,52 @@ class Reporter:
         )  # fmt: skip
 
     def first_step(self, startup: Startup) -> None:
-        """Say where the time from the command to the first step went."""
+        """Log where the time from the command to the first step went."""
         if self._accelerator.device.type == "cuda":
             torch.cuda.synchronize()
         startup.mark("first step")
         log.info("%s", startup)
 
     def window(self, state: RunState, means: dict[str, float]) -> dict[str, float]:
-        """Record the means since the last window, and warn of what is not healthy, once while it lasts.
+        """Record the means of a logging window, and log new health warnings.
 
         Returns:
-            The means, and how many crops so far replace corrupt ones where those are skipped.
+            The means; with `data.on_bad=skip`, the number of corrupt crops that were replaced so far; and the epoch.
         """
-        skips = self._config.data.on_bad == "skip"
-        replaced = {"replaced": self._feed.replaced(0, state.step * state.crops_per_step)} if skips else {}
-        terms = means | replaced
-        found = health_warnings(terms)
-        for warning in found:
-            if warning.name not in self._warned:  # said when it begins, not at every line
+        skip_bad = self._config.data.on_bad == "skip"
+        replaced = {"replaced": self._feed.replaced(0, state.step * state.crops_per_step)} if skip_bad else {}
+        metrics = means | replaced
+        warnings = health_warnings(metrics)
+        for warning in warnings:
+            if warning.name not in self._active_warnings:  # only when it appears, not in every window
                 self._warn("step %d  %s", state.step, warning.message)
-        self._warned = {v.name for v in found}
-        numbers = {f"train/{name}": value for name, value in terms.items()} | {"phase": state.phase + 1.0}
-        health = {f"health/{name.replace(' ', '_')}": 1.0 for name in self._warned}
-        self._run_dir.append_metrics(state.step, numbers | health)
-        return terms | self._epoch(state)
+        self._active_warnings = {warning.name for warning in warnings}
+        train = {f"train/{name}": value for name, value in metrics.items()} | {"phase": state.phase + 1.0}
+        health = {f"health/{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
+        self._run_dir.append_metrics(state.step, train | health)
+        return metrics | self._epoch(state)
 
     def _epoch(self, state: RunState) -> dict[str, float]:
-        """Return how many passes over the training images the run has made; nothing for a stream."""
+        """Return how many epochs of the training images are done; an empty dictionary for a stream."""
         images = self._feed.images
         return {"epoch": state.step * state.crops_per_step / images} if images else {}
 
     def _log_epochs(self, state: RunState) -> None:
         if images := self._feed.images:
             steps = images / state.crops_per_step
-            log.info("an epoch of %d images is %.4g steps; step %d is in epoch %.4g", images, steps, state.step,
+            log.info("an epoch of %d images takes %.4g steps; step %d is at epoch %.4g", images, steps, state.step,
                      state.step / steps)  # fmt: skip
 
     def _warn(self, message: str, *values: object) -> None:
-        """Once for all processes, which see the same numbers."""
+        """Log a warning on rank 0 only: all processes see the same metrics."""
         if self._accelerator.is_main_process:
             log.warning(message, *values)
 
     def validation(self, step: int, validation: Validation, quality: Quality, images: list[Pixels]) -> None:
-        """Record a validation: its quality beside bicubic's, and the images."""
+        """Record the quality of a validation, next to bicubic's, and its images."""
         bicubic = validation.bicubic
         log.info(
-            "step %d  validation, center squares of %d: PSNR-Y %.2f dB, SSIM-Y %.4f (bicubic %.2f dB)",
+            "step %d  validation on center crops of %d: PSNR-Y %.2f dB, SSIM-Y %.4f (bicubic %.2f dB)",
             step, self._config.validation.side, *quality, bicubic.psnr_y,
         )  # fmt: skip
         numbers = {"psnr_y": quality.psnr_y, "ssim_y": quality.ssim_y, "bicubic": bicubic.psnr_y}
@@ -113,12 +122,12 @@ class Reporter:
             self.tracker.image(crop.name, image, step)
 
     def results(self, state: RunState, evaluation: Evaluation | None) -> None:
-        """Log the final evaluation and every phase's generator to MLflow."""
+        """Log the final evaluation and each phase's generator to MLflow."""
         phases = (self._config.pretrain, self._config.adversarial)
         _log_results(self.tracker, self._run_dir, phases, self._config.scale, state.step, evaluation)
 
     def close(self, step: int, error: BaseException | None) -> None:
-        """Write how the run ended to `status.json` and MLflow."""
+        """Record how the run ended in `status.json` and MLflow."""
         if error is None:
             self._run_dir.status("done", step)
             self.tracker.close("FINISHED")
@@ -133,10 +142,10 @@ class Reporter:
 
 
 def check_tracking(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Refuses, before anything is built, an MLflow address or credentials that can never work.
+    """Check MLflow's address and credentials before anything is built.
 
     Raises:
-        ValueError: see `tracking.check_server`; a server that is away is no error, for it may come back.
+        ValueError: see `tracking.server.check_server`. An unreachable server is no error, since it may come back.
     """
     if config.tracking.enabled and accelerator.is_main_process:
         with suppress(UnreachableError):
@@ -144,23 +153,23 @@ def check_tracking(config: TrainConfig, accelerator: Accelerator) -> None:
 
 
 def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, feed: Feed, crops: int) -> Tracker:
-    """The first process's tracker, with the run's description; the others' does nothing.
+    """Return the tracker of the run on rank 0, and a disabled one on the other processes.
 
     Args:
-        crops: per step, of all processes together.
+        crops: crops per step over all processes.
     """
-    first = accelerator.is_main_process
-    if first and run.anew:
-        forget(run.path)
-    tracking = replace(config.tracking, enabled=config.tracking.enabled and first)
-    if not first:
+    main = accelerator.is_main_process
+    if main and run.starts_over:
+        detach(run.path)
+    tracking = replace(config.tracking, enabled=config.tracking.enabled and main)
+    if not main:
         return Tracker(tracking, run.path, {})
-    session = environment.facts(
+    session = environment.session_facts(
         accelerator.device, accelerator.num_processes, str(accelerator.mixed_precision), launch_command()
     )
     session["changed"] = [str(change) for change in run.changes]
     session["data"] = {place.location: place.hash for place in feed.places}
-    environment.remember(run.path, session)
+    environment.append_session(run.path, session)
     params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
     tracker = Tracker(tracking, run.path, params, environment.tags(session), _datasets(feed))
     for name in ("config.json", environment.FILE, *([session["patch"]] if "patch" in session else [])):
@@ -170,7 +179,7 @@ def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fe
 
 
 def _datasets(feed: Feed) -> list[Dataset]:
-    """The shards that the run is trained on, by the hash of their manifests."""
+    """Return the shards that the run is trained on, identified by the hashes of their manifests."""
     found: list[Dataset] = []
     for place in feed.places:
         m = place.manifest
@@ -181,7 +190,7 @@ def _datasets(feed: Feed) -> list[Dataset]:
 
 
 def _log_held_out_crops(tracker: Tracker, validation: Validation | None) -> None:
-    """Logs what the held-out crops are compared with, once."""
+    """Log HR and bicubic interpolation of the held-out crops, for comparison with the images of each validation."""
     for crop in validation.crops if validation else []:
         tracker.image(f"{crop.name} HR", crop.hr, 0)
         scale = crop.hr.shape[0] // crop.lr.shape[0]
@@ -191,7 +200,7 @@ def _log_held_out_crops(tracker: Tracker, validation: Validation | None) -> None
 def _log_results(
     tracker: Tracker, run: RunDir, phases: tuple[PhaseConfig, ...], scale: int, step: int, evaluation: Evaluation | None
 ) -> None:
-    """Logs the final evaluation and, with its scores, every phase's generator as a model that can be served."""
+    """Log the final evaluation, and each phase's generator with its scores as a model that can be served."""
     means = evaluation.means() if evaluation else {}
     if evaluation:
         for file in ("evaluation.json", "comparison.png", "comparison.html"):

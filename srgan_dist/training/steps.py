@@ -1,8 +1,8 @@
-"""How SRGAN is trained: one optimizer step of each phase. Nothing here knows about devices or processes.
+"""The training algorithm: one optimizer step of each phase, independent of devices and processes.
 
-A step takes its batch in one or several parts (gradient accumulation); the parts' mean gradient is applied once.
-A step whose gradient is not finite changes no weight. Under DDP the gradient is the same on every process, so
-all of them skip together without asking, and nothing is read back from the device.
+A step takes its batch in one or more parts (gradient accumulation) and applies the mean of their gradients once. A step
+with a non-finite gradient leaves the weights unchanged. Under DDP every process sees the same reduced gradient, so all
+of them skip together without communicating, and nothing is read back from the device.
 """
 
 import math
@@ -19,9 +19,9 @@ from srgan_dist.training.gan_health import color_drift, gradient_shares
 from srgan_dist.training.losses import AdversarialLoss, ContentLoss, PixelKind, Weights, pixel_loss
 
 Backward = Callable[..., None]
-"""`Accelerator.backward` or `Tensor.backward`: a loss, and the keywords of the latter."""
+"""`Accelerator.backward` or `Tensor.backward`, called with a loss and keywords of `Tensor.backward`."""
 StepMetrics = dict[str, Tensor]
-"""Scalars by name: unweighted, detached, on the device. Nothing here waits for the GPU."""
+"""Scalars by name: unweighted, detached, on the device; computing them never waits for the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,31 +29,31 @@ class Trainable:
     """A network and its optimizer."""
 
     net: nn.Module
-    """What is called to train it; under DDP the wrapper that reduces its gradients."""
+    """The module to call in training; under DDP the wrapper that reduces gradients."""
     raw: nn.Module
-    """The network itself; the same object as `net` without DDP."""
+    """The unwrapped module; the same object as `net` without DDP."""
     optimizer: torch.optim.Optimizer
-    """torch's own; a fused one leaves the weights alone where `found_inf` is set."""
+    """A fused torch optimizer, which skips the update if its attribute `found_inf` is 1."""
     optimizer_step: Callable[[], object]
-    """Takes the optimizer's step; Accelerate's knows about the fp16 scaler."""
+    """Steps the optimizer; Accelerate's version includes the fp16 gradient scaler."""
     unscale: Callable[[], None] = lambda: None
-    """Takes the fp16 scaler's factor out of the gradients."""
+    """Divides the gradients by the fp16 loss scale."""
     no_sync: Callable[[], AbstractContextManager[object]] = nullcontext
-    """Inside, backward does not reduce over processes."""
+    """Returns a context in which backward does not reduce gradients over processes."""
     max_norm: float = math.inf
-    """Gradients are scaled down to this norm."""
+    """Gradients are clipped to this total norm."""
     full_backward: bool = False
-    """Backward always takes the gradients of everything: a compiled network cannot leave out those of its weights."""
+    """Whether backward always computes all gradients: a compiled network cannot skip those of its weights."""
 
     @cached_property
     def parameters(self) -> list[nn.Parameter]:
-        """The network's, collected once: walking its modules takes a millisecond of every step."""
+        """The network's parameters, collected once: walking the modules takes a millisecond per step."""
         return list(self.raw.parameters())
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The terms of the adversarial phase. Without `content` (SRGAN-MSE), the pixel term is the content."""
+    """The loss terms of the adversarial phase. Without `content`, the pixel term takes its place (SRGAN-MSE)."""
 
     pixel: PixelKind
     content: ContentLoss | None
@@ -62,19 +62,22 @@ class Losses:
 
 
 def pretrain_step(generator: Trainable, pixel: PixelKind, parts: Sequence[Pair], backward: Backward) -> StepMetrics:
-    """Updates the generator on the pixel loss alone. Paper: SRGAN Sec. 3.2, the MSE-based SRResNet.
+    """Update the generator on the pixel loss alone. Paper: SRGAN Sec. 3.2, the MSE-based SRResNet.
 
     Args:
         parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
         backward: `Accelerator.backward`, or `Tensor.backward` in tests.
+
+    Returns:
+        `pixel`, `color_drift` and `generator_norm`.
     """
 
-    def learn(batch: Pair) -> tuple[Tensor, StepMetrics]:
+    def generator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
         sr = generator.net(batch.lr)
         loss = pixel_loss(pixel, sr, batch.target)
         return loss, {"pixel": loss, "color_drift": color_drift(sr, batch.lr)}
 
-    return _update(generator, "generator", parts, learn, backward)
+    return _update(generator, "generator", parts, generator_loss, backward)
 
 
 def gan_step(
@@ -85,85 +88,96 @@ def gan_step(
     backward: Backward,
     measure_gradient_shares: bool = False,
 ) -> StepMetrics:
-    """Updates the generator and the discriminator on one batch, each against the other as it was before the step.
+    """Update the generator, then the discriminator, on one batch; each against the other as it was before the step.
 
     Paper: SRGAN Eq. 2 and 3. With the relativistic loss ESRGAN Eq. 1 to 3; with a degradation Real-ESRGAN Sec. 4.1.
-    Not in the papers: both learn from the same logits, so the discriminator looks at each image once. The generator
-    steps first, as in the published code of ESRGAN, and the discriminator still judges the images from before.
+    The generator steps first, as in the published code of ESRGAN. Not in the papers: both networks learn from the same
+    logits if the batch has one part, so the discriminator processes each image once.
 
     Args:
         parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
         backward: `Accelerator.backward`, or `Tensor.backward` in tests.
-        probe: also measure what each term contributes to the generator's gradient; costs a backward a term.
+        measure_gradient_shares: also measure each term's share in the generator's gradient; one backward pass per term.
     """
-    w, gan = losses.weights, losses.adversarial
-    # The graphs of several parts would need the memory that accumulation saves.
-    shared = len(parts) == 1 and not discriminator.full_backward
-    score = discriminator.net if shared else discriminator.raw
-    made: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
-    """Of each part: generated images, and real and fake logits as far as they can be used again."""
+    adversarial = losses.adversarial
+    # Shared logits keep the discriminator's graph alive through the generator's update; with several parts, the graphs
+    # of all parts would take the memory that accumulation saves. A discriminator that only scores is called without
+    # DDP's wrapper, which would reduce gradients that nobody uses.
+    share_logits = len(parts) == 1 and not discriminator.full_backward
+    score = discriminator.net if share_logits else discriminator.raw
+    outputs: list[tuple[Tensor, Tensor | None, Tensor | None]] = []  # sr of each part; real and fake logits if shared
 
-    def create(batch: Pair) -> tuple[Tensor, StepMetrics]:
+    def generator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
         sr = generator.net(batch.lr)
-        real, fake = _scored(score, batch.hr, graph=shared) if gan.needs_real_logits else None, score(sr)
-        made.append((sr.detach(), real, fake) if shared else (sr.detach(), None, None))
-        pixel = pixel_loss(losses.pixel, sr, batch.target)
-        content = losses.content(sr, batch.target) if losses.content else torch.zeros_like(pixel)
-        adversarial = gan.for_generator(None if real is None else real.detach(), fake)
-        terms = {"pixel": pixel, "content": content, "adversarial": adversarial}
-        weighted = {name: getattr(w, name) * term for name, term in terms.items()}
-        diagnostics = {"color_drift": color_drift(sr, batch.lr)} | (
-            gradient_shares(weighted, sr) if measure_gradient_shares else {}
-        )
-        return sum(weighted.values(), start=torch.zeros_like(pixel)), terms | diagnostics
+        real = _logits(score, batch.hr, with_graph=share_logits) if adversarial.needs_real_logits else None
+        fake = score(sr)
+        outputs.append((sr.detach(), real, fake) if share_logits else (sr.detach(), None, None))
+        terms = _generator_terms(losses, sr, batch.target, real, fake)
+        weighted = {name: getattr(losses.weights, name) * term for name, term in terms.items()}
+        shares = gradient_shares(weighted, sr) if measure_gradient_shares else {}
+        loss = sum(weighted.values(), start=torch.zeros_like(terms["pixel"]))
+        return loss, terms | {"color_drift": color_drift(sr, batch.lr)} | shares
 
-    def judge(batch: Pair) -> tuple[Tensor, StepMetrics]:
-        sr, real, fake = made.pop(0)
-        # Two passes, so that BatchNorm sees each kind by itself; one backward, so that DDP reduces once.
+    def discriminator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
+        sr, real, fake = outputs.pop(0)
+        # Two forward passes, so that BatchNorm never mixes real and fake; one backward, so that DDP reduces once.
         real = discriminator.net(batch.hr) if real is None else real
-        judged = gan.for_discriminator(real, discriminator.net(sr) if fake is None else fake)
-        return judged.loss, {"discriminator": judged.loss} | judged.diagnostics()
+        fake = discriminator.net(sr) if fake is None else fake
+        result = adversarial.for_discriminator(real, fake)
+        return result.loss, {"discriminator": result.loss} | result.diagnostics()
 
-    with nullcontext() if shared else _frozen(discriminator.raw):  # it only scores: its gradients would be thrown away
-        terms = _update(generator, "generator", parts, create, partial(backward, retain_graph=shared))
-    return terms | _update(discriminator, "discriminator", parts, judge, backward)
+    with nullcontext() if share_logits else _frozen(discriminator.raw):
+        metrics = _update(generator, "generator", parts, generator_loss, partial(backward, retain_graph=share_logits))
+    return metrics | _update(discriminator, "discriminator", parts, discriminator_loss, backward)
 
 
-def _scored(score: nn.Module, images: Tensor, graph: bool) -> Tensor:
-    """Logits, with a graph only where it will be used.
+def _generator_terms(losses: Losses, sr: Tensor, target: Tensor, real: Tensor | None, fake: Tensor) -> StepMetrics:
+    pixel = pixel_loss(losses.pixel, sr, target)
+    content = losses.content(sr, target) if losses.content else torch.zeros_like(pixel)
+    # The generator cannot change the logits of real images: detached, they get no gradient from its loss.
+    adversarial = losses.adversarial.for_generator(None if real is None else real.detach(), fake)
+    return {"pixel": pixel, "content": content, "adversarial": adversarial}
 
-    Frozen weights alone would not do: older compilers would take the graph without gradients of this call for the
-    discriminator's own pass as well.
+
+def _logits(network: nn.Module, images: Tensor, with_graph: bool) -> Tensor:
+    """Return the logits of images, with a graph only if it is used later.
+
+    Freezing the weights would not be enough: older compilers would reuse the graph without weight gradients, compiled
+    for this call, in the discriminator's own update.
     """
-    with torch.set_grad_enabled(graph):
-        return score(images)
+    with torch.set_grad_enabled(with_graph):
+        return network(images)
 
 
 def _update(
     trainable: Trainable,
     name: str,
     parts: Sequence[Pair],
-    learn: Callable[[Pair], tuple[Tensor, StepMetrics]],
+    compute_loss: Callable[[Pair], tuple[Tensor, StepMetrics]],
     backward: Backward,
 ) -> StepMetrics:
+    """Take one optimizer step on the mean loss of the parts; return the means of their metrics."""
     trainable.optimizer.zero_grad(set_to_none=True)
     means: StepMetrics = {}
     for number, part in enumerate(parts):
+        # DDP reduces the accumulated gradient once, in the last part's backward.
         with nullcontext() if number == len(parts) - 1 else trainable.no_sync():
-            loss, terms = learn(part)
-            # The factor is 1, or NaN where the loss is not finite: some derivatives, L1's say, would hide that.
+            loss, metrics = compute_loss(part)
+            # The last factor is 1, or NaN for a non-finite loss: the derivative of L1, for one, would hide it.
+            # `inputs` restricts gradients to this network's weights: the graph may run through both networks.
             backward(loss / len(parts) * (1 + 0 * loss.detach()), inputs=trainable.parameters)
-        for term, value in terms.items():
-            share = value.detach() / len(parts)
-            means[term] = means[term] + share if number else share
+        for metric, value in metrics.items():
+            weighted = value.detach() / len(parts)
+            means[metric] = means[metric] + weighted if number else weighted
     norm = _clip(trainable)
+    # The fused kernel reads this flag on the device and skips the update: no synchronization.
     trainable.optimizer.found_inf = (~norm.isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
     trainable.optimizer_step()
     return means | {f"{name}_norm": norm}
 
 
 def _clip(trainable: Trainable) -> Tensor:
-    """The gradient's norm before it is scaled down to the player's limit."""
+    """Clip the gradients to `max_norm`; return their total norm before clipping."""
     trainable.unscale()
     weights = [p for p in trainable.parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
@@ -174,7 +188,7 @@ def _clip(trainable: Trainable) -> Tensor:
 
 @contextmanager
 def _frozen(network: nn.Module) -> Generator[None]:
-    # The unwrapped network is used: DDP would reduce gradients that nobody wants.
+    """Compute no gradients of the network's weights inside the context: nobody would use them."""
     network.requires_grad_(False)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The networks of a run, prepared for this process: built, wrapped, saved and restored together."""
+"""The networks of a run on this process: building, wrapping, updating, saving and restoring them."""
 
 import logging
 import math
@@ -29,26 +29,30 @@ log = logging.getLogger("srgan_dist")
 
 
 class Networks:
-    """Generator and its moving average from the start, discriminator and losses from the adversarial phase on."""
+    """Generator and moving average; from the adversarial phase on, also the discriminator and its losses."""
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self._config, self._accelerator = config, accelerator
         self._statistics: list[BatchNormStats] = []
-        self.generator = self._trainable(self._first_generator, stream=0)
+        """BatchNorm statistics of each network, in the order of `_all`."""
+        self.generator = self._trainable(self._build_generator, stream=0)
         self.ema = EMA(self.generator.raw, config.ema_decay)
         self.discriminator: Trainable | None = None
         self._losses = Losses(config.loss.pixel, None, VanillaGAN(), config.loss.weights)
-        """Those of the adversarial phase from then on; before it the pixel term counts alone."""
+        """Complete from the adversarial phase on; pretraining uses only the pixel term."""
         self._degrade = config.degradation.build(config.scale, config.seed) if config.degradation else None
 
-    def _first_generator(self) -> nn.Module:
+    def _build_generator(self) -> nn.Module:
         network = self._config.generator.build(self._config.scale)
         if self._config.weights:
             load_weights(network, self._config.weights)
         return network
 
     def start_adversarial(self) -> None:
-        """Begins the second phase: the generator is what was evaluated, its optimizer new, its judge untrained."""
+        """Start the adversarial phase, with a new discriminator.
+
+        The generator continues from its moving average, which is what validation measured, with a new optimizer state.
+        """
         self.generator.raw.load_state_dict(self.ema.module.state_dict())
         self.generator.optimizer.state.clear()
         self.ema.updates = 0
@@ -63,10 +67,11 @@ class Networks:
     def update(
         self, parts: Sequence[Pair], learning_rate: float, measure_gradient_shares: bool
     ) -> tuple[StepMetrics, Tensor]:
-        """One optimizer step of the phase that the run is in.
+        """Take one optimizer step of the current phase.
 
         Returns:
-            The terms, and a bool scalar on the device: whether a network skipped the step, the same on every process.
+            The metrics of the step, and whether a network skipped it: a bool scalar on the device, the same on every
+            process.
         """
         self._set_learning_rate(learning_rate)
         for statistics in self._statistics:
@@ -79,39 +84,39 @@ class Networks:
             terms = pretrain_step(self.generator, self._losses.pixel, parts, backward)
         else:
             terms = gan_step(self.generator, self.discriminator, self._losses, parts, backward, measure_gradient_shares)
-        # Gradients were reduced over processes, so all of them see the same.
-        bad = [~terms[f"{name}_norm"].isfinite() for name in ("generator", "discriminator")[: len(self._all())]]
-        for statistics, skipped in zip(self._statistics, bad, strict=True):
+        # Reduced gradients are the same on every process, and so is the decision to skip: no communication is needed.
+        skipped_by = [~terms[f"{name}_norm"].isfinite() for name in ("generator", "discriminator")[: len(self._all())]]
+        for statistics, skipped in zip(self._statistics, skipped_by, strict=True):
             statistics.restore(skipped)
         self.ema.update()
-        return terms, torch.stack(bad).any()
+        return terms, torch.stack(skipped_by).any()
 
     def flops(self, crops: int) -> int:
-        """Floating point operations of a step of the phase that the run is in, of so many crops."""
-        # Counted by one process: its mean is everybody's.
+        """Return the floating-point operations of a step on `crops` crops in the current phase."""
+        # Only one process counts, so the loss must not average over processes: the collective would never return.
         losses = replace(self._losses, adversarial=self._config.loss.adversarial.build(lambda mean: mean))
-        judge = self.discriminator.raw if self.discriminator else None
-        meta_step = MetaStep(self.generator.raw, judge, losses)
+        discriminator = self.discriminator.raw if self.discriminator else None
+        meta_step = MetaStep(self.generator.raw, discriminator, losses)
         return step_flops(meta_step, crops, self._config.data.hr_crop, self._config.scale)
 
     def flops_per_crop(self) -> float:
-        """Operations of a step per crop; NaN for networks that cannot be counted.
+        """Return the floating-point operations of a step per crop; NaN if the networks cannot be counted.
 
-        Counting loads torch's compiler, which takes seconds: done only where it says how well a GPU is used.
+        Counting imports torch's compiler, which takes seconds. Call it only if the device's peak performance is known.
         """
         crops = self._config.data.batch
         try:
             return self.flops(crops) / crops
-        except Exception as error:  # another program's network may need its device; one process must not fail alone
-            log.warning("FLOP/s are not logged: the networks cannot be counted (%s)", error)
+        except Exception as error:  # a custom network may not run on meta tensors; rank 0 must not fail alone
+            log.warning("FLOP/s are not logged: counting the networks' operations failed (%s)", error)
             return math.nan
 
     def _degraded(self, batch: Pair) -> Pair:
         if self._degrade is None:
             return batch
         assert batch.indices is not None
-        made = self._degrade(batch.hr, batch.indices)
-        return batch._replace(lr=made.lr, sharpened=made.target)
+        degraded = self._degrade(batch.hr, batch.indices)
+        return batch._replace(lr=degraded.lr, sharpened=degraded.target)
 
     def _set_learning_rate(self, value: float) -> None:
         for trainable in self._all():
@@ -122,14 +127,21 @@ class Networks:
         return [self.generator] + ([self.discriminator] if self.discriminator else [])
 
     def _trainable(self, build: Callable[[], nn.Module], stream: int) -> Trainable:
+        """Build a network with its optimizer, and prepare both for this process.
+
+        The order matters: SyncBatchNorm and the memory format come before DDP, which records the parameters. The
+        BatchNorm statistics and the optimizer come after the move to the device, because they refer to its tensors.
+        """
         accelerator, config = self._accelerator, self._config
-        with torch.random.fork_rng(devices=[]):  # the same start however the run got here
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # initial weights depend on the seed only, not on earlier random numbers
             torch.manual_seed(config.seed * 2 + stream)
             network = build()
-        if synchronized(config.sync_batch_norm, accelerator):
+        if use_sync_batch_norm(config.sync_batch_norm, accelerator):
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         raw = network.to(memory_format=torch.channels_last)
-        net = accelerator.prepare_model(raw)  # DDP around it among several processes, else itself
+        net = accelerator.prepare_model(raw)  # wrapped in DDP if there are several processes
         self._statistics.append(BatchNormStats(raw))
         compile_in_place(raw, config.compilation)
         optimizer = config.optimizer.build(raw.parameters())
@@ -149,7 +161,7 @@ class Networks:
         content = self._config.loss.content
         if content is None:
             return None
-        with self._accelerator.local_main_process_first():  # one download per machine
+        with self._accelerator.local_main_process_first():  # one process per machine downloads the weights
             features = load_vgg19([layer for layer, _ in content.layers], content.weights)
         features = features.to(memory_format=torch.channels_last)
         if (dtype := autocast_dtype(self._accelerator)) is not None:
@@ -159,7 +171,7 @@ class Networks:
         return ContentLoss(features, content)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, apart from its number."""
+        """Return everything that the next step depends on, except for its number."""
         scaler = self._accelerator.scaler
         return {
             "networks": [{"network": p.raw.state_dict(), "optimizer": p.optimizer.state_dict()} for p in self._all()],
@@ -168,7 +180,7 @@ class Networks:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave."""
+        """Restore a `state_dict`, creating the discriminator if the checkpoint is from the adversarial phase."""
         if len(state["networks"]) == 2 and self.discriminator is None:
             self._add_discriminator()
         for trainable, saved in zip(self._all(), state["networks"], strict=True):
@@ -181,35 +193,35 @@ class Networks:
 
 
 _STREAM = 512
-"""Far from those that crops and degradations are drawn by."""
+"""Random stream of the networks; far from the streams that crops and degradations use."""
 
 
 def _seed_torch(seed: int, batch: Pair) -> None:
-    """Make what networks draw themselves (DropPath in other people's) a function of the seed and the step's crops.
+    """Seed torch from the run's seed and the step's crops, for networks that draw random numbers (e.g. DropPath).
 
-    Every process has its own crops, and so its own numbers; a run that is resumed draws the same ones. Outside of
-    everything that is compiled or captured.
+    Each process has its own crops and therefore its own random numbers, and a resumed run draws the same ones. Call it
+    outside compiled or captured code.
     """
     if batch.indices is not None and len(batch.indices):
         torch.manual_seed(int(hashed(seed, _STREAM, batch.indices[:1])[0] >> np.uint64(1)))
 
 
-def synchronized(wanted: bool | None, accelerator: Accelerator) -> bool:
-    """Whether BatchNorm takes its statistics over all processes.
+def use_sync_batch_norm(requested: bool | None, accelerator: Accelerator) -> bool:
+    """Return whether BatchNorm statistics are computed over all processes.
 
     Raises:
-        ValueError: asked for where torch cannot: it works among CUDA processes only.
+        ValueError: if it was requested for several CPU processes, which torch does not support.
     """
     several, cuda = accelerator.num_processes > 1, accelerator.device.type == "cuda"
-    if wanted and several and not cuda:
-        raise ValueError("sync_batch_norm=True works among CUDA processes only; leave it out on the CPU")
-    return several and cuda and wanted is not False
+    if requested and several and not cuda:
+        raise ValueError("sync_batch_norm=True requires CUDA; remove it to train on the CPU")
+    return several and cuda and requested is not False
 
 
 def load_vgg_early(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Fails before any training where the adversarial phase would miss VGG19's weights hours later.
+    """Load VGG19 once before training, so that missing weights fail now and not at the start of the adversarial phase.
 
-    One process of each machine fetches and reads them; the others wait for it.
+    One process per machine downloads and reads the weights while the others wait.
     """
     content = config.loss.content
     if not config.adversarial.steps or content is None:

@@ -1,4 +1,4 @@
-"""A training run from start to end: build, resume, train both phases, evaluate."""
+"""A training run from start to finish: build, resume, train both phases, evaluate."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ from srgan_dist.data.loading.feed import Feed, open_data
 from srgan_dist.data.loading.prefetch import Batches
 from srgan_dist.data.shards.cache import cache_folder
 from srgan_dist.data.shards.shard_set import ShardSet
-from srgan_dist.distributed.accelerator import on_first, start
+from srgan_dist.distributed.accelerator import run_on_main, start
 from srgan_dist.distributed.coordination import StopCoordinator, StopRequested
 from srgan_dist.evaluation.results import Evaluation, read_evaluation
 from srgan_dist.runs import checkpoint
@@ -22,14 +22,14 @@ from srgan_dist.training.config import PhaseConfig, TrainConfig, check
 from srgan_dist.training.final_evaluation import evaluate_run, export_phase
 from srgan_dist.training.flops import peak_tflops
 from srgan_dist.training.meter import Meter
-from srgan_dist.training.out_of_memory import memory_explained
+from srgan_dist.training.out_of_memory import explain_out_of_memory
 from srgan_dist.training.reporting import Reporter, check_tracking
 from srgan_dist.training.run_state import (
     RunState,
     is_finished,
+    load_resume_checkpoint,
     open_run_dir,
     progress_of,
-    resume_point,
     with_epochs_as_steps,
 )
 from srgan_dist.training.skipped_steps import SkippedSteps
@@ -44,28 +44,34 @@ log = logging.getLogger("srgan_dist")
 
 
 def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | None:
-    """Train, or resume, what `config` describes, and evaluate the result on the held-out images.
+    """Start or resume a training run, and return the evaluation of its generators on the held-out images.
 
     Args:
-        startup: began with the command; by default now.
+        startup: the startup timer of the command; None starts one now.
+
+    Returns:
+        The same on every process; None without held-out images.
 
     Raises:
-        ValueError: a configuration, data set or run directory that cannot be trained on, and what to do about it.
-        StopRequested: stopped on request, with a checkpoint; the same call goes on.
+        ValueError: if configuration, data or run directory cannot be trained with; the message says what to do.
+        StopRequested: if the run was stopped on request, after writing a checkpoint; the same call resumes it.
     """
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
-    if on_first(accelerator, lambda: is_finished(config)):
+    if run_on_main(accelerator, lambda: is_finished(config)):
         last = "adversarial" if config.adversarial.steps else "pretrain"
-        log.info("%s is finished; with more steps it trains on: --%s.steps N", config.run_dir, last)
+        log.info("%s is finished; to continue training, raise the number of steps: --%s.steps N", config.run_dir, last)
         return read_evaluation(config.run_dir, config.scale)
-    with memory_explained(config), prepare(config, startup) as trainer:
+    with explain_out_of_memory(config), prepare(config, startup) as trainer:
         trainer.run()
         return trainer.evaluate()
 
 
 def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
-    """Check and build everything that a run needs; nothing is trained.
+    """Check the configuration and build everything that a run needs, without training.
+
+    Returns:
+        A trainer that holds the lock of the run directory; use it as a context manager.
 
     Raises:
         ValueError: see `train`.
@@ -76,13 +82,14 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     start_logging(accelerator.is_main_process)
     choose_kernels(config.deterministic, config.compile)
     check_tracking(config, accelerator)
-    startup.mark("joining")
+    startup.mark("process group")
     feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
     startup.mark("data")
     load_vgg_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))
     lock = RunLock(config.run_dir)
-    while not on_first(accelerator, lock.try_acquire):
+    # All processes poll together: one that went ahead would wait in a collective, and time out there.
+    while not run_on_main(accelerator, lock.try_acquire):
         time.sleep(1)
     try:
         trainer = Trainer(config, accelerator, feed, held_out, startup, lock)
@@ -94,9 +101,12 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
 
 
 class Trainer:
-    """The loop, and what it calls: networks, data, validation, checkpoints, reports.
+    """The training loop and its collaborators: networks, data, validation, checkpoints, reports.
 
-    Use it as a context manager: leaving it says how the run ended.
+    As a context manager it records how the run ended and releases the run directory.
+
+    Args:
+        lock: the acquired lock of the run directory.
     """
 
     def __init__(
@@ -109,48 +119,55 @@ class Trainer:
         lock: RunLock,
     ) -> None:
         self.lock = lock
-        """Of the run directory; held."""
-        self._resumed = resume_point(config, accelerator)
-        asked = config.data.batch * config.accumulate * accelerator.num_processes
-        crops_per_step = self._resumed["crops_per_step"] if self._resumed else asked
+        self._checkpoint = load_resume_checkpoint(config, accelerator)
+        """The checkpoint to resume from; None for a new run, and once it was restored."""
+        # A step keeps the crops that the run was started with, however many processes resume it.
+        configured = config.data.batch * config.accumulate * accelerator.num_processes
+        crops_per_step = self._checkpoint["crops_per_step"] if self._checkpoint else configured
         config = with_epochs_as_steps(config, feed.images, crops_per_step)
         self.config, self.accelerator, self.feed, self.held_out = config, accelerator, feed, held_out
         self.startup: Startup | None = startup
-        """Until the first step is done."""
+        """None once the first step is done."""
         self.phases = (config.pretrain, config.adversarial)
-        self.first_process = accelerator.is_main_process
+        self.is_main_process = accelerator.is_main_process
         self.run_dir = self._open_run_dir()
         self.coordinator = StopCoordinator(accelerator, config.run_dir, config.time_limit)
         self.networks = Networks(config, accelerator)
         validated = held_out if config.validation.images else None
         self.validation = Validation(config.validation, validated, accelerator) if validated else None
         self.meter = Meter(accelerator)
-        recorded = config.profile if self.first_process else 0
-        self.profiler = Profiler(recorded, config.run_dir / "profile", accelerator.device)
+        profiled_steps = config.profile if self.is_main_process else 0
+        self.profiler = Profiler(profiled_steps, config.run_dir / "profile", accelerator.device)
         self.skipped_steps = SkippedSteps(config, accelerator, feed)
         self.degradation = tag(type(config.degradation)) if config.degradation else feed.degradation
         self.state = RunState(crops_per_step)
         self.reporter = Reporter(config, accelerator, self.run_dir, feed, self.state.crops_per_step)
 
     def _open_run_dir(self) -> RunDir:
-        progress = progress_of(self._resumed, self.accelerator.num_processes) if self._resumed else None
+        progress = progress_of(self._checkpoint, self.accelerator.num_processes) if self._checkpoint else None
         opened: list[RunDir] = []
-        on_first(self.accelerator, lambda: opened.append(open_run_dir(self.config, True, progress)))
+        # Rank 0 checks and writes config.json before the others read it; what it refuses, all of them raise.
+        run_on_main(self.accelerator, lambda: opened.append(open_run_dir(self.config, True, progress)))
         return opened[0] if opened else open_run_dir(self.config, False)
 
     def run(self) -> None:
-        """Resume from the latest valid checkpoint, if there is one, and train all phases to their end."""
+        """Resume from the latest valid checkpoint if there is one, and train all phases to their end."""
         self.resume()
         for number, phase in enumerate(self.phases):
             if number >= self.state.phase and phase.steps:
                 self._run_phase(number, phase)
 
     def _run_phase(self, number: int, phase: PhaseConfig) -> None:
+        """Train one phase to its end and export its generator.
+
+        Batches flow from the reader thread to the device, one per step; metrics stay on the device until `_after_step`
+        reads a window of them. A condition that guards a collective has the same value on every process.
+        """
         state = self.state
         if number > state.phase:
             self._start_phase(number)
         last = state.phase_start + phase.steps
-        batches, progress = self._batches(), Progress(phase.label, state.step, last, visible=self.first_process)
+        batches, progress = self._batches(), Progress(phase.label, state.step, last, visible=self.is_main_process)
         try:
             while not state.phase_over:
                 self._train_step(batches, phase)
@@ -170,17 +187,18 @@ class Trainer:
 
     def _batches(self) -> Batches:
         a, state = self.accelerator, self.state
-        mine, first = state.share(state.step, a.process_index, a.num_processes)
-        return self.feed.batches(mine, first, state.crops_per_step, a.device)
+        local_crops, first = state.share(state.step, a.process_index, a.num_processes)
+        return self.feed.batches(local_crops, first, state.crops_per_step, a.device)
 
     def _train_step(self, batches: Batches, phase: PhaseConfig) -> None:
-        asked = time.perf_counter()
+        """Run one optimizer step. Nothing here waits for the device: work is queued and no value is read back."""
+        started = time.perf_counter()
         parts = next(batches).split(self.config.accumulate)
-        waited = time.perf_counter() - asked
+        waited = time.perf_counter() - started  # for the reader, not for the device
         state = self.state
-        rate = phase.schedule.at(state.step - state.phase_start, phase.steps)
+        learning_rate = phase.schedule.at(state.step - state.phase_start, phase.steps)
         terms, skipped = self.networks.update(
-            parts, rate, measure_gradient_shares=(state.step + 1) % self.config.gradient_shares_every == 0
+            parts, learning_rate, measure_gradient_shares=(state.step + 1) % self.config.gradient_shares_every == 0
         )
         self.meter.add(terms, skipped, waited)
         self.skipped_steps.counts.add(terms, skipped, state.step)
@@ -191,78 +209,86 @@ class Trainer:
             self.startup = None
 
     def _after_step(self, progress: Progress) -> None:
-        """Log, validate, save and stop, each when it is time."""
+        """Log, validate, save and stop, each when it is due.
+
+        The order matters: validation may end the phase, which makes everything after it due; and the checkpoint must
+        contain its score, because a resumed run continues behind this step and does not validate again.
+        """
         config, step = self.config, self.state.step
-        if read := self._due(config.log_every):
+        if logged := self._due(config.log_every):
             progress.show(self._read_window())
         improved = self._due(config.validation.every) and self._validate()
-        if self.state.phase_over and not read:  # the phase ended early
+        if self.state.phase_over and not logged:  # validation ended the phase early
             progress.show(self._read_window())
-        request = self._decide() if self.coordinator.due(step) or self.state.phase_over else ""
-        if improved or request or self._due(config.checkpoint.every):
+        stop_reason = self._decide() if self.coordinator.due(step) or self.state.phase_over else ""
+        if improved or stop_reason or self._due(config.checkpoint.every):
             self._save()
-        if request:
-            raise StopRequested(request)
+        if stop_reason:
+            raise StopRequested(stop_reason)
 
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.phase_over
 
     def _read_window(self) -> dict[str, float]:
-        if self.first_process and not self.meter.flops_per_crop and peak_tflops(self.accelerator.device):
+        if self.is_main_process and not self.meter.flops_per_crop and peak_tflops(self.accelerator.device):
             self.meter.flops_per_crop = self.networks.flops_per_crop()
         return self.reporter.window(self.state, self.meter.read(self.state.crops_per_step))
 
     def _validate(self) -> bool:
-        """Evaluate the held-out crops; return whether the generator is the phase's best so far, which is kept."""
+        """Validate the averaged generator; return whether it is the best of the phase, whose checkpoint is kept."""
         if not self.validation:
             return False
-        with memory_explained(self.config, "validation"):
+        with explain_out_of_memory(self.config, "validation"):
             quality, images = self.validation(self.networks.ema.module)
         self.reporter.validation(self.state.step, self.validation, quality, images)
         best_by, patience = self.config.validation.rule(self.state.phase)
         return best_by != "last" and self.state.add_validation(getattr(quality, best_by), patience)
 
     def _decide(self) -> str:
-        """Return why to stop, if somebody asked; all processes get the same answer."""
+        """Return the reason for a requested stop, or an empty string; the same on every process."""
         decision = self.coordinator.decide(self.state.step, self.skipped_steps.counts)
         self.skipped_steps.check(decision, self.state)
         return decision.stop
 
     def _save(self) -> None:
-        content = self._state_dict()
-        if self.first_process:
-            self.lock.check()
+        content = self._state_dict()  # collective: gathers what each process has measured
+        if self.is_main_process:
+            self.lock.check()  # another job may have taken over while this one was suspended
             best, keep = self.state.best[1] or None, self.config.checkpoint.keep
             checkpoint.save(self.run_dir.checkpoints, self.state.step, content, keep, best)
             self.run_dir.status("running", self.state.step)
-        self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()  # no process may exit, or raise, before the checkpoint is complete
 
     def _state_dict(self) -> dict[str, Any]:
         parts = {"meter": self.meter.state_dict(), "networks": self.networks.state_dict()}
         return self.state.state_dict() | {"degradation": self.degradation} | parts
 
     def resume(self) -> None:
-        """Restore the checkpoint that all processes agreed on, with the crops per step that it was made with."""
-        content, self._resumed = self._resumed, None
+        """Restore the checkpoint that all processes agreed on, if there is one, and log where training starts."""
+        content, self._checkpoint = self._checkpoint, None
         if content is not None:
             self.state.load_state_dict(content, self.accelerator.num_processes * self.config.accumulate)
-            self.state.fit_phase(self.phases[self.state.phase].steps)
+            self.state.set_phase_steps(self.phases[self.state.phase].steps)
             self.networks.load_state_dict(content["networks"])
             self.meter.load_state_dict(content["meter"])
-            log.info("resuming %s at step %d", self.run_dir.path, self.state.step)
+            log.info("resuming %s from step %d", self.run_dir.path, self.state.step)
         self.reporter.begin(self.state, self.validation)
 
     def _export(self, phase: PhaseConfig) -> None:
-        if self.first_process:
+        if self.is_main_process:
             about = {"degradation": self.degradation, "data": self.feed.hashes}
             file = export_phase(self.config, phase, self.run_dir, self.networks.ema.module, about)
             self.reporter.tracker.artifact(file, "models")
         self.accelerator.wait_for_everyone()
 
     def evaluate(self) -> Evaluation | None:
-        """Evaluate every phase's result beside interpolation on the held-out images; written to the run directory."""
-        log.info("final evaluation: complete held-out images, in full precision")
-        with memory_explained(self.config, "evaluation"):
+        """Evaluate each phase's generator and interpolation on the held-out images; write the run directory's results.
+
+        Returns:
+            The same on every process; None without held-out images.
+        """
+        log.info("final evaluation: full held-out images in float32")
+        with explain_out_of_memory(self.config, "evaluation"):
             evaluation = evaluate_run(self.config, self.run_dir, self.held_out, self.accelerator)
         self.reporter.results(self.state, evaluation)
         return evaluation
@@ -274,4 +300,4 @@ class Trainer:
         self.profiler.close()
         self.coordinator.close()
         self.reporter.close(self.state.step, error)
-        self.lock.release()
+        self.lock.release()  # last: until now, no other job may write to the run directory

@@ -1,4 +1,4 @@
-"""The held-out crops that are looked at again and again during training."""
+"""Validation during training, always on the same held-out crops."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from srgan_dist.training.config import ValidationConfig
 
 
 class Crop(NamedTuple):
-    """The central square of a held-out image."""
+    """The center crop of a held-out image, uint8 RGB (h, w, 3)."""
 
     name: str
     lr: Pixels
@@ -25,29 +25,33 @@ class Crop(NamedTuple):
 
 
 class Validation:
-    """Evaluates the generator on the same crops every time, shared out over the processes."""
+    """Evaluates a generator on the center crops of the first held-out images, distributed over the processes."""
 
     def __init__(self, config: ValidationConfig, shards: ShardSet, accelerator: Accelerator) -> None:
-        self._ranks = AcceleratorGroup(accelerator)
+        self._group = AcceleratorGroup(accelerator)
         self._scale = shards.scale
         self.crops = [_center(shards, i, config.side) for i in range(min(config.images, len(shards)))]
         bicubic = [quality(interpolate(c.lr, self._scale, "bicubic"), c.hr, self._scale) for c in self.crops]
         self.bicubic = _mean(bicubic)
-        """What bicubic reaches on the same crops."""
+        """Mean quality of bicubic interpolation on the same crops."""
 
     def __call__(self, network: nn.Module) -> tuple[Quality, list[Pixels]]:
-        """Mean quality over the crops and the upscaled crops, the same on every process."""
-        for buffer in network.buffers():  # BatchNorm's statistics differ between processes; the first one's count
+        """Return the mean quality over the crops, and the upscaled crops; the same on every process. Collective.
+
+        The network's buffers are replaced by those of rank 0: without SyncBatchNorm each process has its own BatchNorm
+        statistics, and rank 0's are the ones that get saved.
+        """
+        for buffer in network.buffers():
             broadcast(buffer)
-        mine = range(self._ranks.rank, len(self.crops), self._ranks.size)
-        results = sorted(self._ranks.gather([(i, super_resolve(network, self.crops[i].lr)) for i in mine]), key=_first)
-        pictures = [sr for _, sr in results]
-        qualities = [quality(sr, c.hr, self._scale) for sr, c in zip(pictures, self.crops, strict=True)]
-        return _mean(qualities), pictures
+        local = range(self._group.rank, len(self.crops), self._group.size)
+        results = sorted(self._group.gather([(i, super_resolve(network, self.crops[i].lr)) for i in local]), key=_index)
+        images = [sr for _, sr in results]
+        qualities = [quality(sr, c.hr, self._scale) for sr, c in zip(images, self.crops, strict=True)]
+        return _mean(qualities), images
 
 
-def _first(numbered: tuple[int, Pixels]) -> int:
-    return numbered[0]
+def _index(result: tuple[int, Pixels]) -> int:
+    return result[0]
 
 
 def _mean(qualities: list[Quality]) -> Quality:

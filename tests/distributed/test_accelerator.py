@@ -30,12 +30,12 @@ def test_processes_on_different_cards_agree_on_a_precision_that_all_of_them_have
     monkeypatch.setattr(accelerator, "PartialState", Several)
     monkeypatch.setattr(accelerator, "gather_object", lambda _: all_processes)
 
-    assert [accelerator._agreed(mine) for mine in all_processes] == [agreed] * 3
+    assert [accelerator._agree_on_precision(mine) for mine in all_processes] == [agreed] * 3
 
 
 def test_what_a_process_would_choose_is_asked_of_all_before_the_accelerator_is_made(monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
-    monkeypatch.setattr(accelerator, "_agreed", lambda mine: asked.append(mine) or "bf16")
+    monkeypatch.setattr(accelerator, "_agree_on_precision", lambda mine: asked.append(mine) or "bf16")
 
     made = start("auto")
 
@@ -52,7 +52,7 @@ def test_one_process_of_a_machine_goes_first(monkeypatch: pytest.MonkeyPatch):
     went: list[Path] = []
     monkeypatch.setattr(made, "local_main_process_first", lambda: went.append(Path()) or torch.no_grad())
 
-    with accelerator.AcceleratorGroup(made).one_first():
+    with accelerator.AcceleratorGroup(made).local_main_first():
         pass
 
     assert len(went) == 1

@@ -174,7 +174,7 @@ def test_fewer_processes_than_asked_for_do_not_train(
     ran = launch("quickstart", "--data.shards", str(shards), *TINY, *SHORT, flags=flags)
 
     assert ran.returncode != 0
-    assert "2 processes were asked for, but 1 came up" in ran.stderr
+    assert "2 processes were requested, but 1 started" in ran.stderr
     assert "--multi_gpu --num_processes 2" in ran.stderr
     assert not (tmp_path / "runs").exists()
 

@@ -63,7 +63,7 @@ def test_one_process_of_a_machine_fetches_the_weights_before_the_others(monkeypa
 
     class Group:
         @contextmanager
-        def one_first(self):
+        def local_main_first(self):
             order.append("enter")
             yield
             order.append("leave")

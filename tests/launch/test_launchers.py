@@ -70,8 +70,8 @@ def test_a_dry_run_tries_everything_and_leaves_nothing(processes: int, launch: L
     assert ran.returncode == 0, ran.stderr
     assert '"adversarial"' in ran.stdout
     assert f"crops per step: {2 * processes}" in ran.stdout
-    assert ran.stdout.count("resumed at step 6: ready") == 1
-    assert re.search(r"in all about [\d.]+ (h|min); peak memory [\d.]+ GiB", ran.stdout)
+    assert ran.stdout.count("resumed at step 6: ready to train") == 1
+    assert re.search(r"total: about [\d.]+ (h|min); peak memory: [\d.]+ GiB", ran.stdout)
     assert list(tmp_path.iterdir()) == []
 
 

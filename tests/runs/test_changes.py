@@ -65,7 +65,10 @@ def test_the_steps_of_a_phase_that_is_not_over_may_change(phase: int, done: int,
 
 @pytest.mark.parametrize(
     ("phase", "done", "change", "reason"),
-    [(0, 50, steps("pretrain", 49), "50 of them are done"), (1, 10, steps("pretrain", 200), "this phase is over")],
+    [
+        (0, 50, steps("pretrain", 49), "50 steps are already done"),
+        (1, 10, steps("pretrain", 200), "this phase is finished"),
+    ],
 )
 def test_steps_of_the_past_are_refused(phase: int, done: int, change: dict[str, Any], reason: str):
     with pytest.raises(ValueError, match=reason):

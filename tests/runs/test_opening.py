@@ -120,7 +120,7 @@ def test_a_checkpoint_can_be_chosen_and_those_that_are_there_are_named(run: Path
     assert "step 2 of SRResNet" in caplog.text
     with pytest.raises(ValueError, match=r"--at 3: .* no such checkpoint; it has 2, 4, 6, 8, last$"):
         load_generator(run, "3")
-    with pytest.raises(ValueError, match="no best checkpoint in its present phase"):
+    with pytest.raises(ValueError, match="no best checkpoint in its current phase"):
         load_generator(run, "best")  # in the adversarial phase nothing is best by PSNR
     with pytest.raises(ValueError, match="is none"):
         load_generator(run / "models" / "srgan.safetensors", "last")

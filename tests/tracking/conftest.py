@@ -81,7 +81,7 @@ def tiny(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train
     """Eight steps of each phase, all of them logged, in an empty working directory with a database of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(sender, "EVERY", 0.1)
+    monkeypatch.setattr(sender, "INTERVAL", 0.1)
     config = preset("quickstart")
     return replace(
         config,

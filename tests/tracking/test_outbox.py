@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from srgan_dist.tracking.outbox import Outbox
-from srgan_dist.tracking.points import BATCH, PointFile, allowed
+from srgan_dist.tracking.points import BATCH, PointFile, sanitized
 from srgan_dist.utils.jsonl import Journal
 from tests.tracking.conftest import times
 
@@ -33,7 +33,7 @@ def test_beyond_its_limit_the_oldest_images_go_and_nothing_else(tmp_path: Path, 
         box.put("image", {"step": step}, b"x" * 40)
 
     assert [i.content.get("step") for i in box.items()] == [None, 8, 9]
-    assert times(caplog, "the oldest are left out") == 1
+    assert times(caplog, "dropping the oldest") == 1
 
 
 def test_a_full_disk_costs_one_warning_and_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -60,10 +60,10 @@ def test_each_step_of_a_number_is_read_once_and_half_a_line_waits(tmp_path: Path
     )
     points = PointFile(file)
 
-    found, place = points.read({"a": 1})
+    found, offset = points.read({"a": 1})
 
     assert [(p.name, p.step, p.time) for p in found] == [("a", 2, 3000), ("b _x_", 2, 3000)]
-    assert file.read_text()[place:] == '{"step": 3, "ti'
+    assert file.read_text()[offset:] == '{"step": 3, "ti'
 
 
 def test_a_batch_is_never_larger_than_mlflow_takes(tmp_path: Path):
@@ -73,15 +73,15 @@ def test_a_batch_is_never_larger_than_mlflow_takes(tmp_path: Path):
     points, steps = PointFile(file), list[int]()
 
     while True:
-        found, place = points.read({})
-        if place == points.place:
+        found, offset = points.read({})
+        if offset == points.offset:
             break
         assert 0 < len(found) <= BATCH
         steps += [p.step for p in found]
-        points.place = place
+        points.offset = offset
 
     assert steps == [s for s in range(400) for _ in range(7)]
 
 
 def test_names_are_made_such_that_mlflow_takes_them():
-    assert allowed("final/SRGAN (a:b) <ü>") == "final/SRGAN _a_b_ ___"
+    assert sanitized("final/SRGAN (a:b) <ü>") == "final/SRGAN _a_b_ ___"

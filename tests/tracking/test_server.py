@@ -38,8 +38,8 @@ def answering() -> Iterator[Callable[[int, str], str]]:
 @pytest.mark.parametrize(
     ("code", "text", "said"),
     [
-        (401, "You are not authenticated", "access refused (401"),
-        (403, '{"error_code": "PERMISSION_DENIED", "message": "no"}', "access refused (403"),
+        (401, "You are not authenticated", "access denied (401"),
+        (403, '{"error_code": "PERMISSION_DENIED", "message": "no"}', "access denied (403"),
         (404, "nothing here", "not an MLflow server"),
         (200, "<html>hello</html>", "not an MLflow server"),
     ],

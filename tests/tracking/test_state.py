@@ -13,7 +13,7 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "work" / "runs" / "mine"
     folder.mkdir(parents=True)
     (tmp_path / "work" / "mlflow.db").touch()
-    TrackingStateFile(folder, f"sqlite:///{tmp_path}/work/mlflow.db").change(run_id="abc")
+    TrackingStateFile(folder, f"sqlite:///{tmp_path}/work/mlflow.db").update(run_id="abc")
     return folder
 
 
@@ -26,7 +26,7 @@ def test_the_address_of_a_local_database_is_kept_relative_to_the_run(run: Path, 
 
 def test_a_server_and_an_old_absolute_address_stay_as_they_are(tmp_path: Path):
     for uri in ("http://host:5000", "postgresql://host/db"):
-        TrackingStateFile(tmp_path, uri).change(run_id="abc")
+        TrackingStateFile(tmp_path, uri).update(run_id="abc")
         assert json.loads((tmp_path / FILE).read_text())["tracking_uri"] == uri
     (tmp_path / FILE).write_text(json.dumps({"tracking_uri": "sqlite:////far/mlflow.db", "run_id": "abc"}))
     state = read_tracking_state(tmp_path)

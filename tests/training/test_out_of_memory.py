@@ -11,12 +11,12 @@ from srgan_dist.cli.app import COMMANDS
 from srgan_dist.cli.parsing import parse
 from srgan_dist.models import RRDBNetConfig
 from srgan_dist.training.config import TrainConfig
-from srgan_dist.training.out_of_memory import Work, memory_explained
+from srgan_dist.training.out_of_memory import Work, explain_out_of_memory
 from srgan_dist.training.presets import preset
 
 
 def message(config: TrainConfig, work: Work) -> str:
-    with pytest.raises(ValueError, match="too little memory") as caught, memory_explained(config, work):
+    with pytest.raises(ValueError, match="the device ran out of memory") as caught, explain_out_of_memory(config, work):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nsecond line")
     return str(caught.value)
 
@@ -56,7 +56,7 @@ def test_where_nothing_helps_nothing_is_advised():
 
     said = message(replace(config, data=replace(config.data, batch=1)), "training")
 
-    assert "The same command" not in said
+    assert "same command" not in said
     assert "--" not in said
 
 

@@ -15,7 +15,9 @@ def test_a_state_restored_is_the_state_that_was_saved():
 
 
 def test_crops_that_cannot_be_shared_evenly_are_refused_with_a_number_that_can():
-    with pytest.raises(ValueError, match=r"32 crops per step, which 3 parts .* a number of processes that divides 32"):
+    with pytest.raises(
+        ValueError, match=r"32 crops per step, .* into 3 parts .* a number of processes that divides 32"
+    ):
         RunState(96).load_state_dict(RunState(32).state_dict(), parts=3)
 
 
@@ -38,7 +40,7 @@ def test_patience_counts_validations_since_the_best_one():
     assert improved == [True, True, False]
     assert not over_before
     assert state.phase_over
-    state.fit_phase(1000)  # resumed before the next phase began
+    state.set_phase_steps(1000)  # resumed before the next phase began
     assert state.phase_over
 
 
@@ -53,13 +55,13 @@ def test_the_shares_of_all_processes_are_the_crops_of_the_step_in_order():
 def test_a_phase_whose_steps_were_raised_goes_on_and_one_that_ended_early_does_not():
     state = RunState(16, step=9, phase_start=4, phase_over=True)
 
-    state.fit_phase(5)
+    state.set_phase_steps(5)
     assert state.phase_over
-    state.fit_phase(6)
+    state.set_phase_steps(6)
     assert not state.phase_over
 
     state.ended_early = True
-    state.fit_phase(6)
+    state.set_phase_steps(6)
     assert state.phase_over
 
 
@@ -79,7 +81,7 @@ def test_epochs_become_steps_by_the_images_and_the_crops_of_all_processes():
     assert with_epochs_as_steps(config, images=800, crops_per_step=16).adversarial.steps == 3000
     assert with_epochs_as_steps(config, images=400, crops_per_step=32).adversarial.steps == 750
     assert with_epochs_as_steps(preset("srgan-x4"), images=None, crops_per_step=1) == preset("srgan-x4")
-    with pytest.raises(ValueError, match=r"a stream has no epochs; give --adversarial\.steps"):
+    with pytest.raises(ValueError, match=r"a stream has no epochs; use --adversarial\.steps"):
         with_epochs_as_steps(config, images=None, crops_per_step=1)
 
 
