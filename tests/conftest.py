@@ -27,7 +27,7 @@ os.environ["SRGAN_CACHE"] = CACHE.name  # not the user's own
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def picture(height: int, width: int, seed: int = 0) -> Pixels:
+def image(height: int, width: int, seed: int = 0) -> Pixels:
     """Smooth colors, hard edges and a little noise: something that can be upscaled well or badly."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 255, (4, 5, 3), dtype=np.uint8))
@@ -42,7 +42,7 @@ def picture(height: int, width: int, seed: int = 0) -> Pixels:
 def write_pictures(folder: Path, count: int, size: tuple[int, int] = (72, 88), seed: int = 0) -> Path:
     folder.mkdir(parents=True)
     for n in range(count):
-        Image.fromarray(picture(*size, seed=seed + n)).save(folder / f"{n:03d}.png")
+        Image.fromarray(image(*size, seed=seed + n)).save(folder / f"{n:03d}.png")
     return folder
 
 

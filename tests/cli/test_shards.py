@@ -15,7 +15,7 @@ from srgan_dist.data.shards.manifest import read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
-from tests.conftest import ROOT, picture
+from tests.conftest import ROOT, image
 from tests.data.hub import Hub
 
 
@@ -24,10 +24,10 @@ def foreign_tar(file: Path, samples: int = 3, extension: str = "png", leave_out:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as tar:
         for n in range(samples):
-            hr = picture(64, 80, seed=n)
-            for part, image in (("hr", hr), ("lr", downscale(hr, 2))):
+            hr = image(64, 80, seed=n)
+            for part, pixels in (("hr", hr), ("lr", downscale(hr, 2))):
                 out = io.BytesIO()
-                np.save(out, image) if extension == "npy" else Image.fromarray(image).save(out, "PNG")
+                np.save(out, pixels) if extension == "npy" else Image.fromarray(pixels).save(out, "PNG")
                 add(tar, f"some/dir/{n:05d}.{part}.{extension}", out.getvalue(), leave_out)
             add(tar, f"some/dir/{n:05d}.txt", b"a caption", leave_out)
     return file
@@ -50,7 +50,7 @@ def test_foreign_tars_can_be_indexed_and_read(extension: str, tmp_path: Path, ca
     assert "3 train, 1 valid pairs at x2" in capsys.readouterr().out
     train = ShardSet((str(tmp_path),), "train")
     assert train.keys[2] == "some/dir/00002"
-    assert np.array_equal(train.hr(2), picture(64, 80, seed=2))
+    assert np.array_equal(train.hr(2), image(64, 80, seed=2))
     assert app.main(["shards", "verify", str(tmp_path)]) == 0
 
 

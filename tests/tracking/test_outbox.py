@@ -18,7 +18,7 @@ def test_what_was_put_is_there_for_the_next_process_in_order(tmp_path: Path):
     again = Outbox(tmp_path / "box", 1 << 20)
     first, second = again.items()
 
-    assert (first.kind, first.content, first.picture.read_bytes()) == ("image", {"key": "cat"}, b"pixels")
+    assert (first.kind, first.content, first.image.read_bytes()) == ("image", {"key": "cat"}, b"pixels")
     assert second.number < again.first_new
     again.done(first)
     again.done(second)

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from srgan_dist.training.optimizers import FusedAdam
+from srgan_dist.training.optimizers import QuickStartAdam
 from tests.conftest import ROOT
 
 
@@ -28,7 +28,7 @@ def learn(net: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, ski
 
 def both(betas: tuple[float, float]) -> tuple[tuple[torch.nn.Module, torch.optim.Optimizer], ...]:
     ours, theirs = network(), network()
-    return (ours, FusedAdam(ours.parameters(), betas)), (
+    return (ours, QuickStartAdam(ours.parameters(), betas=betas, fused=True)), (
         theirs, torch.optim.Adam(theirs.parameters(), betas=betas, fused=True)
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_its_state_is_saved_and_restored_as_torchs_own():
     saved = copy.deepcopy(ours.state_dict())
 
     theirs.load_state_dict(saved)
-    again = FusedAdam(network().parameters(), (0.9, 0.999))
+    again = QuickStartAdam(network().parameters(), betas=(0.9, 0.999), fused=True)
     again.load_state_dict(saved)
 
     for loaded in (theirs, again):
@@ -68,9 +68,9 @@ def test_its_state_is_saved_and_restored_as_torchs_own():
 @pytest.mark.slow
 def test_a_step_does_not_load_the_compiler():
     code = (
-        "import sys, torch; from srgan_dist.training.optimizers import FusedAdam; "
+        "import sys, torch; from srgan_dist.training.optimizers import QuickStartAdam; "
         "p = torch.nn.Parameter(torch.ones(2));"
-        "o = FusedAdam([p], (0.9, 0.999)); p.grad = torch.ones(2); o.step(); o.zero_grad(); o.state_dict();"
+        "o = QuickStartAdam([p], fused=True); p.grad = torch.ones(2); o.step(); o.zero_grad(); o.state_dict();"
         "sys.exit('torch._dynamo' in sys.modules)"
     )
 
