@@ -40,6 +40,49 @@ def test_decay_zero_is_a_copy():
     assert all(torch.equal(t, copied[name]) for name, t in network.state_dict().items())
 
 
+def test_the_first_updates_are_quicker_and_then_the_decay_holds():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    young, held = EMA(network, 0.999), EMA(network, 0.15)
+    averages: list[list[float]] = []
+
+    for value in (1.0, 2.0, 0.0):
+        nn.init.constant_(network.weight, value)
+        young.update()
+        held.update()
+        averages.append([young.module.weight.item(), held.module.weight.item()])
+
+    # Decays of 1/10, 2/11 and 3/12, or 0.15 from the second on:
+    # 0.9 * 1, then 2/11 * 0.9 + 9/11 * 2 = 1.8, then 3/12 * 1.8; 0.9 * 1, then 0.15 * 0.9 + 0.85 * 2, then 0.15 * 1.835.
+    wanted = [[0.9, 0.9], [1.8, 1.835], [0.45, 0.27525]]
+    for got, by_hand in zip(averages, wanted, strict=True):
+        assert got == pytest.approx(by_hand, rel=1e-6)  # float32
+
+
+def test_running_statistics_are_averaged_and_counts_are_copied():
+    network = nn.BatchNorm2d(1)
+    ema = EMA(network, 0.999)
+
+    network(torch.full((1, 1, 2, 2), 20.0))  # momentum 0.1: the running mean becomes 2
+    ema.update()
+    network(torch.full((1, 1, 2, 2), 20.0))
+    ema.update()
+
+    assert ema.module.running_mean.item() == pytest.approx(2 / 11 * 0.9 * 2 + 9 / 11 * 3.8, rel=1e-6)  # float32
+    assert ema.module.num_batches_tracked.item() == 2
+
+
+def test_the_average_evaluates_and_does_not_learn_while_the_network_goes_on():
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)).train()
+
+    average = EMA(network, 0.9).module
+
+    assert not any(m.training for m in average.modules())
+    assert not any(p.requires_grad for p in average.parameters())
+    assert all(m.training for m in network.modules())
+    assert all(p.requires_grad for p in network.parameters())
+
+
 @pytest.mark.slow
 def test_a_batchnorm_generators_average_evaluates_close_to_the_raw_network():
     torch.manual_seed(0)

@@ -105,3 +105,12 @@ def test_per_process_means_do_not_ask_the_other_processes():
 
 def test_the_vanilla_loss_needs_nobody():
     assert VanillaGAN().build(lambda mean: mean) == VanillaGAN()
+
+
+def test_the_relativistic_diagnostics_are_about_logits_less_the_other_kinds_mean():
+    real, fake = torch.tensor([6.0, 0.5, -0.5, 6.0]), torch.tensor([4.0, -4.0, 5.0, -1.0])  # means 3 and 1
+
+    told = RelativisticGAN().build(lambda mean: mean).for_discriminator(real, fake).diagnostics()
+
+    # Relative logits: 5, -0.5, -1.5, 5 and 1, -7, 2, -4; the logits themselves would give an accuracy of 5/8.
+    assert {n: t.item() for n, t in told.items()} == {"real_logits": 2.0, "fake_logits": -2.0, "accuracy": 0.5}

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -120,12 +122,12 @@ def test_terms_are_unweighted_and_detached():
     assert terms["pixel"] == pixel_loss("mse", g.net(batch().lr), batch().hr)
 
 
-def bare_networks(d_learning_rate: float) -> tuple[Trainable, Trainable]:
+def bare_networks(d_learning_rate: float, g_learning_rate: float = 0.1) -> tuple[Trainable, Trainable]:
     """Without BatchNorm, in double precision: parts of a batch are then exactly a batch."""
     torch.manual_seed(0)
     generator = SRResNetConfig(blocks=1, channels=4, batch_norm=False).build(2).double()
     discriminator = VGGDiscriminatorConfig(channels=2, dense=4, batch_norm=False).build(32).double()
-    return trainable(generator, 0.1), trainable(discriminator, d_learning_rate)
+    return trainable(generator, g_learning_rate), trainable(discriminator, d_learning_rate)
 
 
 def halves(whole: Pair) -> list[Pair]:
@@ -146,6 +148,95 @@ def test_parts_of_a_batch_give_the_step_of_the_batch():
         torch.testing.assert_close(flat(one.net), flat(other.net), rtol=0, atol=1e-7)  # losses are float32
 
 
+def test_metrics_of_parts_are_their_means_and_their_gradient_is_the_batchs():
+    whole = Pair(batch().lr.double(), batch().hr.double())
+    terms = Losses("mse", ContentLoss(OneLayer().double(), ContentConfig()), VanillaGAN(), Weights(pixel=1.0))
+    at_once, in_parts = bare_networks(0.0, 0.0), bare_networks(0.0, 0.0)
+
+    wanted = gan_step(*at_once, terms, [whole], torch.Tensor.backward)
+    got = gan_step(*in_parts, terms, halves(whole), torch.Tensor.backward)
+
+    assert got.keys() == wanted.keys()
+    for name, value in wanted.items():  # losses are float32
+        torch.testing.assert_close(got[name], value, rtol=1e-5, atol=1e-7, check_dtype=False, msg=name)
+    for one, other in zip(at_once, in_parts, strict=True):
+        for p, q in zip(one.parameters, other.parameters, strict=True):
+            torch.testing.assert_close(q.grad, p.grad, rtol=1e-5, atol=1e-7)
+
+
+def test_only_the_last_part_is_reduced_over_processes():
+    reduces, seen = True, list[bool]()
+
+    @contextmanager
+    def no_sync() -> Iterator[None]:
+        nonlocal reduces
+        reduces = False
+        yield
+        reduces = True
+
+    def backward(loss: Tensor, **how: object) -> None:
+        seen.append(reduces)
+        loss.backward(**how)
+
+    g = replace(networks(0.1, 0.0)[0], no_sync=no_sync)
+    g.net.register_forward_pre_hook(lambda *_: seen.append(reduces))  # DDP asks in the forward pass too
+
+    pretrain_step(g, "mse", [batch()] * 3, backward)
+
+    assert seen == [False] * 4 + [True] * 2
+
+
+def test_every_part_is_compared_with_its_own_images():
+    gan = RelativisticGAN().build(lambda mean: mean)
+    g, d = bare_networks(0.0, 0.0)
+    terms = Losses("mse", None, gan, Weights(pixel=1.0))
+    parts = halves(Pair(batch().lr.double(), batch().hr.double()))
+
+    got = gan_step(g, d, terms, parts, torch.Tensor.backward)
+
+    logits = [(d.net(part.hr).detach(), d.net(g.net(part.lr)).detach()) for part in parts]
+    assert got["discriminator"] == torch.stack([gan.for_discriminator(*both).loss for both in logits]).mean()
+    assert got["adversarial"] == torch.stack([gan.for_generator(*both) for both in logits]).mean()
+
+
+@pytest.mark.parametrize("relativistic", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_pixel_and_content_compare_with_the_sharpened_image_and_the_discriminator_sees_the_plain_one(
+    relativistic: bool, shared: bool
+):
+    gan = RelativisticGAN().build(lambda mean: mean) if relativistic else VanillaGAN()
+    terms = replace(losses(), adversarial=gan)
+    g, d = networks(0.0, 0.0)
+    d = replace(d, full_backward=not shared)
+    pair = batch()._replace(sharpened=batch().hr / 2)
+    seen = counted(d.net)
+
+    got = gan_step(g, d, terms, [pair], torch.Tensor.backward)
+
+    sr = g.net(pair.lr).detach()
+    assert got["pixel"] == pixel_loss("mse", sr, pair.hr / 2)
+    assert got["content"] == terms.content(sr, pair.hr / 2)
+    kinds = {"hr" if torch.equal(s, pair.hr) else "sr" if torch.equal(s, sr) else "another" for s in seen}
+    assert kinds == {"hr", "sr"}
+
+
+def test_pretraining_compares_with_the_sharpened_image():
+    g, _ = networks(0.0, 0.0)
+    pair = batch()._replace(sharpened=batch().hr / 2)
+
+    got = pretrain_step(g, "l1", [pair], torch.Tensor.backward)
+
+    assert got["pixel"] == pixel_loss("l1", g.net(pair.lr), pair.hr / 2)
+
+
+def test_without_a_content_loss_there_is_no_content_term():
+    g, d = networks(0.0, 0.0)
+
+    got = gan_step(g, d, replace(losses(), content=None), [batch()], torch.Tensor.backward)
+
+    assert got["content"] == 0
+
+
 def fused(network: nn.Module, max_norm: float = float("inf")) -> Trainable:
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1, fused=True)
     return Trainable(net=network, raw=network, optimizer=optimizer, optimizer_step=optimizer.step, max_norm=max_norm)
@@ -161,6 +252,23 @@ def test_a_step_without_a_finite_gradient_changes_no_weight():
     assert not terms["generator_norm"].isfinite()
     assert torch.equal(flat(g.net), g_before)
     assert torch.equal(flat(d.net), d_before)
+
+
+def test_a_loss_that_is_not_finite_skips_the_step_also_where_its_derivative_would_be_finite():
+    """The derivative of L1 is a sign, which is 0 for NaN; that of a squared difference is NaN by itself."""
+    g, d = (fused(p.net) for p in networks(0, 0))
+    g_before, d_before = flat(g.net), flat(d.net)
+    bad = batch()._replace(sharpened=batch().hr * float("nan"))  # what the discriminator sees is good
+    terms = replace(losses(pixel=1.0), pixel="l1", content=None)
+
+    pretrained = pretrain_step(g, "l1", [bad], torch.Tensor.backward)
+    got = gan_step(g, d, terms, [bad], torch.Tensor.backward)
+
+    assert not pretrained["generator_norm"].isfinite()
+    assert not got["generator_norm"].isfinite()
+    assert torch.equal(flat(g.net), g_before)
+    assert got["discriminator_norm"].isfinite()
+    assert not torch.equal(flat(d.net), d_before)
 
 
 def test_the_step_after_a_skipped_one_is_as_if_nothing_had_been():
@@ -183,6 +291,41 @@ def test_gradients_are_scaled_down_to_the_limit():
     pretrain_step(replace(limited, max_norm=norm / 2), "mse", [batch()], torch.Tensor.backward)
 
     torch.testing.assert_close((flat(limited.net) - before) * 2, flat(free.net) - before, rtol=1e-3, atol=1e-6)
+
+
+def scaled(plain: Trainable) -> Trainable:
+    """With the scaler of fp16 between loss and gradient: a power of two, so that nothing is rounded."""
+
+    def unscale() -> None:
+        for p in plain.parameters:
+            p.grad /= 1024
+
+    return replace(plain, unscale=unscale)
+
+
+def scaled_backward(loss: Tensor, **how: object) -> None:
+    (loss * 1024).backward(**how)
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0, float("inf")])
+def test_the_scalers_factor_is_taken_out_before_gradients_are_measured_and_clipped(share: float):
+    norm = float(pretrain_step(networks(0, 0)[0], "mse", [batch()], torch.Tensor.backward)["generator_norm"])
+    plain, other = (replace(networks(0.1, 0)[0], max_norm=share * norm) for _ in range(2))
+
+    pretrain_step(plain, "mse", [batch()], torch.Tensor.backward)
+    got = pretrain_step(scaled(other), "mse", [batch()], scaled_backward)
+
+    assert got["generator_norm"] == norm  # before it is clipped
+    assert torch.equal(flat(other.net), flat(plain.net))
+
+
+def test_a_term_without_weight_has_no_share_in_the_gradient():
+    g, d = networks(0.0, 0.0)
+    terms = losses(pixel=0.5, content=0.0, adversarial=0.0)
+
+    got = gan_step(g, d, terms, [batch()], torch.Tensor.backward, measure_gradient_shares=True)
+
+    assert [got[f"share_{name}"].item() for name in ("pixel", "content", "adversarial")] == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.slow
