@@ -133,7 +133,7 @@ def _reject_launcher_settings() -> None:
     for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
             raise ValueError(
-                f"the launcher enables {name}, but two networks that train against each other need plain DDP processes; "
+                f"the launcher enables {name}, but two networks that train against each other need plain DDP; "
                 "launch them with --multi_gpu"
             )
 

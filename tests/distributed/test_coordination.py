@@ -164,9 +164,7 @@ def test_the_time_limit_is_in_minutes(coordinators: Callable, clock: Clock, tmp_
     assert reason(coordinator) == "time limit"
 
 
-def test_a_launcher_that_is_gone_stops_the_run(
-    coordinators: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_launcher_that_is_gone_stops_the_run(coordinators: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     parent = os.getppid()
     monkeypatch.setattr(coordination, "find_launcher", lambda: SimpleNamespace(pid=parent))
     alive = coordinators(tmp_path)

@@ -53,7 +53,7 @@ def test_the_first_updates_are_quicker_and_then_the_decay_holds():
         averages.append([young.module.weight.item(), held.module.weight.item()])
 
     # Decays of 1/10, 2/11 and 3/12, or 0.15 from the second on:
-    # 0.9 * 1, then 2/11 * 0.9 + 9/11 * 2 = 1.8, then 3/12 * 1.8; 0.9 * 1, then 0.15 * 0.9 + 0.85 * 2, then 0.15 * 1.835.
+    # 0.9 * 1, 2/11 * 0.9 + 9/11 * 2 = 1.8, 3/12 * 1.8; or 0.9 * 1, 0.15 * 0.9 + 0.85 * 2, 0.15 * 1.835.
     wanted = [[0.9, 0.9], [1.8, 1.835], [0.45, 0.27525]]
     for got, by_hand in zip(averages, wanted, strict=True):
         assert got == pytest.approx(by_hand, rel=1e-6)  # float32
