@@ -90,7 +90,7 @@ class ValidationConfig:
     adversarial_patience: int = 0
     """patience for the adversarial phase; 0 never ends it early."""
 
-    def computed(self) -> "set[BestBy]":
+    def computed(self) -> set[str]:
         """Return the metrics to compute: those asked for, and those that select the best checkpoints."""
         return {*self.metrics, self.best_by, self.adversarial_best_by} - {"last"}
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
@@ -23,7 +23,7 @@ from srgan_dist.training.config import BestBy, ValidationConfig
 
 log = logging.getLogger("srgan_dist")
 
-_PERCEPTUAL: tuple[PerceptualMetric, ...] = get_args(PerceptualMetric)
+_PERCEPTUAL: tuple[PerceptualMetric, ...] = ("lpips", "dists", "topiq")
 HIGHER_IS_BETTER = frozenset({"psnr_y", "ssim_y", "topiq"})
 
 
@@ -45,7 +45,7 @@ class Validation:
     def __init__(self, config: ValidationConfig, shards: ShardSet, accelerator: Accelerator) -> None:
         self._group, self._metrics = AcceleratorGroup(accelerator), config.computed()
         self._scale = shards.scale
-        learned = tuple(m for m in _PERCEPTUAL if m in self._metrics)
+        learned = tuple(filter(self._metrics.__contains__, _PERCEPTUAL))
         self._perceptual = open_perceptual(learned, str(accelerator.device), self._group)
         self.crops = [_center(shards, i, config.side) for i in range(min(config.images, len(shards)))]
         self.bicubic = _means([self._scores(interpolate(c.lr, self._scale, "bicubic"), c.hr) for c in self.crops])
@@ -56,9 +56,9 @@ class Validation:
         self.rates_naturalness = "niqe" in self.original
         if "niqe" in self._metrics and not self.rates_naturalness and accelerator.is_main_process:
             side = 3 * BLOCK + 2 * self._scale
-            log.warning(
+            log.info(
                 "the validation crops are too small for NIQE, which needs %d blocks of %dx%d pixels: use "
-                "--validation.side %d and images of that size, or choose other --validation.metrics",
+                "--validation.side %d and images of that size; until then NIQE selects no checkpoint",
                 MIN_BLOCKS, BLOCK, BLOCK, max(side, config.side),
             )  # fmt: skip
 
