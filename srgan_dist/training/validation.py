@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from accelerate import Accelerator
@@ -23,7 +23,6 @@ from srgan_dist.training.config import BestBy, ValidationConfig
 
 log = logging.getLogger("srgan_dist")
 
-_PERCEPTUAL: tuple[PerceptualMetric, ...] = ("lpips", "dists", "topiq")
 HIGHER_IS_BETTER = frozenset({"psnr_y", "ssim_y", "topiq"})
 
 
@@ -45,7 +44,8 @@ class Validation:
     def __init__(self, config: ValidationConfig, shards: ShardSet, accelerator: Accelerator) -> None:
         self._group, self._metrics = AcceleratorGroup(accelerator), config.computed()
         self._scale = shards.scale
-        learned = tuple(filter(self._metrics.__contains__, _PERCEPTUAL))
+        names: tuple[PerceptualMetric, ...] = get_args(PerceptualMetric)
+        learned = tuple(name for name in names if {name} <= self._metrics)
         self._perceptual = open_perceptual(learned, str(accelerator.device), self._group)
         self.crops = [_center(shards, i, config.side) for i in range(min(config.images, len(shards)))]
         self.bicubic = _means([self._scores(interpolate(c.lr, self._scale, "bicubic"), c.hr) for c in self.crops])
