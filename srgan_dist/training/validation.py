@@ -45,7 +45,7 @@ class Validation:
         self._group, self._metrics = AcceleratorGroup(accelerator), config.computed()
         self._scale = shards.scale
         names: tuple[PerceptualMetric, ...] = get_args(PerceptualMetric)
-        learned = tuple(name for name in names if {name} <= self._metrics)
+        learned: tuple[PerceptualMetric, ...] = tuple(name for name in names if name in self._metrics)
         self._perceptual = open_perceptual(learned, str(accelerator.device), self._group)
         self.crops = [_center(shards, i, config.side) for i in range(min(config.images, len(shards)))]
         self.bicubic = _means([self._scores(interpolate(c.lr, self._scale, "bicubic"), c.hr) for c in self.crops])
