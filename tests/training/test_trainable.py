@@ -11,7 +11,7 @@ from torch import nn
 
 from srgan_dist.data.batch import Pair
 from srgan_dist.distributed.accelerator import start
-from srgan_dist.models.vgg import VGG19Features
+from srgan_dist.models.vgg import VGGFeatures
 from srgan_dist.training import trainable
 from srgan_dist.training.presets import preset
 from srgan_dist.training.steps import Trainable
@@ -25,7 +25,7 @@ def test_vgg_is_read_early_by_one_process_of_a_machine_and_only_where_it_is_need
     name: str, local_main: bool, reads: int, monkeypatch: pytest.MonkeyPatch
 ):
     read: list[Any] = []
-    monkeypatch.setattr(trainable, "load_vgg19", lambda *what: read.append(what))
+    monkeypatch.setattr(trainable, "load_vgg", lambda *what: read.append(what))
     accelerator: Any = SimpleNamespace(is_local_main_process=local_main, local_main_process_first=nullcontext)
 
     trainable.load_vgg_early(preset(name), accelerator)
@@ -36,7 +36,7 @@ def test_vgg_is_read_early_by_one_process_of_a_machine_and_only_where_it_is_need
 def test_frozen_vgg_weights_are_kept_in_the_type_of_autocast_and_give_the_same_bits(monkeypatch: pytest.MonkeyPatch):
     features = nn.Sequential(*(vgg19_like(n) for n in range(3)))
     images = torch.rand(2, 3, 16, 16)
-    kept, cast = (VGG19Features(copy.deepcopy(features), ["conv1_2"]) for _ in range(2))
+    kept, cast = (VGGFeatures(copy.deepcopy(features), ["conv1_2"]) for _ in range(2))
     kept.keep_in(torch.bfloat16)
 
     with torch.autocast("cpu", torch.bfloat16):
