@@ -4,9 +4,11 @@ Decision 3 in architecture.md: a model that is evaluated on another bicubic kern
 pessimistic scores, so every kernel has a name (`Kernel`), which is recorded with the shards.
 """
 
-from typing import Literal, get_args
+import math
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from srgan_dist.imaging.images import Pixels
@@ -16,7 +18,11 @@ Kernel = Literal["matlab-mirror", "matlab-clamp", "pillow", "torch"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 """A method of interpolation; see `interpolate`."""
-ALL_INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+ALL__ROWS = 64
+"""Rows of a result that `imresize` computes at a time."""
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+_ROWS = 64
+"""Rows of a result that `imresize` computes at a time."""
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
 """The interpolations that every generator is compared with by default."""
 
@@ -76,6 +82,55 @@ def interpolate(lr: Pixels, scale: int, method: Interpolation) -> Pixels:
     """Upscale (h, w, 3) uint8 RGB to (scale*h, scale*w, 3) with the Pillow filter of that name."""
     size = (lr.shape[1] * scale, lr.shape[0] * scale)
     return np.asarray(Image.fromarray(lr).resize(size, Image.Resampling[method.upper()]))
+
+
+def imresize(image: NDArray[Any], factor: tuple[float, float], size: tuple[int, int]) -> NDArray[Any]:
+    """Resize an image by any factor with MATLAB's `imresize(image, factor, 'bicubic')`, antialiased where it shrinks.
+
+    Equal to `downscale` with `matlab-mirror` in every value. Not in place of `interpolate`, whose filters are Pillow's:
+    this one takes 16 bits and factors that are not integers.
+
+    Args:
+        image: (H, W, C) uint8 or uint16.
+        factor: Of height and width.
+        size: Height and width of the result; MATLAB's are ceil(factor * side).
+
+    Returns:
+        (size[0], size[1], C), of the same dtype. Each pass, over the axis with the smaller factor first, is rounded.
+    """
+    order = (0, 1) if factor[0] <= factor[1] else (1, 0)
+    for axis in order:
+        image = _resize_axis(image, axis, factor[axis], size[axis])
+    return image
+
+
+def _resize_axis(image: NDArray[Any], axis: int, factor: float, side: int) -> NDArray[Any]:
+    if factor == 1 and side == image.shape[axis]:
+        return image
+    indices, weights = _contributions(image.shape[axis], factor, side)
+    source, peak = np.moveaxis(image, axis, 0), np.iinfo(image.dtype).max
+    out = np.empty((side, *source.shape[1:]), image.dtype)
+    for start in range(0, side, _ROWS):  # in strips, because the sum is in float64
+        rows = slice(start, start + _ROWS)
+        total = np.zeros((len(indices[rows]), *source.shape[1:]))
+        for index, weight in zip(indices[rows].T, weights[rows].T, strict=True):
+            total += weight.reshape(-1, *[1] * (source.ndim - 1)) * source[index]
+        out[rows] = np.floor(total.clip(0, peak) + 0.5)
+    return np.moveaxis(out, 0, axis)
+
+
+def _contributions(length: int, factor: float, side: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return which pixels each result is a sum of, mirrored at the border, and their weights; both (side, taps)."""
+    shrink = min(1.0, factor)  # widens the kernel, which removes what the smaller image cannot show
+    radius = 2 / shrink
+    center = (np.arange(side) + 0.5) / factor - 0.5
+    first = np.floor(center - radius).astype(np.intp) + 1
+    indices = first[:, None] + np.arange(math.ceil(2 * radius) + 1)
+    x = np.abs(center[:, None] - indices) * shrink
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    weights = np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+    indices %= 2 * length
+    return np.minimum(indices, 2 * length - 1 - indices), weights / weights.sum(axis=1, keepdims=True)
 
 
 def crop_to_multiple(image: Pixels, scale: int) -> Pixels:

@@ -119,8 +119,8 @@ def _notes(generator: Generator, out: Path, license: str, source: Path | None) -
     }
     own = {k: v for k, v in generator.notes.items() if k not in ("generator", "dtype")}
     run = _from_run(generator, source) if source and _is_ours(generator, source) else {}
-    notes = own | about | run | {"generator": to_dict(architecture(config), GeneratorConfig)}
-    return notes | {"origin": _origin(generator, notes.get("training"), source)}
+    origin = _origin(generator, run.get("training") or own.get("training"), source)
+    return own | about | run | {"generator": to_dict(architecture(config), GeneratorConfig), "origin": origin}
 
 
 def _is_ours(generator: Generator, source: Path) -> bool:
