@@ -40,8 +40,11 @@ class UpscaleOptions:
     self_ensemble: bool = False
     """Average over eight orientations of the image: slightly higher PSNR at eight times the cost."""
 
+    seamless: bool = False
+    """For textures: continue every edge at the opposite one, so that copies of the result join without a seam."""
+
     overwrite: bool = False
-    """Also upscale images that have an up-to-date result, which are skipped by default."""
+    """Also upscale images that are done, and replace files that are not their results. By default both are kept."""
 
 
 def main(args: list[str]) -> int:
@@ -49,14 +52,21 @@ def main(args: list[str]) -> int:
     options = parse(UpscaleOptions, args, "srgan upscale")
     processes = join_processes(options.mixed_precision)
     from srgan_dist.inference.image_files import find_jobs, upscale_files
+    from srgan_dist.inference.records import Recipe, Records
     from srgan_dist.inference.upscaler import Upscaler
-    from srgan_dist.models.files import load_generator
+    from srgan_dist.models.files import load_generator, weights_digest
 
     jobs = find_jobs(options.paths, options.format)
     model = load_generator(options.model, options.at)
     upscaler = Upscaler(
         model.network, model.scale, processes.device, precision=processes.precision,
         tile=options.tile, batch=options.batch, self_ensemble=options.self_ensemble,
+        seamless=options.seamless,
     )  # fmt: skip
-    failed = upscale_files(jobs, upscaler, options.quality, options.overwrite, processes.group, processes.progress)
+    pixels = {"precision": processes.precision, "self_ensemble": options.self_ensemble, "seamless": options.seamless,
+              "quality": options.quality}  # fmt: skip
+    records = Records(Recipe(model.label, weights_digest(model.network), pixels))
+    failed = upscale_files(
+        jobs, upscaler, records, options.quality, options.overwrite, processes.group, processes.progress
+    )
     return FAILED if failed else 0
