@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from srgan_dist.cli.app import main
@@ -14,7 +15,9 @@ from srgan_dist.inference.fusion import super_resolve
 from srgan_dist.inference.image_files import find_jobs
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
+from tests.conftest import SHARED
 
+CASES = SHARED.parent / "cases"
 CONFIG = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True)
 
 
@@ -118,6 +121,47 @@ def test_a_folder_without_write_permission_is_said(model: Path, folder: Path, tm
     (tmp_path / "out").mkdir(mode=0o555)
 
     assert run(folder, tmp_path / "out", "--model", model) == 1
+
+
+def broken(file: Path, value: float, dtype: torch.dtype = torch.float32) -> Path:
+    state = CONFIG.build(2).to(dtype).state_dict()
+    state["merge.0.weight"][0, 0, 1, 1] = value
+    torch.save({"params_ema": state}, file)
+    return file
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_not_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
+):
+    model = broken(tmp_path / "broken.pth", value)
+
+    code = run(folder, tmp_path / "out", "--model", model)
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if "NaN" in line]
+    assert code == 1
+    assert [f"{folder}/{name}: broken returns NaN or infinite values" in line
+            for name, line in zip(("a.png", "b.jpg", "c.webp"), lines, strict=True)] == [True] * 3  # fmt: skip
+    assert names(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no examples beside the checkout")
+def test_the_published_case_of_nan_names_model_and_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code = run(CASES / "A" / "0001.png", tmp_path / "n.png", "--model", CASES / "nan2.pth")
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if "nan2" in line]
+    assert code == 1
+    assert len(lines) == 1
+    assert "A/0001.png" in lines[0]
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_in_half_precision_are_cast(folder: Path, tmp_path: Path, dtype: torch.dtype):
+    model = broken(tmp_path / "half.pth", 0.5, dtype)
+
+    assert run(folder / "a.png", tmp_path / "o.png", "--model", model) == 0
+    assert np.asarray(Image.open(tmp_path / "o.png")).std() > 10
 
 
 def test_alpha_gray_depth_and_direction_survive(model: Path, tmp_path: Path):
