@@ -18,11 +18,9 @@ Kernel = Literal["matlab-mirror", "matlab-clamp", "pillow", "torch"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 """A method of interpolation; see `interpolate`."""
-ALL__ROWS = 64
-"""Rows of a result that `imresize` computes at a time."""
-INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 _ROWS = 64
 """Rows of a result that `imresize` computes at a time."""
+ALL_INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
 """The interpolations that every generator is compared with by default."""
 
@@ -84,30 +82,36 @@ def interpolate(lr: Pixels, scale: int, method: Interpolation) -> Pixels:
     return np.asarray(Image.fromarray(lr).resize(size, Image.Resampling[method.upper()]))
 
 
-def imresize(image: NDArray[Any], factor: tuple[float, float], size: tuple[int, int]) -> NDArray[Any]:
-    """Resize an image by any factor with MATLAB's `imresize(image, factor, 'bicubic')`, antialiased where it shrinks.
+def resized_side(side: int, factor: float) -> int:
+    """Return MATLAB's number of pixels after resizing: ceil(factor * side), whatever floating-point error it has."""
+    return max(1, math.ceil(factor * side - 1e-6))
+
+
+def imresize(image: NDArray[Any], factor: float, edge: Literal["mirror", "wrap"] = "mirror") -> NDArray[Any]:
+    """Resize an image by any factor as MATLAB's `imresize(image, factor)`: bicubic, antialiased where it shrinks.
 
     Equal to `downscale` with `matlab-mirror` in every value. Not in place of `interpolate`, whose filters are Pillow's:
     this one takes 16 bits and factors that are not integers.
 
     Args:
         image: (H, W, C) uint8 or uint16.
-        factor: Of height and width.
-        size: Height and width of the result; MATLAB's are ceil(factor * side).
+        factor: Of both sides; the result's are `resized_side`.
+        edge: How the image continues outside; wrap is for textures that repeat, which MATLAB does not know.
 
     Returns:
-        (size[0], size[1], C), of the same dtype. Each pass, over the axis with the smaller factor first, is rounded.
+        The result in the same dtype. It is rounded after each of its two passes, height first.
     """
-    order = (0, 1) if factor[0] <= factor[1] else (1, 0)
-    for axis in order:
-        image = _resize_axis(image, axis, factor[axis], size[axis])
+    for axis in (0, 1):
+        image = _resize_axis(image, axis, factor, edge)
     return image
 
 
-def _resize_axis(image: NDArray[Any], axis: int, factor: float, side: int) -> NDArray[Any]:
-    if factor == 1 and side == image.shape[axis]:
+def _resize_axis(image: NDArray[Any], axis: int, factor: float, edge: str) -> NDArray[Any]:
+    if factor == 1:
         return image
-    indices, weights = _contributions(image.shape[axis], factor, side)
+    length = image.shape[axis]
+    side = resized_side(length, factor)
+    indices, weights = _contributions(length, factor, side, edge)
     source, peak = np.moveaxis(image, axis, 0), np.iinfo(image.dtype).max
     out = np.empty((side, *source.shape[1:]), image.dtype)
     for start in range(0, side, _ROWS):  # in strips, because the sum is in float64
@@ -119,8 +123,8 @@ def _resize_axis(image: NDArray[Any], axis: int, factor: float, side: int) -> ND
     return np.moveaxis(out, 0, axis)
 
 
-def _contributions(length: int, factor: float, side: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return which pixels each result is a sum of, mirrored at the border, and their weights; both (side, taps)."""
+def _contributions(length: int, factor: float, side: int, edge: str) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return which pixels each pixel of the result is a sum of, and their weights; both (side, taps)."""
     shrink = min(1.0, factor)  # widens the kernel, which removes what the smaller image cannot show
     radius = 2 / shrink
     center = (np.arange(side) + 0.5) / factor - 0.5
@@ -129,8 +133,11 @@ def _contributions(length: int, factor: float, side: int) -> tuple[NDArray[np.in
     x = np.abs(center[:, None] - indices) * shrink
     near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     weights = np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+    weights /= weights.sum(axis=1, keepdims=True)
+    if edge == "wrap":
+        return indices % length, weights
     indices %= 2 * length
-    return np.minimum(indices, 2 * length - 1 - indices), weights / weights.sum(axis=1, keepdims=True)
+    return np.minimum(indices, 2 * length - 1 - indices), weights
 
 
 def crop_to_multiple(image: Pixels, scale: int) -> Pixels:

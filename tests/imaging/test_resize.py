@@ -91,7 +91,7 @@ def test_cropping_keeps_the_top_left():
 def test_any_factor_follows_the_rule_that_integer_factors_follow(scale: int):
     hr = random_image(33 * scale, 29 * scale, seed=scale)
 
-    assert np.array_equal(imresize(hr, (1 / scale, 1 / scale), (33, 29)), downscale(hr, scale))
+    assert np.array_equal(imresize(hr, 1 / scale), downscale(hr, scale))
 
 
 def test_resizing_by_2_and_a_half_or_three_quarters_keeps_ramps_dtype_and_place():
@@ -100,7 +100,7 @@ def test_resizing_by_2_and_a_half_or_three_quarters_keeps_ramps_dtype_and_place(
 
     for factor, tolerance in ((2.5, 1.5), (0.75, 15)):  # the widened kernel ripples by 2 % of a pixel's step
         size = (math.ceil(40 * factor), math.ceil(80 * factor))
-        resized = imresize(image, (factor, factor), size)
+        resized = imresize(image, factor)
         assert (resized.shape, resized.dtype) == ((*size, 3), np.uint16)
         columns = (np.arange(size[1]) + 0.5) / factor - 0.5  # centers of pixels, in pixels of the image
         inner = slice(8, -8)
@@ -111,4 +111,13 @@ def test_resizing_by_2_and_a_half_or_three_quarters_keeps_ramps_dtype_and_place(
 def test_resizing_to_the_same_size_changes_nothing():
     image = random_image(20, 24)
 
-    assert np.array_equal(imresize(image, (1.0, 1.0), (20, 24)), image)
+    assert np.array_equal(imresize(image, 1.0), image)
+
+
+def test_a_texture_that_repeats_is_resized_as_the_middle_of_its_copies():
+    texture = random_image(16, 24)
+    copies = np.tile(texture, (3, 3, 1))
+
+    resized, middle = imresize(texture, 0.75, "wrap"), imresize(copies, 0.75)[12:24, 18:36]
+
+    assert np.array_equal(resized, middle)
