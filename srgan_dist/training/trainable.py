@@ -263,6 +263,8 @@ def load_vgg_early(config: TrainConfig, accelerator: Accelerator) -> None:
     One process per machine downloads and reads the weights while the others wait.
     """
     content = config.loss.vgg
+    if config.adversarial.steps and config.loss.content and not content and accelerator.is_main_process:
+        log.info("loss.weights.content=0: no VGG content loss; --loss.weights.content 1 turns it on")
     if not config.adversarial.steps or content is None:
         return
     with accelerator.local_main_process_first():
