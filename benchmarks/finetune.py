@@ -6,8 +6,8 @@
 Both recipes start from the same generator and learn one degradation: blur of 1.2 HR pixels, bicubic, JPEG 30. The table
 shows whether the generator moved (relative change of its weights), whether it learned (PSNR-Y and VGG distance on
 held-out images of that degradation), and what it kept (NIQE and mean color of Set14 without that degradation). Each
-recipe is one ordinary command, which is printed; existing results are kept. The networks are large for a CPU: where other
-programs run, too, one thread (`OMP_NUM_THREADS=1`) and `--precision bf16` are the fastest.
+recipe is one ordinary command, which is printed; existing results are kept. The networks are large for a CPU: where
+other programs run, too, one thread (`OMP_NUM_THREADS=1`) and `--precision bf16` are the fastest.
 """
 
 import argparse
