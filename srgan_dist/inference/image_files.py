@@ -22,8 +22,10 @@ from srgan_dist.imaging.photo import (
     upscale_alpha,
     write_photo,
 )
-from srgan_dist.inference.upscaler import Image, Upscaler
-from srgan_dist.utils.files import atomic_output, output_errors
+from srgan_dist.imaging.resize import imresize, resized_side
+from srgan_dist.inference.records import Records
+from srgan_dist.inference.upscaler import Image, NonFiniteError, Upscaler
+from srgan_dist.utils.files import atomic_path, fitting_name, output_errors
 from srgan_dist.utils.memory import free_bytes
 
 log = logging.getLogger("srgan_dist")
@@ -31,12 +33,17 @@ log = logging.getLogger("srgan_dist")
 MOVING = frozenset({".gif", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv"})
 """Extensions of animations and videos, which are reported instead of being left out silently."""
 
+_ALPHA_EDGE = 4
+"""Pixels by which the alpha channel of a texture is continued; bicubic interpolation reads two."""
+
 
 class Job(NamedTuple):
     """An image file to upscale, and the file to write."""
 
     source: Path
     target: Path
+    is_named: bool = False
+    """Whether the user named the target file itself, which may then be replaced whatever it contains."""
 
 
 class Outcome(NamedTuple):
@@ -48,20 +55,23 @@ class Outcome(NamedTuple):
 
 
 def upscale_files(
-    jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, group: Group, progress: ProgressFn
-) -> int:
+    jobs: list[Job], upscaler: Upscaler, records: Records, quality: int, overwrite: bool, group: Group,
+    progress: ProgressFn, out_scale: float | None = None,
+) -> int:  # fmt: skip
     """Upscale image files, and return the number of files that failed on any process. The log names each of them.
 
     Args:
         jobs: The image files; the same list on every process.
         upscaler: Upscales the images.
+        records: The records of earlier results.
         quality: Quality of JPEG and WebP, 1 to 100.
-        overwrite: Also upscale images whose target exists and is not older than the source.
+        overwrite: Also upscale images that are done, and replace files that were not made from them.
         group: The processes that share the files.
         progress: Wraps the files, for a progress bar.
+        out_scale: See `upscale_file`.
     """
     started = time.monotonic()
-    outcome = _upscale_all(jobs[group.rank :: group.size], upscaler, quality, overwrite, progress)
+    outcome = _upscale_all(jobs[group.rank :: group.size], upscaler, records, quality, overwrite, progress, out_scale)
     done, failed, skipped = np.sum(group.gather([outcome]), axis=0).tolist()
     seconds = time.monotonic() - started
     log.info(
@@ -71,55 +81,74 @@ def upscale_files(
     return failed
 
 
-def _upscale_all(jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, progress: ProgressFn) -> Outcome:
+def _upscale_all(
+    jobs: list[Job], upscaler: Upscaler, records: Records, quality: int, overwrite: bool, progress: ProgressFn,
+    out_scale: float | None,
+) -> Outcome:  # fmt: skip
     outcomes: Counter[str] = Counter()
     for job in progress(jobs, "upscaling"):
-        if not overwrite and _is_done(job):
-            outcomes["skipped"] += 1
-            continue
         try:
-            upscale_file(job, upscaler, quality, progress)
+            if not overwrite and _is_done(job, records):
+                outcomes["skipped"] += 1
+                continue
+            upscale_file(job, upscaler, records, quality, progress, out_scale)
             outcomes["done"] += 1
+        except NonFiniteError as error:
+            log.error("%s: %s %s; nothing was written", job.source, records.recipe.model, error.reason)
+            outcomes["failed"] += 1
         except ValueError as error:
             log.error("%s", error)
             outcomes["failed"] += 1
     return Outcome(outcomes["done"], outcomes["failed"], outcomes["skipped"])
 
 
-def _is_done(job: Job) -> bool:
-    try:
-        return job.target.stat().st_mtime >= job.source.stat().st_mtime
-    except OSError:
-        return False
+def _is_done(job: Job, records: Records) -> bool:
+    with output_errors(job.target):
+        try:
+            return records.is_done(job.source, job.target)
+        except ValueError as error:
+            if not job.is_named:
+                raise
+            log.warning("%s is replaced; before: %s", job.target, str(error).split("; choose")[0])
+            return False
 
 
-def upscale_file(job: Job, upscaler: Upscaler, quality: int, progress: ProgressFn) -> None:
-    """Upscale one image file. The result is written atomically.
+def upscale_file(
+    job: Job, upscaler: Upscaler, records: Records, quality: int, progress: ProgressFn, out_scale: float | None = None
+) -> None:
+    """Upscale one image file. The result is written atomically and recorded.
 
     Args:
         job: The image file, and the file to write.
         upscaler: Upscales the image.
+        records: Receive the result.
         quality: Quality of JPEG and WebP, 1 to 100.
         progress: Wraps the batches of tiles, for a progress bar.
+        out_scale: Ratio of the result's sides to the image's, if it is not the network's: the network's result is
+            resized by MATLAB's rule.
 
     Raises:
-        ValueError: If the image cannot be read, or the result cannot be written or does not fit in memory.
+        ValueError: If the image cannot be read, the network returns NaN or infinite values for it, or the result
+            cannot be written or does not fit in memory.
     """
     if job.source.suffix.lower() in MOVING and job.source.suffix.lower() != ".gif":
         raise ValueError(
             f"{job.source}: videos are not supported; extract the frames with ffmpeg and pass their folder"
         )
     started, photo, s = time.monotonic(), read_photo(job.source), upscaler.scale
-    height, width = (n * s for n in photo.pixels.shape[:2])
+    factor = out_scale / s if out_scale else 1.0
+    height, width = (resized_side(n * s, factor) for n in photo.pixels.shape[:2])
     check_target(job.target, height, width)
-    _check_memory(job.source, photo, height, width)
-    with output_errors(job.target), atomic_output(job.target) as out:
-        image = _upscale(photo, upscaler, progress)
-        write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], quality)
+    _check_memory(job.source, photo, s, height, width)
+    with output_errors(job.target), atomic_path(job.target) as partial:
+        with partial.open("wb") as out:
+            image = imresize(_upscale(photo, upscaler, progress), factor, "wrap" if upscaler.seamless else "mirror")
+            write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], quality)
+        records.add(partial, job.source, job.target)
     seconds = time.monotonic() - started
     log.info(
         "%s: %dx%d to %dx%d in %.1f s, %.3g megapixels/s%s",
-        job.target, width // s, height // s, width, height, seconds, height * width / 1e6 / seconds,
+        job.target, *photo.pixels.shape[1::-1], width, height, seconds, height * width / 1e6 / seconds,
         f" ({photo.remark})" if photo.remark else "",
     )  # fmt: skip
 
@@ -130,13 +159,18 @@ def _upscale(photo: Photo, upscaler: Upscaler, progress: ProgressFn) -> Image:
     canvas = np.empty((height * s, width * s, channels), photo.pixels.dtype)
     upscaler.upscale_into(canvas[:, :, :colors], photo.pixels, progress)
     if photo.alpha is not None:
-        canvas[:, :, colors] = upscale_alpha(photo.alpha, s)
+        edge = _ALPHA_EDGE if upscaler.seamless else 0
+        alpha = upscale_alpha(np.pad(photo.alpha, edge, mode="wrap"), s)
+        canvas[:, :, colors] = alpha[edge * s : (edge + height) * s, edge * s : (edge + width) * s]
     return canvas
 
 
-def _check_memory(source: Path, photo: Photo, height: int, width: int) -> None:
+def _check_memory(source: Path, photo: Photo, scale: int, height: int, width: int) -> None:
     channels = photo.pixels.shape[2] + (photo.alpha is not None)
+    h, w = (n * scale for n in photo.pixels.shape[:2])
+    canvas = 0 if (h, w) == (height, width) else h * w
     needed = height * width * (channels * photo.pixels.itemsize + 4)  # the encoder needs another 4 bytes per pixel
+    needed += 2 * canvas * channels * photo.pixels.itemsize  # what is resized, and the result of the first pass
     free = free_bytes(torch.device("cpu"))
     if needed > free:
         gib = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
@@ -161,7 +195,7 @@ def find_jobs(paths: Sequence[Path], kind: Format) -> list[Job]:
     single = len(named) == 1 and sources == named
     if single and target.suffix and not target.is_dir():
         check_target(target, 0, 0)
-        jobs = [Job(sources[0], target)]
+        jobs = [Job(sources[0], target, is_named=True)]
     else:
         jobs = [Job(f, target / name) for f, name in zip(sources, _names(sources, kind), strict=True)]
     folders = {j.source.resolve().parent for j in jobs}
@@ -191,7 +225,7 @@ def _expand(path: Path) -> list[Path]:
 def _names(sources: list[Path], kind: Format) -> list[str]:
     """Return the file names in the target folder. If stems repeat, a.png and a.jpg become a.png.png and a.jpg.png."""
     times = Counter(f.stem for f in sources)
-    names = [f"{f.stem if times[f.stem] == 1 else f.name}.{kind}" for f in sources]
+    names = [fitting_name(f.stem if times[f.stem] == 1 else f.name, f".{kind}") for f in sources]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(

@@ -3,6 +3,7 @@
 An exported file is a safetensors file whose header contains everything that is needed to build the network again.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from srgan_dist.models import GeneratorConfig, architecture, restore
+from srgan_dist.models.partial_weights import load_matching
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.models.state_dicts import describe, identify, load_compatible_state_dict, renamed, unwrapped
 from srgan_dist.runs import checkpoint
@@ -206,14 +208,31 @@ def _sort_metadata(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def load_weights(network: nn.Module, source: Path) -> None:
+def weights_digest(network: nn.Module) -> str:
+    """Return the SHA-256 of a network's class, parameters and buffers, in hexadecimal, whatever file they come from."""
+    digest = hashlib.sha256(type(network).__name__.encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def load_weights(network: nn.Module, source: Path, partial: bool = False) -> None:
     """Load a generator's weights into a network, from any source of `load_generator`, with any published key names.
+
+    Args:
+        network: The network to load into.
+        source: Where its weights are.
+        partial: Load those that fit, and log which ones do not; see `load_matching`.
 
     Raises:
         ValueError: If there is no such source, it contains no weights, or they are those of another network; see
             `load_compatible_state_dict`.
     """
-    load_compatible_state_dict(network, read_weights(source), str(source))
+    if partial:
+        log.info("%s", load_matching(network, renamed(read_weights(source)), str(source)))
+    else:
+        load_compatible_state_dict(network, read_weights(source), str(source))
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
