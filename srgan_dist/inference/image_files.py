@@ -19,9 +19,9 @@ from srgan_dist.imaging.photo import (
     Photo,
     check_target,
     read_photo,
-    upscale_alpha,
     write_photo,
 )
+from srgan_dist.imaging.transparency import spread_colors, upscale_alpha
 from srgan_dist.inference.upscaler import Image, Upscaler
 from srgan_dist.utils.files import atomic_output, output_errors
 from srgan_dist.utils.memory import free_bytes
@@ -128,7 +128,8 @@ def _upscale(photo: Photo, upscaler: Upscaler, progress: ProgressFn) -> Image:
     (height, width, colors), s = photo.pixels.shape, upscaler.scale
     channels = colors + (photo.alpha is not None)
     canvas = np.empty((height * s, width * s, channels), photo.pixels.dtype)
-    upscaler.upscale_into(canvas[:, :, :colors], photo.pixels, progress)
+    pixels = photo.pixels if photo.alpha is None else spread_colors(photo.pixels, photo.alpha)
+    upscaler.upscale_into(canvas[:, :, :colors], pixels, progress)
     if photo.alpha is not None:
         canvas[:, :, colors] = upscale_alpha(photo.alpha, s)
     return canvas

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_images
+from srgan_dist.imaging.listing import list_images
 
 
 class Item(NamedTuple):
