@@ -14,7 +14,7 @@ from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.results import Evaluation, Row
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import INTERPOLATIONS, KERNELS, Interpolation, Kernel, interpolate
-from srgan_dist.inference.upscaler import Upscaler
+from srgan_dist.inference.upscaler import NonFiniteError, Upscaler
 from srgan_dist.models.files import Generator, load_generator
 
 log = logging.getLogger("srgan_dist")
@@ -152,18 +152,25 @@ def evaluate_methods(
         observe: Called for each image of this process, while the image and its results are in memory.
 
     Raises:
-        ValueError: If an image cannot be read, or is too small for a metric.
+        ValueError: If an image cannot be read or is too small for a metric, or a method returns NaN or infinity.
     """
     rows: list[tuple[int, Row]] = []
     for i in progress(range(group.rank, evaluation_set.count, group.size), "evaluating"):
         pair = evaluation_set.read(i)
-        results = {name: method(pair.lr) for name, method in methods.items()}
+        results = {name: _upscale(evaluation_set, pair, name, method) for name, method in methods.items()}
         found = {name: _score(evaluation_set, pair, sr, perceptual) for name, sr in results.items()}
         rows += [(i, Row(evaluation_set.data, pair.name, name, scores)) for name, scores in found.items()]
         if observe:
             observe(i, pair, results, found)
     ordered = sorted(group.gather(rows), key=lambda numbered: numbered[0])
     return Evaluation(evaluation_set.scale, [row for _, row in ordered])
+
+
+def _upscale(evaluation_set: EvaluationSet, pair: ImagePair, name: str, method: Method) -> Pixels:
+    try:
+        return method(pair.lr)
+    except NonFiniteError as error:
+        raise ValueError(f"{evaluation_set.data}, {pair.name}: {name} {error.reason}") from None
 
 
 def _score(evaluation_set: EvaluationSet, pair: ImagePair, sr: Pixels, perceptual: ScoreFn | None) -> Scores:

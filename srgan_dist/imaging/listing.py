@@ -34,7 +34,7 @@ class Listing(NamedTuple):
         kinds = [f"{kind or 'without extension'} {n}" for kind, n in self.others.most_common(_KINDS_NAMED)]
         kinds += ["..."] if len(self.others) > _KINDS_NAMED else []
         reasons = {
-            "in subfolders (--recursive includes them)": self.nested,
+            "in subfolders (pack and upscale: --recursive)": self.nested,
             "hidden": self.hidden,
             f"of other types ({', '.join(kinds)})": self.others.total(),
             "links to folders": self.linked,
@@ -85,13 +85,15 @@ def _walk(folder: Path, ignored: Set[Path]) -> Iterator[tuple[Path, bool, bool]]
             yield below / name, bool(parts), any(part.startswith(".") for part in (*parts, name))
 
 
-def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
+def list_images(
+    folder: Path, *, recursive: bool = False, extensions: Set[str] = EXTENSIONS, ignored: Set[Path] = frozenset()
+) -> list[Path]:
     """Return the image files in a folder, sorted by path, and log in one line how many files are left out and why.
 
     Raises:
         ValueError: If the folder does not exist or contains no images.
     """
-    listing = list_folder(folder, recursive=recursive)
+    listing = list_folder(folder, recursive=recursive, extensions=extensions, ignored=ignored)
     left_out = listing.left_out()
     if not listing.files:
         looked_for = f"looked for {', '.join(sorted(EXTENSIONS))}"
@@ -99,3 +101,11 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     if left_out:
         log.info("%s: %d images; left out: %s", folder, len(listing.files), left_out)
     return listing.files
+
+
+def log_others(folder: Path, used: Set[Path]) -> None:
+    """Log how many files are in a folder besides those in the subfolders that are used."""
+    others = sum(1 for _ in _walk(folder, used))
+    if others:
+        names = ", ".join(sorted(path.relative_to(folder).as_posix() for path in used if folder in path.parents))
+        log.info("%s: %d files left out, because images are taken from %s", folder, others, names)

@@ -1,10 +1,12 @@
 """Transparency in upscaling: the colors of hidden pixels, and the alpha channel itself."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+AlphaMethod = Literal["bicubic", "model"]
 
 _RINGS = 3
 """Rings of hidden pixels that are filled at each resolution before the next, halved one."""

@@ -3,6 +3,7 @@
 An exported file is a safetensors file whose header contains everything that is needed to build the network again.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -204,6 +205,15 @@ def _sort_metadata(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return the SHA-256 of a network's class, parameters and buffers, in hexadecimal, whatever file they come from."""
+    digest = hashlib.sha256(type(network).__name__.encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_weights(network: nn.Module, source: Path) -> None:
