@@ -1,5 +1,6 @@
 """`srgan upscale`: upscale image files, folders and globs with a trained generator."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class UpscaleOptions:
     max_pixels: int | None = None
     """Largest number of pixels of an image. By default it is as large as the free memory permits."""
 
+    out_scale: float | None = None
+    """Ratio of the result's sides to the image's, such as 3 or 2.5. By default the model's scale; for other values the
+    model's result is resized with MATLAB's bicubic."""
+
     overwrite: bool = False
     """Also upscale images that are done, and replace files that are not their results. By default both are kept."""
 
@@ -67,6 +72,8 @@ def main(args: list[str]) -> int:
     from srgan_dist.inference.upscaler import Upscaler
     from srgan_dist.models.files import load_generator, weights_digest
 
+    if options.out_scale is not None and not 0 < options.out_scale < math.inf:
+        raise ValueError(f"--out-scale {options.out_scale} must be positive, such as 3 or 2.5")
     jobs = find_jobs(options.paths, options.format, recursive=options.recursive)
     model = load_generator(options.model, options.at)
     upscaler = Upscaler(
@@ -76,7 +83,8 @@ def main(args: list[str]) -> int:
     )  # fmt: skip
     pixels = {"precision": processes.precision, "self_ensemble": options.self_ensemble, "seamless": options.seamless,
               "quality": options.quality, "alpha": options.alpha}  # fmt: skip
+    pixels |= {"out_scale": options.out_scale} if options.out_scale else {}
     records = Records(Recipe(model.label, weights_digest(model.network), pixels))
-    files = FileOptions(options.quality, options.alpha, options.max_pixels, options.overwrite)
+    files = FileOptions(options.quality, options.alpha, options.max_pixels, options.overwrite, options.out_scale)
     failed = upscale_files(jobs, upscaler, records, files, processes.group, processes.progress)
     return FAILED if failed else 0

@@ -17,6 +17,7 @@ from srgan_dist.imaging.photo import (
     read_photo,
     write_photo,
 )
+from srgan_dist.imaging.resize import imresize, resized_side
 from srgan_dist.imaging.transparency import AlphaMethod, spread_colors, upscale_alpha
 from srgan_dist.inference.jobs import VIDEOS, Job
 from srgan_dist.inference.records import Records
@@ -41,6 +42,9 @@ class FileOptions(NamedTuple):
     """Largest number of pixels of an image; None for as many as the free memory can hold."""
     overwrite: bool = False
     """Whether to upscale images that are done, too, and to replace files that were not made from them."""
+    out_scale: float | None = None
+    """Ratio of the result's sides to the image's; None for the network's scale. Otherwise the network's result is
+    resized by MATLAB's rule."""
 
 
 class Outcome(NamedTuple):
@@ -125,18 +129,20 @@ def upscale_file(job: Job, upscaler: Upscaler, records: Records, options: FileOp
             f"{job.source}: videos are not supported; extract the frames with ffmpeg and pass their folder"
         )
     started, photo, s = time.monotonic(), read_photo(job.source, options.max_pixels), upscaler.scale
-    height, width = (n * s for n in photo.pixels.shape[:2])
+    factor = options.out_scale / s if options.out_scale else 1.0
+    height, width = (resized_side(n * s, factor) for n in photo.pixels.shape[:2])
     check_target(job.target, height, width)
-    _check_memory(job.source, photo, height, width)
+    _check_memory(job.source, photo, s, height, width)
     with output_errors(job.target), atomic_path(job.target) as partial:
         with partial.open("wb") as out:
             image = _upscale(photo, upscaler, options.alpha, progress)
+            image = imresize(image, factor, "wrap" if upscaler.seamless else "mirror")
             write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], options.quality)
         records.add(partial, job.source, job.target)
     seconds = time.monotonic() - started
     log.info(
         "%s: %dx%d to %dx%d in %.1f s, %.3g megapixels/s%s",
-        job.target, width // s, height // s, width, height, seconds, height * width / 1e6 / seconds,
+        job.target, *photo.pixels.shape[1::-1], width, height, seconds, height * width / 1e6 / seconds,
         f" ({photo.remark})" if photo.remark else "",
     )  # fmt: skip
 
@@ -158,9 +164,12 @@ def _upscale(photo: Photo, upscaler: Upscaler, alpha: AlphaMethod, progress: Pro
     return canvas
 
 
-def _check_memory(source: Path, photo: Photo, height: int, width: int) -> None:
+def _check_memory(source: Path, photo: Photo, scale: int, height: int, width: int) -> None:
     channels = photo.pixels.shape[2] + (photo.alpha is not None)
+    h, w = (n * scale for n in photo.pixels.shape[:2])
+    canvas = 0 if (h, w) == (height, width) else h * w
     needed = height * width * (channels * photo.pixels.itemsize + 4)  # the encoder needs another 4 bytes per pixel
+    needed += 2 * canvas * channels * photo.pixels.itemsize  # what is resized, and the result of the first pass
     free = free_bytes(torch.device("cpu"))
     if needed > free:
         gib = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"

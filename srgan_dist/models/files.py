@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from srgan_dist.models import GeneratorConfig, architecture, restore
+from srgan_dist.models.partial_weights import load_matching
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.models.state_dicts import (
     describe,
@@ -238,14 +239,22 @@ def weights_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_weights(network: nn.Module, source: Path) -> None:
+def load_weights(network: nn.Module, source: Path, partial: bool = False) -> None:
     """Load a generator's weights into a network, from any source of `load_generator`, with any published key names.
+
+    Args:
+        network: The network to load into.
+        source: Where its weights are.
+        partial: Load those that fit, and log which ones do not; see `load_matching`.
 
     Raises:
         ValueError: If there is no such source, it contains no weights, or they are those of another network; see
             `load_compatible_state_dict`.
     """
-    load_compatible_state_dict(network, read_weights(source), str(source))
+    if partial:
+        log.info("%s", load_matching(network, renamed(read_weights(source)), str(source)))
+    else:
+        load_compatible_state_dict(network, read_weights(source), str(source))
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:

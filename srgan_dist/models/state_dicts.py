@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from srgan_dist.models.compact import CompactConfig
 from srgan_dist.models.rrdbnet import RRDBNetConfig
 from srgan_dist.models.srresnet import SRResNetConfig
+from srgan_dist.utils.unions import tag
 
 State = Mapping[str, Tensor]
 
@@ -42,6 +44,17 @@ class Found(NamedTuple):
     scale: int
     name: str
     """Architecture, scale and size, for messages."""
+
+    @property
+    def flags(self) -> str:
+        """The flags of a training run with this network."""
+        default = type(self.config)()
+        values = {f.name: getattr(self.config, f.name) for f in fields(self.config)}
+        given = {name: value for name, value in values.items() if value != getattr(default, name)}
+        return " ".join(
+            [f"--scale {self.scale} --generator.type {tag(type(self.config))}"]
+            + [f"--generator.{name.replace('_', '-')} {value}" for name, value in given.items()]
+        )
 
 
 def unwrapped(content: Mapping[Any, Any]) -> dict[str, Tensor]:
@@ -246,7 +259,7 @@ def load_compatible_state_dict(network: nn.Module, state: State, name: str) -> N
         raise ValueError(
             f"{name}: the weights do not match this {type(network).__name__} ({'; '.join(problems)}). "
             f"The file appears to contain {describe(given)}; "
-            + ("set --scale and --generator to match" if identify(given) else "choose another file")
+            + (f"to match it, pass {found.flags}" if (found := identify(given)) else "choose another file")
         )
     network.load_state_dict(given)
 

@@ -60,6 +60,7 @@ class Reporter:
         for change in self._run_dir.changes:
             log.info("setting changed from step %d on: %s", state.step, change)
         self._log_epochs(state)
+        self._warn_of_pixel_phase(state)
         a, crops, accumulate = self._accelerator, state.crops_per_step, self._config.accumulate
         batch = crops // (a.num_processes * accumulate)
         log.info(
@@ -103,6 +104,16 @@ class Reporter:
             steps = images / state.crops_per_step
             log.info("an epoch of %d images takes %.4g steps; step %d is at epoch %.4g", images, steps, state.step,
                      state.step / steps)  # fmt: skip
+
+    def _warn_of_pixel_phase(self, state: RunState) -> None:
+        """Log what a pixel phase does to given weights: the loss of a trained GAN's texture shows only hours later."""
+        config = self._config
+        if config.weights and config.pretrain.steps and not state.step:
+            self._warn(
+                "--weights %s: the pixel phase comes first; if they are a GAN's, its %d steps on %s will train the "
+                "texture away. To keep it, pass --pretrain.steps 0, or use a preset finetune-...",
+                config.weights, config.pretrain.steps, config.loss.pixel.upper(),
+            )  # fmt: skip
 
     def _warn(self, message: str, *values: object) -> None:
         """Log a warning on rank 0 only: all processes see the same metrics."""

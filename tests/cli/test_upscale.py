@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from srgan_dist.cli.app import main
+from srgan_dist.imaging.resize import imresize
 from srgan_dist.inference.fusion import super_resolve
 from srgan_dist.inference.jobs import find_jobs
 from srgan_dist.models import SRResNetConfig
@@ -55,6 +56,32 @@ def test_a_folder_becomes_a_folder(model: Path, folder: Path, tmp_path: Path):
     assert names(tmp_path / "out") == ["a.png", "b.png", "c.png"]
     lr, sr = np.asarray(Image.open(folder / "a.png")), np.asarray(Image.open(tmp_path / "out" / "a.png"))
     assert np.abs(sr.astype(int) - super_resolve(CONFIG.build(2).eval(), lr)).max() <= 1
+
+
+@pytest.mark.parametrize(("out_scale", "size"), [(3, (90, 60)), (1.5, (45, 30)), (2.25, (68, 45)), (2, (60, 40))])
+def test_the_result_has_any_size_after_the_network(
+    model: Path, folder: Path, tmp_path: Path, out_scale: float, size: tuple[int, int]
+):
+    rgba = np.dstack([np.asarray(Image.open(folder / "a.png")), np.full((20, 30), 200, np.uint8)])
+    Image.fromarray(rgba).save(folder / "a.png")
+    assert run(folder / "a.png", tmp_path / "x2.png", "--model", model) == 0
+
+    assert run(folder / "a.png", tmp_path / "out.png", "--model", model, "--out-scale", out_scale) == 0
+
+    x2, out = (np.asarray(Image.open(tmp_path / name)) for name in ("x2.png", "out.png"))
+    assert out.shape == (*size[::-1], 4)
+    assert np.array_equal(out, imresize(x2, out_scale / 2))
+
+
+def test_another_size_is_another_result(model: Path, folder: Path, tmp_path: Path):
+    for out_scale in (3, 1):
+        assert run(folder, tmp_path / "out", "--model", model, "--out-scale", out_scale, "--overwrite") == 0
+        assert Image.open(tmp_path / "out" / "a.png").size == (30 * out_scale, 20 * out_scale)
+
+
+def test_a_size_must_be_positive(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(folder, tmp_path / "out", "--model", model, "--out-scale", 0) == 1
+    assert "--out-scale 0.0 must be positive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.jpeg", "out.webp", "out.tif", "out.tiff"])
