@@ -20,7 +20,7 @@ from srgan_dist.imaging.photo import (
 from srgan_dist.imaging.resize import imresize, resized_side
 from srgan_dist.imaging.transparency import AlphaMethod, spread_colors, upscale_alpha
 from srgan_dist.inference.jobs import VIDEOS, Job
-from srgan_dist.inference.records import Records
+from srgan_dist.inference.records import Records, look_at
 from srgan_dist.inference.upscaler import Image, NonFiniteError, Upscaler
 from srgan_dist.utils.files import atomic_path, output_errors
 from srgan_dist.utils.memory import free_bytes
@@ -128,7 +128,8 @@ def upscale_file(job: Job, upscaler: Upscaler, records: Records, options: FileOp
         raise ValueError(
             f"{job.source}: videos are not supported; extract the frames with ffmpeg and pass their folder"
         )
-    started, photo, s = time.monotonic(), read_photo(job.source, options.max_pixels), upscaler.scale
+    started, seen, s = time.monotonic(), look_at(job.source), upscaler.scale
+    photo = read_photo(job.source, options.max_pixels)
     factor = options.out_scale / s if options.out_scale else 1.0
     height, width = (resized_side(n * s, factor) for n in photo.pixels.shape[:2])
     check_target(job.target, height, width)
@@ -138,7 +139,7 @@ def upscale_file(job: Job, upscaler: Upscaler, records: Records, options: FileOp
             image = _upscale(photo, upscaler, options.alpha, progress)
             image = imresize(image, factor, "wrap" if upscaler.seamless else "mirror")
             write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], options.quality)
-        records.add(partial, job.source, job.target)
+        records.add(partial, job.source, job.target, seen)
     seconds = time.monotonic() - started
     log.info(
         "%s: %dx%d to %dx%d in %.1f s, %.3g megapixels/s%s",
