@@ -102,4 +102,4 @@ def _load(options: ExportOptions) -> tuple["Generator", Path | None]:
         assert options.source
         source = find_model(options.source, options.at)
         return load_generator(source), source
-    return interpolated(*(load_generator(f) for f in options.interpolate), alpha=options.alpha), None
+    return interpolated(*(load_generator(f, options.at) for f in options.interpolate), alpha=options.alpha), None

@@ -38,6 +38,16 @@ class Recipe(NamedTuple):
         return {"weights": self.weights, "options": options}
 
 
+class Seen(NamedTuple):
+    """What a file looks like without reading it."""
+
+    path: str
+    bytes: int = -1
+    """-1 if there is no such file, or its content is unknown."""
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+
+
 class Records:
     """The records of all folders that a command writes to.
 
@@ -72,7 +82,9 @@ class Records:
         if record.get("part", 0) == part and _is_source(record["source"], source):
             if all(record.get(key) == value for key, value in self.recipe.of(target).items()):
                 return True
-            log.info("%s: is replaced, because it was made by %s or with other options", target, record.get("model"))
+            same_model = record.get("weights") == self.recipe.weights
+            cause = "with other options" if same_model else f"by {record.get('model')}"
+            log.info("%s: is replaced, because it was made %s", target, cause)
             return False
         if record.get("part", 0) == part and record["source"]["path"] == str(source.resolve()):
             log.info("%s: is replaced, because %s has changed", target, source)
@@ -82,21 +94,26 @@ class Records:
             "choose another folder, or pass --overwrite"
         )
 
-    def add(self, partial: Path, source: Path, target: Path, part: int = 0) -> None:
+    def add(self, partial: Path, source: Path, target: Path, seen: Seen, part: int = 0) -> None:
         """Record a complete result that is about to be renamed to its name.
 
         Args:
             partial: The result under its temporary name.
             source: The image file.
             target: The final path.
+            seen: The state of `source` before it was read. If it has changed since, its content is recorded as unknown,
+                so that the result is made again.
             part: Index of the frame or page of `source`.
 
         Raises:
             OSError: If a file cannot be read or the record cannot be written.
         """
+        digest, found = sha256_of(source), partial.stat()
+        if look_at(source) != seen:
+            digest, seen = "", Seen(seen.path)
         record: dict[str, Any] = {
-            "result": target.name, **_identity(partial),
-            "source": {"path": str(source.resolve()), "ctime_ns": source.stat().st_ctime_ns, **_identity(source)},
+            "result": target.name, "bytes": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": sha256_of(partial),
+            "source": seen._asdict() | {"sha256": digest},
             "part": part, "model": self.recipe.model, **self.recipe.of(target), "version": __version__,
         }  # fmt: skip
         append_line(json.dumps(record), target.parent / RECORDS)
@@ -140,15 +157,18 @@ def _read(file: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _identity(file: Path) -> dict[str, Any]:
-    stat = file.stat()
-    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_of(file)}
+def look_at(source: Path) -> Seen:
+    """Return the path, size and times of a file."""
+    try:
+        stat = source.stat()
+    except OSError:
+        return Seen(str(source.resolve()))
+    return Seen(str(source.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _is_source(record: dict[str, Any], source: Path) -> bool:
     """Return whether a file has the content on record. It is read only if its path, size or a time differs."""
-    stat = source.stat()
-    seen = record["path"], record["bytes"], record["mtime_ns"], record["ctime_ns"]
-    if seen == (str(source.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns):
+    seen = look_at(source)
+    if all(record.get(name) == value for name, value in seen._asdict().items()):
         return True
-    return record["bytes"] == stat.st_size and record["sha256"] == sha256_of(source)
+    return record["bytes"] == seen.bytes and record["sha256"] == sha256_of(source)

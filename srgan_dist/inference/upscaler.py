@@ -105,7 +105,8 @@ class Upscaler:
         # Measured in fp32, because fp16 rounds to about an eighth of an 8-bit level, which would look like a seam.
         self._grid, self.margin = tile_rules(exact.network if isinstance(exact, SelfEnsemble) else exact)
         self._network = exact.to(self._dtype)
-        self._warned_of_fp32 = False
+        self._fallback: nn.Module | None = None
+        """The network in fp32, once a tile has overflowed in a lower precision."""
         self._first_bytes, self._second_bytes = self._measure_bytes_per_pixel()
 
     def _prepare(self, dtype: torch.dtype) -> nn.Module:
@@ -183,10 +184,10 @@ class Upscaler:
 
     def _repeat_in_fp32(self, canvas: Image, images: Tensor, group: list[Window]) -> None:
         if self._dtype != torch.float32:
-            if not self._warned_of_fp32:
-                log.warning("the network overflows in %s; these tiles are repeated in fp32", str(self._dtype)[6:])
-            self._warned_of_fp32 = True
-            if self._upscale_group(canvas, images, group, self._prepare(torch.float32), torch.float32):
+            if self._fallback is None:
+                log.warning("the network overflows in %s; such tiles are repeated in fp32", str(self._dtype)[6:])
+                self._fallback = self._prepare(torch.float32)
+            if self._upscale_group(canvas, images, group, self._fallback, torch.float32):
                 return
         bad = [name for name, tensor in self._original.state_dict().items() if not bool(torch.isfinite(tensor).all())]
         cause = f"its weights are not finite: {', '.join(bad[:3])}" if bad else "its weights are finite"

@@ -79,7 +79,7 @@ def export_generator(
 def interpolated(first: Generator, second: Generator, alpha: float) -> Generator:
     """Return (1 - alpha) * first + alpha * second for every weight, including BatchNorm's statistics.
 
-    Paper: ESRGAN Sec. 3.4. The result reuses the network of `second`, whose weights are overwritten.
+    Paper: ESRGAN Sec. 3.4. Both generators are left unchanged.
 
     Args:
         first: The PSNR-oriented generator.
@@ -96,11 +96,12 @@ def interpolated(first: Generator, second: Generator, alpha: float) -> Generator
             f"at x{first.scale}, {second.label} is {second.config} at x{second.scale}"
         )
     mixed = {k: torch.lerp(v, other[k], alpha) if v.is_floating_point() else v for k, v in one.items()}
-    second.network.load_state_dict(mixed)
+    network = copy.deepcopy(second.network)
+    network.load_state_dict(mixed)
     label = f"{first.label} + {alpha:g} ({second.label} - {first.label})"
     notes = {k: v for k, v in second.notes.items() if k not in ("metrics", "protocol", "data_name")}
     origin = f"interpolated with srgan_dist between {first.label} and {second.label}"
-    return second._replace(label=label, notes=notes | {"origin": origin})
+    return second._replace(network=network, label=label, notes=notes | {"origin": origin})
 
 
 def _config(generator: Generator, file: Path) -> GeneratorConfig:

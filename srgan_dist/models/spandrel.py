@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srgan_dist.models.state_dicts import of_generator
+from srgan_dist.models.weight_files import read_model_file
+
 _PREFIX = "network."
 _WINDOWS = frozenset({"window_size", "win_size", "split_size", "stripe_size", "patch_size"})
 """Attributes in which the architectures store the sides of their attention windows."""
@@ -48,7 +51,7 @@ class SpandrelConfig:
 def _load_descriptor(file: Path) -> Any:
     loader, unsupported = _import_spandrel()
     try:
-        return loader.load_from_file(file)
+        return loader.load_from_state_dict(of_generator(read_model_file(file).weights))
     except unsupported:
         raise ValueError(f"{file}: spandrel does not support this architecture") from None
     except Exception as error:  # torch, pickle, safetensors and the architectures raise many types

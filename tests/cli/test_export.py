@@ -1,3 +1,4 @@
+import copy
 import json
 import re
 import threading
@@ -18,6 +19,7 @@ from srgan_dist.cli.app import main
 from srgan_dist.cli.export import ExportOptions, export
 from srgan_dist.models import CompactConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig, UNetDiscriminatorConfig
 from srgan_dist.models.discriminator_files import load_discriminator_weights
+from srgan_dist.models.export import interpolated
 from srgan_dist.models.files import load_generator, save_generator
 from srgan_dist.models.onnx_export import CAN_EXPORT
 from srgan_dist.models.spandrel_plugin import register
@@ -174,6 +176,24 @@ def test_interpolation_mixes_weight_by_weight(tmp_path):
         first, second, mixed = (load_generator(f).network.state_dict() for f in (*files, tmp_path / "mix.safetensors"))
         for name, value in mixed.items():
             torch.testing.assert_close(value, (1 - alpha) * first[name] + alpha * second[name], atol=1e-7, rtol=1e-6)
+
+
+def test_interpolation_leaves_both_generators_unchanged(tmp_path):
+    first, second = (load_generator(model(tmp_path, COMPACT, 4, seed=n, name=str(n))) for n in (1, 2))
+    before = copy.deepcopy(second.network.state_dict())
+
+    interpolated(first, second, 0.5)
+
+    assert all(torch.equal(value, before[name]) for name, value in second.network.state_dict().items())
+
+
+def test_interpolation_of_a_checkpoint_needs_runs(tmp_path):
+    files = model(tmp_path, COMPACT, 4, name="a"), model(tmp_path, COMPACT, 4, name="b")
+
+    with pytest.raises(
+        ValueError, match=r"--at best selects a checkpoint of a run directory, but .*a.safetensors is not"
+    ):
+        export(ExportOptions(out=tmp_path / "mix.safetensors", interpolate=files, at="best"))
 
 
 def test_different_networks_cannot_be_mixed(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from srgan_dist.cli.app import main
 from srgan_dist.imaging.resize import imresize
 from srgan_dist.inference.fusion import super_resolve
-from srgan_dist.inference.image_files import find_jobs
+from srgan_dist.inference.jobs import find_jobs
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
 from tests.conftest import SHARED

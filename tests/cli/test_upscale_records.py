@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,8 +168,8 @@ def test_a_run_that_was_interrupted_between_record_and_result_goes_on(
     run(folder, out, "--model", models[0])
     before = state(out)
 
-    def interrupted(self: records.Records, partial: Path, source: Path, target: Path, *rest: int) -> None:
-        add(self, partial, source, target, *rest)
+    def interrupted(self: records.Records, *rest: Any) -> None:
+        add(self, *rest)
         with (out / records.RECORDS).open("a") as half:
             half.write('{"result": "x.p')
         raise KeyboardInterrupt
@@ -186,6 +187,24 @@ def test_a_run_that_was_interrupted_between_record_and_result_goes_on(
     before = state(out)
     assert run(folder, out, "--model", models[1]) == 0
     assert state(out) == before
+
+
+def test_an_image_that_changes_while_it_is_upscaled_is_made_again(
+    models: list[Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def changed(self: records.Records, partial: Path, source: Path, *rest: Any) -> None:
+        if source.name == "y.bmp":
+            image(source, 9)
+        add(self, partial, source, *rest)
+
+    add = records.Records.add
+    with monkeypatch.context() as patched:
+        patched.setattr(records.Records, "add", changed)
+        run(folder, tmp_path / "out", "--model", models[0])
+    before = state(tmp_path / "out")
+
+    assert run(folder, tmp_path / "out", "--model", models[0]) == 0
+    assert made_again(before, tmp_path / "out") == ["y.png"]
 
 
 @pytest.mark.parametrize("stem", ["x" * 246, "x" * 251, "ü" * 123, "画" * 83, "b\udcff\udcfe" * 60], ids=range(5))

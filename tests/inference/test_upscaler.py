@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from srgan_dist.imaging import images
+from srgan_dist.imaging.listing import list_images
 from srgan_dist.inference import upscaler
 from srgan_dist.inference.fusion import SelfEnsemble, fused, super_resolve
 from srgan_dist.inference.upscaler import NonFiniteError, Upscaler
@@ -54,7 +55,7 @@ def test_tiled_equals_whole_on_set14_at_three_tile_sizes():
     network = random_network(blocks=2, channels=8)
     upscalers = {tile: Upscaler(network, 4, tile=tile) for tile in (44, 64, 100)}
 
-    for file in images.list_images(SET14):
+    for file in list_images(SET14):
         lr = images.read(file)
         whole = super_resolve(network, lr).astype(int)
         for tile, tiled in upscalers.items():
