@@ -73,7 +73,8 @@ def _mean_of_neighbors(sums: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.pad(sums, ((1, 1), (1, 1), (0, 0)))
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    return total / np.maximum(total[:, :, -1:], np.finfo(np.float32).tiny)
+    weights: NDArray[np.float32] = np.maximum(total[:, :, -1:], np.float32(np.finfo(np.float32).tiny))
+    return total / weights
 
 
 def upscale_alpha(alpha: NDArray[Any], scale: int) -> NDArray[Any]:

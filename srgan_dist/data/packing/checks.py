@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from srgan_dist.data.packing.alignment import alignment_problem
-from srgan_dist.data.packing.sources import Item, Source
+from srgan_dist.data.packing.pairing import Item
+from srgan_dist.data.packing.sources import Source
 from srgan_dist.data.pairs import crop_for_downscaling, load_pair
 from srgan_dist.data.shards.manifest import SPLITS, Split
 from srgan_dist.distributed.group import Group, ProgressFn
@@ -105,7 +106,7 @@ def _validate(item: Item, hr: Pixels, lr: Pixels | None, rules: Rules) -> tuple[
         k for k in _STANDARD_KERNELS if np.array_equal(downscale(hr, rules.scale, k), lr)
     )
     problem = alignment_problem(hr, lr, rules.scale) if rules.aligned and not kernels else ""
-    return (f"{item.hr}: {problem} ({item.lr})" if problem else ""), kernels
+    return (f"{item.hr}: {problem} ({item.lr}); --allow-misaligned accepts it" if problem else ""), kernels
 
 
 def _mark_duplicates(checked: list[Checked]) -> list[Checked]:

@@ -87,8 +87,8 @@ def test_images_beside_the_folders_that_are_used_are_counted(tmp_path: Path, cap
     assert len(FolderSource(root=tmp_path).items("train", 2)) == 2
 
     assert [r.getMessage() for r in caplog.records] == [
+        f"{tmp_path}: 2 files left out, because images are taken from train",
         f"{tmp_path / 'train'}: 3 files left out, because images are taken from HR",
-        f"{tmp_path}: 2 files left out, because images are taken from train, train/HR",
     ]
 
 
