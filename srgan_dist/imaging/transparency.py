@@ -74,7 +74,7 @@ def _mean_of_neighbors(sums: NDArray[np.float32]) -> NDArray[np.float32]:
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
     weights: NDArray[np.float32] = np.maximum(total[:, :, -1:], np.float32(np.finfo(np.float32).tiny))
-    return total / weights
+    return (total / weights).astype(np.float32, copy=False)
 
 
 def upscale_alpha(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
