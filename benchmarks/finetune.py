@@ -28,7 +28,8 @@ from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import FolderSource
 from srgan_dist.evaluation.metrics import scores
 from srgan_dist.evaluation.niqe import niqe
-from srgan_dist.imaging.images import Pixels, list_images, read
+from srgan_dist.imaging.images import Pixels, read
+from srgan_dist.imaging.listing import list_images
 from srgan_dist.imaging.resize import crop_to_multiple, downscale
 from srgan_dist.inference.upscaler import Upscaler
 from srgan_dist.models.files import load_generator, read_weights

@@ -8,8 +8,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from srgan_dist.models import DiscriminatorConfig
-from srgan_dist.models.files import read_model_file
 from srgan_dist.models.state_dicts import describe, unwrapped
+from srgan_dist.models.weight_files import read_model_file
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.runs.run_dir import RunDir

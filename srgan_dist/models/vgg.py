@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from srgan_dist.models.files import read_model_file
+from srgan_dist.models.weight_files import read_model_file
 
 VGGNetwork = Literal["vgg19", "vgg16"]
 VGGLayer = Literal[

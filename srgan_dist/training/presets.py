@@ -130,9 +130,9 @@ _LIGHT_DEGRADATION = RealESRGANDegradation(
     jpeg_quality=(50, 95),
     last_sinc_probability=0.3,
 )  # fmt: skip
-_FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=2.5e-5))
+_FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=1.5e-5))
 _FINETUNE = {
-    "discriminator_rate": 5.0,
+    "discriminator_rate": 8.0,
     "discriminator_warmup": 40,
     "pretrain": PhaseConfig(label="Pretrained", steps=0),
     "adversarial": _FINETUNED,
