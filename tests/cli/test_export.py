@@ -17,12 +17,15 @@ from safetensors.torch import load_file
 
 from srgan_dist.cli.app import main
 from srgan_dist.cli.export import ExportOptions, export
-from srgan_dist.models import CompactConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig
+from srgan_dist.models import CompactConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig, UNetDiscriminatorConfig
+from srgan_dist.models.discriminator_files import load_discriminator_weights
 from srgan_dist.models.export import interpolated
 from srgan_dist.models.files import load_generator, save_generator
 from srgan_dist.models.onnx_export import CAN_EXPORT
 from srgan_dist.models.spandrel_plugin import register
 from srgan_dist.runs import checkpoint
+from srgan_dist.training.config import dump
+from srgan_dist.training.presets import preset
 
 RRDB = RRDBNetConfig(blocks=1, channels=8)
 COMPACT = CompactConfig(convs=1, channels=8)
@@ -334,6 +337,23 @@ def test_a_published_network_is_converted_and_never_trained_here_even_in_a_runs_
         assert "converted from RealESRGAN.pth" in card
         assert "trained with" not in card
         assert "30.00" not in card
+
+
+def test_the_discriminator_of_a_checkpoint_is_exported_for_another_run(tmp_path):
+    run, config = tmp_path / "run", UNetDiscriminatorConfig(channels=4)
+    networks = [{"network": {}}, {"network": config.build(16).state_dict()}]
+    checkpoint.save(run / "checkpoints", 5, {"networks": {"networks": networks}, "step": 5, "phase": 1}, 2, None)
+    settings = replace(preset("real-esrgan-x4"), discriminator=config, run_dir=run)
+    (run / "config.json").write_text(dump(settings))
+
+    lines = export(ExportOptions(source=run, at="5", out=tmp_path / "d.safetensors", discriminator=True))
+
+    again = config.build(16)
+    load_discriminator_weights(again, tmp_path / "d.safetensors")
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in networks[1]["network"].items())
+    assert "--discriminator-weights" in lines[0]
+    with pytest.raises(ValueError, match="--discriminator needs a run directory"):
+        export(ExportOptions(source=run, out=tmp_path / "d.onnx", discriminator=True, format="onnx"))
 
 
 @pytest.mark.slow
