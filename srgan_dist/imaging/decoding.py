@@ -34,8 +34,8 @@ _UNDO_ORIENTATION: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 _LAYOUT_TAGS = {_ORIENTATION, *range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, 320, *range(322, 326), 330,
                 338, 339, 347, 512, 529, 530, 531, 532, 34675}  # fmt: skip
 _GRAY_MODES = ("1", "L", "LA", "La")
-_LEVELS = {"L;2": 85, "L;4": 17}
-"""Factor from the values of a PNG with 2 or 4 bits to 8 bits, by Pillow's raw mode."""
+_LEVELS = {"1": 255, "L;2": 85, "L;4": 17}
+"""Factor from the values of a PNG with 1, 2 or 4 bits to 8 bits, by Pillow's raw mode."""
 
 
 class Decoded(NamedTuple):
@@ -71,7 +71,7 @@ def decode_image(source: Path | bytes | memoryview, where: str, max_pixels: int 
     with named_errors(where), open_stream(source) as stream:
         if is_tiff(stream):
             page = read_page(stream)
-            check_size(page.width, page.height, max_pixels)
+            check_size(page.width, page.height, max_pixels, page.bytes_per_pixel)
             channels, orientation, exif, remark = _read_tiff(stream, page)
         else:
             channels, orientation, exif, remark = _read_other(stream, where, max_pixels)
@@ -98,8 +98,8 @@ def _read_depth_that_pillow_reduces(stream: IO[bytes], image: ImageFile.ImageFil
     """Return (h, w, C), or None if Pillow reads the image at its own depth."""
     layout = _layout(image)
     if image.format == "PNG":
-        if layout in _LEVELS and isinstance(image.info.get("transparency"), int):
-            image.info["transparency"] *= _LEVELS[layout]  # as Pillow scales the pixels
+        if layout in _LEVELS and isinstance(key := image.info.get("transparency"), int):
+            image.info["transparency"] = min(255, key * _LEVELS[layout])  # as Pillow scales the pixels
         if image.mode in ("RGB", "RGBA") and ";16" in layout:
             return read_png16(stream, image.info.get("transparency"))
     if image.format == "PPM":
@@ -168,6 +168,8 @@ def _read_channels(image: Image.Image) -> _Channels:
     image.load()
     if image.mode.startswith("I"):
         return _Channels(_with_key(np.asarray(image).astype(np.uint16)[:, :, None], image), icc)
+    if image.mode == "1":  # older versions of Pillow do not find its transparent color
+        return _Channels(_with_key(np.array(image.convert("L"))[:, :, None], image), icc)
     if image.mode == "F":
         return _Channels(check_unit_range(np.asarray(image))[:, :, None], icc)
     if image.mode == "CMYK":
@@ -184,12 +186,12 @@ def _layout(image: ImageFile.ImageFile) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
-def _with_key(gray: NDArray[np.uint16], image: Image.Image) -> NDArray[np.uint16]:
-    """Return 16-bit gray (h, w, 1), with alpha if the file makes one value transparent."""
+def _with_key(gray: NDArray[Any], image: Image.Image) -> NDArray[Any]:
+    """Return gray (h, w, 1), uint8 or uint16, with alpha if the file makes one value transparent."""
     key = image.info.get("transparency")
     if not isinstance(key, int):
         return gray
-    return np.concatenate([gray, (gray != key) * np.uint16(65535)], axis=2)
+    return np.concatenate([gray, (gray != key).astype(gray.dtype) * np.iinfo(gray.dtype).max], axis=2)
 
 
 def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:

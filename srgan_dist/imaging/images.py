@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srgan_dist.imaging.decoding import decode_image
-from srgan_dist.imaging.raster import Raster, composite_on_white, to_uint8
+from srgan_dist.imaging.raster import Raster, composite_on_white
 from srgan_dist.utils.files import atomic_output, output_errors
 
 Pixels = NDArray[np.uint8]
@@ -48,7 +48,7 @@ def decode(content: bytes | memoryview, where: str) -> Pixels:
 
 def to_rgb(raster: Raster) -> Pixels:
     """Convert a raster to (H, W, 3) uint8 RGB on white; see `read`."""
-    colors = to_uint8(composite_on_white(raster))
+    colors = composite_on_white(raster)
     return np.repeat(colors, 3, axis=2) if colors.shape[2] == 1 else np.ascontiguousarray(colors)
 
 

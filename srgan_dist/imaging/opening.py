@@ -90,13 +90,14 @@ def open_image(stream: IO[bytes], where: str) -> ImageFile.ImageFile:
     return Image.open(stream, formats=(*_FORMATS, "TGA") if is_tga else _FORMATS)
 
 
-def check_size(width: int, height: int, max_pixels: int | None) -> None:
+def check_size(width: int, height: int, max_pixels: int | None, bytes_per_pixel: int = _BYTES_PER_PIXEL) -> None:
     """Check that an image may be decoded.
 
     Args:
         width: Width in pixels, as the file's header states it.
         height: Height in pixels.
         max_pixels: Largest number of pixels; None for as many as the free memory can hold.
+        bytes_per_pixel: Memory that decoding takes.
 
     Raises:
         UnsupportedImageError: If the image is larger.
@@ -105,9 +106,9 @@ def check_size(width: int, height: int, max_pixels: int | None) -> None:
     if max_pixels is not None:
         if pixels > max_pixels:
             raise UnsupportedImageError(f"{size} are more than --max-pixels {max_pixels}")
-    elif pixels > _SMALL_IMAGE and pixels * _BYTES_PER_PIXEL > (free := free_host_bytes()):
+    elif pixels > _SMALL_IMAGE and pixels * bytes_per_pixel > (free := free_host_bytes()):
         raise UnsupportedImageError(
-            f"{size} need about {pixels * _BYTES_PER_PIXEL / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are "
+            f"{size} need about {pixels * bytes_per_pixel / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are "
             f"free; --max-pixels {pixels} reads it anyway (srgan pack, srgan upscale)"
         )
 

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_ROWS = 64
+"""Rows that are composited at a time."""
+
 
 class UnsupportedImageError(Exception):
     """The file is valid, but it cannot be read correctly. The message says why, without the file's name."""
@@ -61,10 +64,15 @@ def to_uint16(values: NDArray[Any]) -> NDArray[Any]:
     return values if values.dtype.kind == "u" else np.floor(values * 65535 + 0.5).astype(np.uint16)
 
 
-def composite_on_white(raster: Raster) -> NDArray[Any]:
-    """Return the pixels (h, w, C) of a raster on a white background: those with alpha 0 are white."""
-    if raster.alpha is None:
-        return raster.pixels
-    peak = 1.0 if raster.pixels.dtype.kind == "f" else float(np.iinfo(raster.pixels.dtype).max)
-    alpha = raster.alpha[:, :, None].astype(np.float64) / peak
-    return raster.pixels / peak * alpha + (1 - alpha)
+def composite_on_white(raster: Raster) -> NDArray[np.uint8]:
+    """Return the pixels (h, w, C) of a raster on a white background, rounded to uint8 once; alpha 0 gives white."""
+    pixels, alpha = raster
+    if alpha is None:
+        return to_uint8(pixels)
+    peak = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    on_white = np.empty(pixels.shape, np.uint8)
+    for top in range(0, len(pixels), _ROWS):  # floats of the entire image would be eight times larger
+        rows = slice(top, top + _ROWS)
+        opacity = alpha[rows, :, None] / peak
+        on_white[rows] = to_uint8(pixels[rows] / peak * opacity + (1 - opacity))
+    return on_white

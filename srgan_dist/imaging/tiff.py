@@ -51,6 +51,11 @@ class TiffPage(NamedTuple):
         return self.bits > 8
 
     @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that decoding takes; samples of odd depths become float64."""
+        return 24 * self.samples if self.is_float or self.bits not in (8, 16) else max(16, 6 * self.samples)
+
+    @property
     def needs_tifffile(self) -> bool:
         """Whether Pillow reads this layout wrong, or to 8 bits only."""
         is_gray, is_plain = self.photometric in (0, 1), self.extra in ((), (_UNASSOCIATED,))

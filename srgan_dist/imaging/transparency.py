@@ -8,7 +8,9 @@ from PIL import Image
 
 AlphaMethod = Literal["bicubic", "model"]
 
-_RINGS = 3
+_BLOCK, _REACH = 1024, 64
+"""Side of the blocks that are filled one by one, and how far around a block its colors may come from."""
+_RINGS = 2
 """Rings of hidden pixels that are filled at each resolution before the next, halved one."""
 
 
@@ -24,11 +26,27 @@ def spread_colors(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return pixels
+    spread = pixels.copy()
+    spread[hidden] = pixels[~hidden].mean(axis=0).round()  # for those too far away to matter
+    height, width = hidden.shape
+    for y in range(0, height, _BLOCK):
+        for x in range(0, width, _BLOCK):
+            block = slice(y, y + _BLOCK), slice(x, x + _BLOCK)
+            # The block with its surroundings, where the nearest visible pixels may be.
+            top, left = max(0, y - _REACH), max(0, x - _REACH)
+            around = slice(top, y + _BLOCK + _REACH), slice(left, x + _BLOCK + _REACH)
+            if hidden[block].any() and not hidden[around].all():
+                colors = _spread(pixels[around], alpha[around])[y - top :, x - left :][:_BLOCK, :_BLOCK]
+                np.copyto(spread[block], colors, where=hidden[block][:, :, None])
+    return spread
+
+
+def _spread(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Return colors (h, w, C) for all pixels, from the visible ones."""
     weights = alpha[:, :, None].astype(np.float32) / np.iinfo(alpha.dtype).max
     # The weighted colors and their weight, in one array: (h, w, C + 1).
-    spread = _fill(np.concatenate([pixels * weights, weights], axis=2, dtype=np.float32))
-    colors = (spread[:, :, :-1] / spread[:, :, -1:]).round().clip(0, np.iinfo(pixels.dtype).max)
-    return np.where(hidden[:, :, None], colors.astype(pixels.dtype), pixels)
+    sums = _fill(np.concatenate([pixels * weights, weights], axis=2, dtype=np.float32))
+    return (sums[:, :, :-1] / sums[:, :, -1:]).round().clip(0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
 
 
 def _fill(sums: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,8 +73,7 @@ def _mean_of_neighbors(sums: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.pad(sums, ((1, 1), (1, 1), (0, 0)))
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    weight = total[:, :, -1:]
-    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    return total / np.maximum(total[:, :, -1:], np.finfo(np.float32).tiny)
 
 
 def upscale_alpha(alpha: NDArray[Any], scale: int) -> NDArray[Any]:

@@ -155,9 +155,9 @@ def _from_run(generator: Generator, source: Path) -> dict[str, Any]:
         return found
     if (run / CONFIG).is_file():
         found["training"] = json.loads((run / CONFIG).read_text())
-    if not source.is_dir() and (run / "evaluation.json").is_file():  # the final evaluation is not a checkpoint's
+    if (run / "evaluation.json").is_file():
         evaluation: Mapping[str, Any] = json.loads((run / "evaluation.json").read_text())
-        if generator.label in evaluation["means"]:
+        if generator.label in evaluation["means"]:  # not a checkpoint, whose label contains its step
             found |= {"metrics": evaluation["means"], "protocol": evaluation["protocol"]}
             rows = evaluation.get("rows", [])
             found |= {"data_name": rows[0]["data"]} if rows else {}

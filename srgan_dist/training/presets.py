@@ -116,8 +116,8 @@ _COMPACT_X4 = replace(
 # Fine-tuning of a finished generator (`--weights FILE`) with the loss it was trained with. Not in the papers: no pixel
 # phase, which would train the GAN's texture away; a low learning rate; a discriminator that learns alone first, because
 # it starts untrained against a finished generator; and a light degradation, to be replaced by that of one's own images.
-# A new U-Net with spectral normalization is still at chance after 200 steps (accuracy 0.54 per pixel); a small
-# VGG-style discriminator has an accuracy of 0.62 after 20 steps, and keeps the texture (benchmarks/RESULTS.md).
+# The logits of a new U-Net with spectral normalization stay near 0 for hundreds of steps, in which the other terms
+# blur; a small VGG-style discriminator keeps the texture (benchmarks/RESULTS.md).
 _LIGHT_DEGRADATION = RealESRGANDegradation(
     first=StageConfig(
         sigma=(0.2, 1.5), resize=(0.1, 0.5, 0.4), resize_range=(0.5, 1.2), gaussian_sigma=(1.0, 8.0),

@@ -107,21 +107,6 @@ class Reporter:
             log.info("an epoch of %d images takes %.4g steps; step %d is at epoch %.4g", images, steps, state.step,
                      state.step / steps)  # fmt: skip
 
-    def _warn_of_pixel_phase(self, state: RunState) -> None:
-        """Log what a pixel phase does to given weights: the loss of a trained GAN's texture shows only hours later."""
-        config = self._config
-        if config.weights and config.pretrain.steps and not state.step:
-            self._warn(
-                "--weights %s: the pixel phase comes first; if they are a GAN's, its %d steps on %s will train the "
-                "texture away. To keep it, pass --pretrain.steps 0, or use a preset finetune-...",
-                config.weights, config.pretrain.steps, config.loss.pixel.upper(),
-            )  # fmt: skip
-
-    def _warn(self, message: str, *values: object) -> None:
-        """Log a warning on rank 0 only: all processes see the same metrics."""
-        if self._accelerator.is_main_process:
-            log.warning(message, *values)
-
     def _warn_of_new(self, step: int, warnings: list[HealthWarning], active: set[str]) -> None:
         """Log those warnings that were not active before, on rank 0 only: all processes see the same metrics."""
         for warning in warnings:
@@ -129,6 +114,16 @@ class Reporter:
                 log.warning("step %d  %s", step, warning.message)
         active.clear()
         active.update(warning.name for warning in warnings)
+
+    def _warn_of_pixel_phase(self, state: RunState) -> None:
+        """Log what a pixel phase does to given weights: the loss of a trained GAN's texture shows only hours later."""
+        config = self._config
+        if config.weights and config.pretrain.steps and not state.step and self._accelerator.is_main_process:
+            log.warning(
+                "--weights %s: the pixel phase comes first; if they are a GAN's, its %d steps on %s will train the "
+                "texture away. To keep it, pass --pretrain.steps 0, or use a preset finetune-...",
+                config.weights, config.pretrain.steps, config.loss.pixel.upper(),
+            )  # fmt: skip
 
     def validation(self, step: int, validation: Validation, scores: Scores, images: list[Pixels]) -> None:
         """Record the scores of a validation, next to bicubic's and HR's, its images, and new warnings."""

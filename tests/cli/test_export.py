@@ -337,6 +337,16 @@ def test_a_published_network_is_converted_and_never_trained_here_even_in_a_runs_
         assert "converted from RealESRGAN.pth" in card
         assert "trained with" not in card
         assert "30.00" not in card
+        assert "training" not in json.loads(content(tmp_path / f"{name}.safetensors")[0]["srgan_dist"])
+
+
+def test_a_network_that_an_earlier_version_converted_is_not_called_trained(tmp_path):
+    notes = {"label": "RealESRGAN", "scale": 2, "degradation": "unknown"}
+    save_generator(tmp_path / "old.safetensors", COMPACT.build(2), COMPACT, notes)
+
+    export(ExportOptions(source=tmp_path / "old.safetensors", out=tmp_path / "new.safetensors"))
+
+    assert "converted from old.safetensors" in (tmp_path / "new.safetensors.md").read_text()
 
 
 def test_the_discriminator_of_a_checkpoint_is_exported_for_another_run(tmp_path):

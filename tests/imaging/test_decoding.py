@@ -75,7 +75,11 @@ def test_gray_tiffs_are_read_by_their_type_in_either_byte_order(byteorder, kind:
 @pytest.mark.parametrize("colors", [1, 3])
 def test_odd_depths_are_scaled_by_their_bits(bits: int, colors: int, tmp_path: Path):
     stored = (RGB16 if colors == 3 else GRAY16) >> (16 - bits)
-    tifffile.imwrite(tmp_path / "a.tif", stored, bitspersample=bits, photometric="rgb" if colors == 3 else "minisblack")
+    try:
+        photometric = "rgb" if colors == 3 else "minisblack"
+        tifffile.imwrite(tmp_path / "a.tif", stored, bitspersample=bits, photometric=photometric)
+    except NotImplementedError:
+        pytest.skip("imagecodecs before 2026 reads these depths, but does not write them")
 
     expected = np.round(stored / (2**bits - 1) * 65535)
     assert np.array_equal(read_photo(tmp_path / "a.tif").pixels.squeeze(), expected)

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from srgan_dist.imaging import transparency
 from srgan_dist.imaging.transparency import spread_colors
 from tests.conftest import random_image
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(1, 40), (37, 50), (130, 300)])
+@pytest.mark.parametrize("size", [(1, 40), (37, 50), (130, 300), (30, 2300)])
 def test_one_visible_color_fills_everything(dtype: type, channels: int, size: tuple[int, int]):
     alpha = np.zeros(size, dtype)
     alpha[0, 3], alpha[-1, -2] = np.iinfo(dtype).max, 1
@@ -50,3 +51,14 @@ def test_what_is_hidden_does_not_matter():
     assert np.array_equal(
         spread_colors(np.where(shown, rgb, 0), alpha), spread_colors(np.where(shown, rgb, other), alpha)
     )
+
+
+def test_blocks_join_where_it_matters():
+    rgb = random_image(40, 2300)
+    alpha = np.zeros((40, 2300), np.uint8)
+    alpha[15:25] = 255
+    black = np.where(alpha[:, :, None] > 0, rgb, 0)
+
+    at_once = transparency._spread(black, alpha)
+
+    assert np.array_equal(spread_colors(black, alpha)[12:28], at_once[12:28])

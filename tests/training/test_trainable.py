@@ -126,6 +126,7 @@ def test_while_the_discriminator_learns_alone_the_generator_and_its_statistics_s
     assert not torch.equal(before[2]["features.0.weight"], after[2]["features.0.weight"])
     assert (float(terms["discriminator_alone"]), bool(skipped)) == (1.0, False)
     assert "generator_norm" not in terms
+    assert networks.ema.updates == 0  # the average's decay starts with the generator
     terms, _ = networks.update([small_batch()], 1e-2, False)
     assert float(terms["discriminator_alone"]) == 0.0
     assert not torch.equal(before[0]["tail.weight"], state_of(networks.generator.raw)["tail.weight"])
