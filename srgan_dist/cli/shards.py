@@ -10,7 +10,8 @@ from srgan_dist.cli.console import Menu
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.data.packing.index import index
 from srgan_dist.data.shards.location import ShardLocation
-from srgan_dist.data.shards.manifest import Split, read_manifest
+from srgan_dist.data.shards.manifest import Split
+from srgan_dist.data.shards.manifest_parser import read_manifest
 from srgan_dist.data.shards.verify import count_of, faults, layout_faults, one_line
 from srgan_dist.imaging import images
 from srgan_dist.utils.progress import start_logging

@@ -65,9 +65,12 @@ class Checks:
         try:
             entry = json.loads(self._entry(file, shard).read_text())
             known = entry["state"] == _state(file)
-        except (FileNotFoundError, ValueError, KeyError):
+            found = [CorruptSample(*f) for f in entry["faults"]]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        return [CorruptSample(*f) for f in entry["faults"]] if known else None
+        # The manifest may have changed since: it may say another size, or list fewer samples.
+        applies = all(f.sample < len(shard.keys) for f in found) and (found or file.stat().st_size == shard.bytes)
+        return found if known and applies else None
 
     def _record(self, file: Path, shard: Shard, result: list[CorruptSample]) -> None:
         if file.exists():
