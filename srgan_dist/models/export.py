@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,9 @@ from srgan_dist.utils.serialization import to_dict
 
 _SPANDREL_GROWTH = 32
 """The only number of growth channels of RRDBNet that spandrel supports."""
+
+_PLACES = frozenset({"run_dir", "shards", "stream", "cache", "weights", "file", "command", "folder", "host"})
+"""Names of notes whose text is a path, an address or a name of the machine."""
 
 Format = Literal["safetensors", "onnx"]
 
@@ -102,7 +106,23 @@ def _notes(generator: Generator, out: Path, license: str, source: Path | None) -
         "license": license,
     }
     own = {k: v for k, v in generator.notes.items() if k != "generator"}
-    return own | about | _from_run(source) | {"generator": to_dict(architecture(config), GeneratorConfig)}
+    return _publishable(own | _from_run(source)) | about | {"generator": to_dict(architecture(config), GeneratorConfig)}
+
+
+def _publishable(notes: dict[str, Any]) -> dict[str, Any]:
+    """Return notes without paths, addresses and names of the machine they were made on: the file may be published."""
+    return {name: kept for name, value in notes.items() if (kept := _without_places(name, value)) is not None}
+
+
+def _without_places(name: str, value: Any) -> Any:
+    """Return a value of the notes without paths and addresses; None if nothing of it may be published."""
+    if isinstance(value, dict):
+        return None if name == "tracking" else _publishable(value)
+    if isinstance(value, list):
+        return [v for v in value if _without_places(name, v) is not None]
+    if isinstance(value, str) and (name in _PLACES or re.search(r"[/\\]|^pipe:", value)):
+        return None
+    return value
 
 
 def _from_run(source: Path | None) -> dict[str, Any]:

@@ -6,12 +6,15 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
+import yaml
+
 T = TypeVar("T", bound=str)
 
 _LARGEST = 1 << 50
 """Largest integer that is accepted unless a field says otherwise; no file is larger than that many bytes."""
 _LONGEST = 1000
 """Longest text that is accepted, in characters, unless a field says otherwise."""
+_MOST_VALUES = 10_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -30,6 +33,47 @@ def parse_json(content: bytes, most_bytes: int) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ValueError(f"a {type(parsed).__name__} instead of an object")
     return parsed  # pyright: ignore[reportUnknownVariableType]
+
+
+def parse_yaml(content: bytes, most_bytes: int) -> dict[str, Any]:
+    """Parse a YAML mapping of limited length and size, with plain values: text, numbers, booleans, lists, mappings.
+
+    Raises:
+        ValueError: If the content is too long, not YAML, not such a mapping, or has too many values. Each use of an
+            alias counts as all of its values, so that a few lines cannot stand for billions.
+    """
+    if len(content) > most_bytes:
+        raise ValueError(f"larger than the limit of {most_bytes >> 10} KiB")
+    try:
+        parsed: Any = yaml.safe_load(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:  # about dates and numbers that make no sense, and text that is not UTF-8
+        raise ValueError(f"not valid YAML ({error})") from None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"a {type(parsed).__name__} instead of settings")
+    _check_plain(parsed)
+    return parsed  # pyright: ignore[reportUnknownVariableType]
+
+
+def _check_plain(tree: object) -> None:
+    """Raise ValueError if a tree has too many values, or others than those of JSON."""
+    waiting, count = [tree], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise ValueError(f"more than {_MOST_VALUES} values")
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                raise ValueError("a key is not text")
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif value is not None and not isinstance(value, (str, int, float, bool)):
+            raise ValueError(f"a value of the type {type(value).__name__}; put text into quotes")
 
 
 def _reject_constant(name: str) -> None:
