@@ -51,6 +51,8 @@ def export_generator(generator: Generator, out: Path, kind: Format, license: str
     Raises:
         ValueError: If the file cannot be written, a package is missing, or the file does not give the same images.
     """
+    if out.suffix != f".{kind}":
+        raise ValueError(f"{out}: a file of the format {kind} must end in .{kind}; --format onnx writes ONNX")
     notes = _notes(generator, out, license, source)
     if kind == "onnx":
         worst = save_onnx(out, generator.network)

@@ -8,6 +8,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
+from srgan_dist.utils.first_download import compare_with_first
+
 VGGLayer = Literal["conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4", "relu2_2", "relu5_4"]
 
 LAYER_INDEX: dict[VGGLayer, int] = {
@@ -101,12 +103,15 @@ def _download() -> dict[str, Tensor]:
     from torchvision.models import VGG19_Weights
 
     weights = VGG19_Weights.IMAGENET1K_V1
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     try:
-        return dict(weights.get_state_dict(progress=True, check_hash=True))
+        state = dict(weights.get_state_dict(progress=True, check_hash=True))
     except (URLError, OSError, RuntimeError) as error:
-        cache = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
         raise ValueError(
             f"VGG19's ImageNet weights could not be downloaded ({error}). Download {weights.url} on a machine with "
-            f"network access, then copy it to {cache} or pass it with --loss.content.weights FILE. The presets "
+            f"network access, then copy it to {file} or pass it with --loss.content.weights FILE. The presets "
             "srresnet-x4, srgan-mse-x4 and quickstart do not need VGG19."
         ) from error
+    if file.exists():  # torchvision checks the hash in the file's name, but only while downloading
+        compare_with_first(weights.url, file, prefix=file.stem.rpartition("-")[2])
+    return state

@@ -10,7 +10,6 @@ from accelerate import Accelerator
 from srgan_dist.data.batch import Pair
 from srgan_dist.data.loading.feed import Feed, open_data
 from srgan_dist.data.loading.prefetch import Batches, StoppedWaitingError
-from srgan_dist.data.shards.cache import cache_folder
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.accelerator import run_on_main, start
 from srgan_dist.distributed.coordination import StopCoordinator, StopRequested
@@ -37,6 +36,7 @@ from srgan_dist.training.skipped_steps import SkippedSteps
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.trainable import Networks, load_vgg_early
 from srgan_dist.training.validation import Validation
+from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.profiling import Profiler
 from srgan_dist.utils.progress import Progress, start_logging
 from srgan_dist.utils.unions import tag

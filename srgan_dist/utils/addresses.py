@@ -42,8 +42,8 @@ def public(location: str) -> str:
         'pipe:curl [not saved]'
     """
     if location.startswith(PIPE):
-        program = location.removeprefix(PIPE).split()[:1]
-        return f"{PIPE}{''.join(program) if not program or '=' not in program[0] else ''} {_OMITTED}"
+        first = "".join(location.removeprefix(PIPE).removesuffix(_OMITTED).split()[:1])
+        return f"{PIPE}{first if re.fullmatch(r'[A-Za-z0-9_.-]*', first) else ''} {_OMITTED}"
     if not is_url(location):
         return location
     scheme, _, rest = location.partition("://")

@@ -1,5 +1,6 @@
 """Material for the attacks: manifests, tars, servers and processes with limits."""
 
+import base64
 import gzip
 import http.server
 import io
@@ -81,5 +82,31 @@ def lying_server(manifest: bytes | None) -> Iterator[tuple[str, type[Liar]]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", handler
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def signed_server(folder: Path, password: str, signature: str) -> Iterator[str]:
+    """Serves a folder to those who give the password and the signature; yields `127.0.0.1:PORT`."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, directory=str(folder), **kwargs)
+
+        def send_head(self):
+            expected = "Basic " + base64.b64encode(f"me:{password}".encode()).decode()
+            if self.headers.get("Authorization") != expected or not self.path.endswith(f"?sig={signature}"):
+                self.send_error(403)
+                return None
+            return super().send_head()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()

@@ -19,13 +19,14 @@ import numpy as np
 from srgan_dist.data.packing.checks import Checked, Rules, check, common_degradation, workers
 from srgan_dist.data.packing.sources import Item, Source
 from srgan_dist.data.pairs import load_pair
-from srgan_dist.data.shards.cache import Checks, cache_folder
+from srgan_dist.data.shards.cache import Checks
 from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split
 from srgan_dist.data.shards.manifest_parser import parse_shard, read_manifest
 from srgan_dist.data.shards.tars import ShardWriter
 from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
+from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.files import write_json
 
 log = logging.getLogger("srgan_dist")

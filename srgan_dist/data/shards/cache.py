@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,14 +12,6 @@ from filelock import FileLock
 from srgan_dist.data.shards.manifest import Shard
 from srgan_dist.data.shards.verify import CorruptSample, faults
 from srgan_dist.utils.files import write_json
-
-
-def cache_folder(chosen: Path | None = None) -> Path:
-    """Return `chosen`, else `$SRGAN_CACHE`, else `srgan_dist` in the user's cache folder."""
-    if chosen:
-        return chosen
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SRGAN_CACHE") or home / "srgan_dist")
 
 
 def lock(file: Path) -> AbstractContextManager[Any]:
