@@ -1,10 +1,12 @@
 """Reading and writing image files as RGB uint8, with errors that name the file."""
 
 import io
+import struct
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,14 @@ from srgan_dist.utils.files import atomic_output, output_errors
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
+
+
+_CORRUPT = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
+    MemoryError, NotImplementedError, struct.error,
+)  # fmt: skip
+"""What Pillow's plugins raise for corrupt files."""
+_STRIP_VALUES = 1 << 22
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -80,21 +90,29 @@ def decoding(where: str) -> Generator[None]:
         raise ValueError(f"{where}: not an image that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{where}: too large ({error})") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise any of these
+    except _CORRUPT as error:
         raise ValueError(f"{where}: corrupt or truncated ({error})") from error
 
 
 def to_rgb(image: Image.Image) -> Pixels:
     """Convert an image of any Pillow mode to (H, W, 3) uint8 RGB; see `read`."""
     if image.mode.startswith(("I", "F")):  # Pillow's own conversion of 16-bit gray clips at 255
-        gray = np.asarray(image).astype(np.float64)
-        peak = 65535.0 if gray.max(initial=0) > 255 else 255.0
-        levels = np.floor(gray.clip(0, peak) / peak * 255 + 0.5).astype(np.uint8)
-        return np.repeat(levels[:, :, None], 3, axis=2)
+        return _gray_to_rgb(np.asarray(image))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return np.array(image.convert("RGB"))
+
+
+def _gray_to_rgb(gray: NDArray[Any]) -> Pixels:
+    """Convert (H, W) gray of more than 8 bits to RGB, in strips: as float64 it would take eight times the memory."""
+    peak = 65535.0 if gray.max(initial=0) > 255 else 255.0
+    rgb = np.empty((*gray.shape, 3), np.uint8)
+    rows = max(1, _STRIP_VALUES // max(1, gray.shape[1]))
+    for top in range(0, len(gray), rows):
+        levels = np.nan_to_num(gray[top : top + rows].astype(np.float64), nan=0.0).clip(0, peak) / peak
+        rgb[top : top + rows] = np.floor(levels * 255 + 0.5).astype(np.uint8)[:, :, None]
+    return rgb
 
 
 def write(image: Pixels, file: Path) -> None:

@@ -98,6 +98,9 @@ def was_shortened(location: str) -> bool:
 def join(location: str, name: str) -> str:
     """Return the URL of a file in a folder. A query stays at the end; `name` is quoted for http(s).
 
+    Raises:
+        ValueError: If the location is not a valid URL.
+
     Example:
         >>> join("https://example.org/shards?key=1", "train 0.tar")
         'https://example.org/shards/train%200.tar?key=1'
@@ -105,7 +108,10 @@ def join(location: str, name: str) -> str:
     scheme = scheme_of(location)
     if scheme not in ("http", "https"):
         return f"{location.rstrip('/')}/{name}"
-    parts = urlsplit(location)
+    try:
+        parts = urlsplit(location)
+    except ValueError as error:
+        raise ValueError(f"{public(location)}: not a valid URL ({error})") from None
     return parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name)}").geturl()
 
 
