@@ -48,7 +48,7 @@ def runs(place: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def pictures(place: Path) -> Path:
+def photos(place: Path) -> Path:
     folder = place / "held-out <b>"
     folder.mkdir()
     for n, name in enumerate(("boat", "<script>alert(1)", "tower")):
@@ -58,9 +58,9 @@ def pictures(place: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(runs: list[Path], pictures: Path, place: Path) -> Path:
+def page(runs: list[Path], photos: Path, place: Path) -> Path:
     file = place / "report.html"
-    assert main(["compare", *map(str, runs), "--data", str(pictures), "--out", str(file), "--images", "2"]) == 0
+    assert main(["compare", *map(str, runs), "--data", str(photos), "--out", str(file), "--images", "2"]) == 0
     return file
 
 
@@ -136,10 +136,10 @@ def test_the_page_works_in_a_browser(page: Path):
     assert (ARTIFACTS / "compare.png").stat().st_size > 20_000
 
 
-def test_a_large_image_is_shown_where_the_models_differ(runs: list[Path], pictures: Path, tmp_path: Path):
+def test_a_large_image_is_shown_where_the_models_differ(runs: list[Path], photos: Path, tmp_path: Path):
     file = tmp_path / "small.html"
 
-    main(["compare", str(runs[0]), "--data", str(pictures), "--out", str(file), "--side", "64", "--images", "1"])
+    main(["compare", str(runs[0]), "--data", str(photos), "--out", str(file), "--side", "64", "--images", "1"])
 
     assert re.search(r"64x64 at x=\d+ y=\d+", file.read_text())
 

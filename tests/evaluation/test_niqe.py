@@ -6,7 +6,7 @@ import pytest
 from srgan_dist.evaluation.niqe import niqe
 from srgan_dist.imaging.images import Pixels, read
 from srgan_dist.imaging.resize import interpolate
-from tests.conftest import picture
+from tests.conftest import random_image
 
 
 def formula(height: int = 300, width: int = 310) -> Pixels:
@@ -63,11 +63,11 @@ def test_incomplete_blocks_do_not_count():
     ],
 )
 def test_too_few_blocks_have_no_value(height: int, width: int, least: int, told: bool):
-    assert (niqe(picture(height, width), min_blocks=least) is not None) == told
+    assert (niqe(random_image(height, width), min_blocks=least) is not None) == told
 
 
 def test_a_border_that_leaves_nothing_has_no_value():
-    assert niqe(picture(30, 30), border=20, min_blocks=1) is None
+    assert niqe(random_image(30, 30), border=20, min_blocks=1) is None
 
 
 @pytest.mark.parametrize("level", [0, 77, 255])
@@ -76,7 +76,7 @@ def test_flat_images_have_no_value(level: int):
 
 
 def test_flat_blocks_among_others_do_no_harm():
-    image = picture(288, 480)
+    image = random_image(288, 480)
     image[:, 192:] = 40
 
     value = niqe(image)

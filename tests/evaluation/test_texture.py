@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 from srgan_dist.evaluation.texture import gradient_energy, grid_ratio
 from srgan_dist.imaging.images import Pixels, read
 from srgan_dist.imaging.resize import interpolate
-from tests.conftest import picture
+from tests.conftest import random_image
 
 
 def blurred(image: Pixels, radius: float) -> Pixels:
@@ -33,11 +33,11 @@ def ratio(image: Pixels, scale: int, border: int = 0) -> float:
 
 
 def test_an_image_has_its_own_gradient_energy():
-    assert gradient_energy(picture(40, 50), picture(40, 50)) == 1
+    assert gradient_energy(random_image(40, 50), random_image(40, 50)) == 1
 
 
 def test_gradient_energy_falls_with_blur_and_rises_with_noise():
-    hr = picture(80, 90)
+    hr = random_image(80, 90)
 
     values = [gradient_energy(i, hr) for i in (blurred(hr, 2), blurred(hr, 0.5), hr, noisy(hr, 5), noisy(hr, 20))]
 
@@ -54,18 +54,18 @@ def test_gradient_energy_grows_with_the_square_of_contrast():
 def test_gradient_energy_has_no_value_without_gradients():
     flat = np.full((20, 20, 3), 9, np.uint8)
 
-    assert gradient_energy(picture(20, 20), flat) is None
-    assert gradient_energy(flat, picture(20, 20)) == 0
-    assert gradient_energy(picture(20, 20), picture(20, 20), border=10) is None
+    assert gradient_energy(random_image(20, 20), flat) is None
+    assert gradient_energy(flat, random_image(20, 20)) == 0
+    assert gradient_energy(random_image(20, 20), random_image(20, 20), border=10) is None
 
 
 def test_images_of_different_size_have_no_gradient_energy():
     with pytest.raises(ValueError, match="different size"):
-        gradient_energy(picture(20, 20), picture(20, 24))
+        gradient_energy(random_image(20, 20), random_image(20, 24))
 
 
 def test_the_border_does_not_count():
-    hr = picture(80, 80)
+    hr = random_image(80, 80)
     spoilt = hr.copy()
     spoilt[:4], spoilt[:, -4:] = 255, 0
 
@@ -75,14 +75,14 @@ def test_the_border_does_not_count():
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_repeated_pixels_have_a_grid_ratio_of_scale_or_more(scale: int):
-    lr = picture(32, 40)
+    lr = random_image(32, 40)
 
     assert scale - 1e-9 < ratio(interpolate(lr, scale, "nearest"), scale) < 1.3 * scale
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_images_without_a_grid_have_a_grid_ratio_near_one(scale: int):
-    hr = picture(240, 240)
+    hr = random_image(240, 240)
 
     assert ratio(hr, scale) < 1.3
     assert ratio(interpolate(hr[: 240 // scale, : 240 // scale], scale, "bicubic"), scale) < 1.6
@@ -90,7 +90,7 @@ def test_images_without_a_grid_have_a_grid_ratio_near_one(scale: int):
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_an_added_pattern_raises_the_grid_ratio(scale: int):
-    hr = picture(160, 160)
+    hr = random_image(160, 160)
 
     values = [ratio(checkered(hr, scale, amplitude), scale) for amplitude in (0, 2, 4, 8, 16)]
 
@@ -99,7 +99,7 @@ def test_an_added_pattern_raises_the_grid_ratio(scale: int):
 
 
 def test_a_pattern_of_another_period_is_no_grid():
-    hr = picture(200, 200)
+    hr = random_image(200, 200)
 
     assert ratio(checkered(hr, 5, 16), 4) < 1.3
 
@@ -117,10 +117,10 @@ def test_lines_of_one_direction_are_a_grid(axis: int):
 
 def test_flat_and_small_images_have_no_grid_ratio():
     assert grid_ratio(np.full((80, 80, 3), 7, np.uint8), 4) is None
-    assert grid_ratio(picture(32, 80), 4) is None
-    assert grid_ratio(picture(33, 80), 4) is not None
-    assert grid_ratio(picture(40, 80), 4, border=4) is None
-    assert grid_ratio(picture(8, 8), 4, border=10) is None
+    assert grid_ratio(random_image(32, 80), 4) is None
+    assert grid_ratio(random_image(33, 80), 4) is not None
+    assert grid_ratio(random_image(40, 80), 4, border=4) is None
+    assert grid_ratio(random_image(8, 8), 4, border=10) is None
 
 
 def test_set5_and_its_interpolations(shared: Path):

@@ -106,10 +106,10 @@ def test_the_layout_of_a_tiff_is_not_taken_for_its_exif(tmp_path: Path, colors: 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "YCbCr", "I;16"])
 def test_every_mode_is_gray_or_rgb_with_or_without_alpha(tmp_path: Path, colors: np.ndarray, mode: str):
     file = tmp_path / ("a.tif" if mode == "YCbCr" else "a.png")
-    picture = Image.fromarray(colors)
-    picture = Image.fromarray(colors[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
+    stored = Image.fromarray(colors)
+    stored = Image.fromarray(colors[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else stored.convert(mode)
     # Older Pillows cut off uncompressed YCbCr when they write it.
-    picture.save(file, compression="jpeg" if mode == "YCbCr" else None)
+    stored.save(file, compression="jpeg" if mode == "YCbCr" else None)
 
     photo = read_photo(file)
 

@@ -14,13 +14,13 @@ class Maps(nn.Module):
         return images * 3, images.square()
 
 
-def pictures():
+def image_pair():
     rng = torch.Generator().manual_seed(0)
     return torch.rand(2, 3, 8, 8, generator=rng), torch.rand(2, 3, 8, 8, generator=rng)
 
 
 def test_the_default_content_loss_is_srgans_to_the_last_bit():
-    sr, hr = pictures()
+    sr, hr = image_pair()
 
     class One(nn.Module):
         def forward(self, images):
@@ -32,7 +32,7 @@ def test_the_default_content_loss_is_srgans_to_the_last_bit():
 
 
 def test_several_layers_are_summed_by_weight_with_the_distance_asked_for():
-    sr, hr = pictures()
+    sr, hr = image_pair()
     config = ContentConfig(layers=(("conv1_2", 0.1), ("conv5_4", 2.0)), distance="l1", divisor=1.0)
 
     loss = ContentLoss(Maps(), config)(sr, hr)

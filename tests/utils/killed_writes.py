@@ -80,7 +80,7 @@ WRITERS: dict[str, Callable[[Path, int], object]] = {
     "json": lambda folder, version: files.write_json({"version": version}, folder / "a.json"),
     "text": lambda folder, version: files.write_text(f"version {version}", folder / "page.html"),
     "checkpoint": lambda folder, version: checkpoint.save(folder, version, {"step": version}, keep=1, best=None),
-    "tracking state": lambda folder, version: TrackingStateFile(folder, "sqlite:///a.db").change(run_id=str(version)),
+    "tracking state": lambda folder, version: TrackingStateFile(folder, "sqlite:///a.db").update(run_id=str(version)),
     "image": lambda folder, version: images.write(pixels(version), folder / "image.png"),
     "upscaled png": lambda folder, version: upscaled(folder, version, ".png"),
     "upscaled jpeg": lambda folder, version: upscaled(folder, version, ".jpg"),

@@ -8,7 +8,7 @@ from PIL import Image
 from srgan_dist.data.degradations.jpeg import jpeg, quantization_tables
 
 
-def picture(seed, side):
+def make_image(seed, side):
     """Smooth color, edges and noise, so that every kind of block is there."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side]
@@ -29,7 +29,7 @@ def through_pillow(image, quality):
 @pytest.mark.parametrize("side", [96, 100, 97, 46, 33])  # whole MCUs, and every kind of remainder
 def test_every_value_equals_pillows_at_every_size_and_quality_of_a_mixed_batch(side):
     quality = [1, 30, 50, 77, 95, 100]
-    images = [picture(seed, side) for seed in range(len(quality))]
+    images = [make_image(seed, side) for seed in range(len(quality))]
     canvas = -(-side // 16) * 16
     padded = [np.pad(i, ((0, canvas - side), (0, canvas - side), (0, 0)), mode="edge") for i in images]
     batch = torch.from_numpy(np.stack(padded)).permute(0, 3, 1, 2).float() / 255
