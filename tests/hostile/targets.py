@@ -103,6 +103,8 @@ def with_shards(name: str) -> Callable[[Path, bytes], Path]:
     def place(folder: Path, content: bytes) -> Path:
         shutil.copytree(packed(), folder / "shards")
         (folder / "shards" / name).write_bytes(content)
+        if not content:  # nothing at all stands for a missing file
+            (folder / "shards" / name).unlink()
         return folder / "shards"
 
     return place
@@ -148,7 +150,8 @@ def manifests() -> st.SearchStrategy[bytes]:
 def shard_files() -> st.SearchStrategy[bytes]:
     content = (packed() / "train-000000.tar").read_bytes()
     inside = changed_bytes(content, first=512, most=3)
-    return mostly(inside, changed_bytes(content, most=3))
+    behind = st.sampled_from([b"", content + bytes(512), content[:-512], content[:-1] + b"x", content[:-3000]])
+    return mostly(inside, changed_bytes(content, most=3), behind)
 
 
 # Tars of other programs
