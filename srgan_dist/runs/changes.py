@@ -11,7 +11,7 @@ FREE = frozenset(
     {
         "run_dir", "mixed_precision", "compile", "deterministic", "profile", "threads", "max_skips", "time_limit",
         "log_every", "expect_world_size", "data.shards", "data.cache", "data.threads", "validation.every",
-        "validation.images", "validation.side", "validation.patience", "validation.best_by",
+        "validation.images", "validation.side", "validation.metrics", "validation.patience", "validation.best_by",
         "validation.adversarial_patience", "validation.adversarial_best_by", "checkpoint.every", "checkpoint.keep",
         "tracking.enabled", "tracking.experiment", "tracking.register", "tracking.buffer", "loss.content.weights",
         "generator.recompute",

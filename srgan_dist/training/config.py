@@ -58,7 +58,8 @@ class PhaseConfig:
     """Learning rate schedule of both networks."""
 
 
-BestBy = Literal["last", "psnr_y", "ssim_y"]
+ValidationMetric = Literal["psnr_y", "ssim_y", "niqe", "lpips", "dists", "topiq"]
+BestBy = Literal["last", "psnr_y", "ssim_y", "niqe", "lpips", "dists", "topiq"]
 """Validation metric that selects the best checkpoint of a phase, higher is better; last selects none."""
 
 
@@ -75,17 +76,26 @@ class ValidationConfig:
     side: int = 512
     """Side of the center crop that is evaluated, in HR pixels; the final evaluation uses full images."""
 
+    metrics: tuple[ValidationMetric, ...] = ("psnr_y", "ssim_y", "niqe")
+    """Metrics to compute, besides those that select the best checkpoints. niqe comes with gradient energy, grid ratio
+    and color drift; lpips, dists and topiq require the extra srgan-dist[perceptual]."""
+
     best_by: BestBy = "psnr_y"
     """Metric that selects the best checkpoint of the pretraining phase; last keeps only the latest ones."""
 
     patience: int = 0
     """End the pretraining phase early after this many validations without improvement; 0 never ends it early."""
 
-    adversarial_best_by: BestBy = "last"
-    """best_by for the adversarial phase, in which PSNR and SSIM decrease by design (SRGAN Table 2)."""
+    adversarial_best_by: BestBy = "niqe"
+    """best_by for the adversarial phase, in which PSNR and SSIM decrease by design (SRGAN Table 2). Results with a
+    grid, a color drift, much more detail than HR, or a NIQE far below HR's are never the best."""
 
     adversarial_patience: int = 0
     """patience for the adversarial phase; 0 never ends it early."""
+
+    def computed(self) -> set[str]:
+        """Return the metrics to compute: those asked for, and those that select the best checkpoints."""
+        return {*self.metrics, self.best_by, self.adversarial_best_by} - {"last"}
 
     def rule(self, phase: int) -> tuple[BestBy, int]:
         """Return the metric that selects the best checkpoint of a phase (0 or 1), and the patience."""
@@ -237,7 +247,7 @@ def _check_phases(config: TrainConfig) -> None:
         if patience and best_by == "last":
             raise ValueError(
                 f"validation.{name}patience={patience} needs a metric that can improve; set "
-                f"validation.{name}best_by to psnr_y or ssim_y"
+                f"validation.{name}best_by to {'niqe' if number else 'psnr_y'}"
             )
 
 

@@ -75,7 +75,7 @@ def pretrain_step(generator: Trainable, pixel: PixelKind, parts: Sequence[Pair],
     def generator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
         sr = generator.net(batch.lr)
         loss = pixel_loss(pixel, sr, batch.target)
-        return loss, {"pixel": loss, "color_drift": color_drift(sr, batch.lr)}
+        return loss, {"pixel": loss, "color_drift": color_drift(sr, batch.target)}
 
     return _update(generator, "generator", parts, generator_loss, backward)
 
@@ -116,7 +116,7 @@ def gan_step(
         weighted = {name: getattr(losses.weights, name) * term for name, term in terms.items()}
         shares = gradient_shares(weighted, sr) if measure_gradient_shares else {}
         loss = sum(weighted.values(), start=torch.zeros_like(terms["pixel"]))
-        return loss, terms | {"color_drift": color_drift(sr, batch.lr)} | shares
+        return loss, terms | {"color_drift": color_drift(sr, batch.target)} | shares
 
     def discriminator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
         sr, real, fake = outputs.pop(0)

@@ -260,10 +260,12 @@ class Trainer:
         if not self.validation:
             return False
         with explain_out_of_memory(self.config, "validation"):
-            quality, images = self.validation(self.networks.ema.module)
-        self.reporter.validation(self.state.step, self.validation, quality, images)
+            scores, images = self.validation(self.networks.ema.module)
+        self.reporter.validation(self.state.step, self.validation, scores, images)
         best_by, patience = self.config.validation.rule(self.state.phase)
-        return best_by != "last" and self.state.add_validation(getattr(quality, best_by), patience)
+        if best_by == "last" or (best_by == "niqe" and not self.validation.rates_naturalness):
+            return False
+        return self.state.add_validation(self.validation.score(scores, best_by), patience, best_by)
 
     def _decide(self) -> str:
         """Return the reason for a requested stop, or an empty string; the same on every process."""
