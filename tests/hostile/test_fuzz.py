@@ -12,7 +12,7 @@ from tests.hostile.fuzz import Tally, import_late_modules, prepare, try_input
 from tests.hostile.rule import BrokenRule, call, command, watched
 from tests.hostile.targets import targets
 
-INPUTS = 12
+INPUTS = 10
 NAMES = ("manifest", "shard", "tar", "safetensors", "pth", "onnx", "npy", "image", "configuration", "record", "address")
 
 

@@ -100,7 +100,8 @@ def all_text(value: object) -> str:
     return json.dumps(value)
 
 
-def test_exported_files_carry_no_paths_addresses_or_command_line(tmp_path: Path):
+@pytest.mark.parametrize("kind", ["safetensors", pytest.param("onnx", marks=pytest.mark.extended)])
+def test_exported_files_carry_no_paths_addresses_or_command_line(kind: str, tmp_path: Path):
     run = tmp_path / "home" / "me" / "run"
     (run / "models").mkdir(parents=True)
     training = {
@@ -114,26 +115,17 @@ def test_exported_files_carry_no_paths_addresses_or_command_line(tmp_path: Path)
     source = run / "models" / "tiny.safetensors"
     save_generator(source, config.build(2), config, NOTES | {"origin": "https://u:SECRET@h/x", "data": ["0" * 64]})
 
-    for kind in ("safetensors", "onnx"):
-        out = tmp_path / "out" / f"tiny.{kind}"
-        export_generator(load_generator(source), out, kind, "mit", source)  # type: ignore[arg-type]
-        for file in (out, out.with_suffix(".md")):
-            content = file.read_bytes()
-            for word in (
-                b"SECRET",
-                b"/home",
-                b"mine.pth",
-                b"://h",
-                b"curl",
-                b"srgan_dist/models/",
-                str(tmp_path).encode(),
-            ):
-                assert word not in content, (file, word)
+    out = tmp_path / "out" / f"tiny.{kind}"
+    export_generator(load_generator(source), out, kind, "mit", source)  # type: ignore[arg-type]
 
-    notes = load_generator(tmp_path / "out" / "tiny.safetensors").notes
-    assert notes["training"]["seed"] == 7
-    assert notes["training"]["loss"] == {"weights": {"pixel": 1.0}}
-    assert notes["data"] == ["0" * 64]
+    words = [b"SECRET", b"/home", b"mine.pth", b"://h", b"curl", b"srgan_dist/models/", str(tmp_path).encode()]
+    found = [(f.name, w) for f in (out, out.with_suffix(".md")) for w in words if w in f.read_bytes()]
+    assert not found
+    if kind == "safetensors":
+        notes = load_generator(out).notes
+        assert notes["training"]["seed"] == 7
+        assert notes["training"]["loss"] == {"weights": {"pixel": 1.0}}
+        assert notes["data"] == ["0" * 64]
 
 
 def test_the_header_of_another_architecture_names_no_path():
