@@ -268,7 +268,7 @@ def test_a_stop_request_ends_the_wait_for_data(tmp_path: Path, monkeypatch: pyte
         next(batches)
     batches.close()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_index_does_not_open_a_compressed_tar(tmp_path: Path, capsys):
     assert app.main(["shards", "index", str(tmp_path)]) == 1
 
     assert "no samples" in one_error_line(capsys)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 def test_verify_refuses_sizes_of_zero(copy: Path, capsys):

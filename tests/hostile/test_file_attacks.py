@@ -62,7 +62,7 @@ def test_a_header_cannot_ask_for_more_than_its_file_contains(generator: object, 
         load_generator(file)
 
     assert "\n" not in str(error.value).split("(", 1)[0]
-    assert time.monotonic() - started < (30 if "spandrel" in str(generator) else 3)  # it takes seconds to import
+    assert time.monotonic() - started < 20
 
 
 HEADERS = [{"scale": 10**9}, {"scale": 0}, {"scale": "2"}, {"scale": 2.5}, {"scale": True}, {"label": 5},
@@ -274,7 +274,7 @@ def test_a_configuration_that_is_none_is_one_error(content: str | bytes, tmp_pat
         read_config(file)
 
     assert len(str(error.value)) < 1000
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
     assert not (tmp_path / "ran").exists()
 
 
