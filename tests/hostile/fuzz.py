@@ -25,7 +25,7 @@ from pathlib import Path
 import coverage
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.hostile.rule import MEMORY, BrokenRule, watched
+from tests.hostile.rule import MEMORY, BrokenRule, describe, watched
 from tests.hostile.targets import Target, targets
 
 LEAST_OUTER, LEAST_COVERED, MOST_PEAK = 0.40, 0.85, 2 << 30
@@ -169,7 +169,11 @@ def in_process(target: Target, inputs: int, number: int) -> Tally:
 
     def child(sender: Connection) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries in C write there
-        sender.send(run(target, inputs, number).__dict__)
+        try:
+            tally = run(target, inputs, number)
+        except BaseException as error:  # of the harness itself: it must not look like a signal
+            tally = Tally(target.name, broken=Counter({"harness": 1}), examples=[describe(error)])
+        sender.send(tally.__dict__)
 
     process = context.Process(target=child, args=(sender,))
     process.start()
