@@ -41,7 +41,7 @@ HOMES = {
     "tyro": ("cli/parsing.py",),
     "cattrs": ("utils/serialization.py",),
     "mlflow": ("tracking/",),
-    "webdataset": ("data/loading/webdataset_stream.py",),
+    "webdataset": ("data/loading/tar_stream.py",),
     "spandrel": ("models/",),
     "onnx": ("models/onnx_export.py",),
     "onnxruntime": ("models/onnx_export.py",),

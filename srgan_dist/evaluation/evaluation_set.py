@@ -8,7 +8,8 @@ from typing import NamedTuple
 from srgan_dist.data.packing.pairing import Item
 from srgan_dist.data.packing.sources import FolderSource
 from srgan_dist.data.pairs import load_pair
-from srgan_dist.data.shards.manifest import MANIFEST, read_manifest
+from srgan_dist.data.shards.manifest import MANIFEST
+from srgan_dist.data.shards.manifest_parser import read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.evaluation.benchmark_sets import KERNEL, TESTSETS, fetch_testset
 from srgan_dist.imaging.images import Pixels

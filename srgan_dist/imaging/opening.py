@@ -1,6 +1,7 @@
 """Opening of image files with Pillow: which files are opened, up to which size, and errors that name the file."""
 
 import io
+import struct
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ _BYTES_PER_PIXEL = 16
 """Memory for decoding a pixel: Pillow's own image and the arrays that are made from it."""
 _SMALL_IMAGE = 1 << 24
 """Pixels up to which no image is refused without asking how much memory is free."""
+_CORRUPT = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
+    RuntimeError, struct.error,
+)  # fmt: skip
+"""What Pillow's plugins raise for corrupt files, and torchvision RuntimeError."""
 _MAX_TEXT_BYTES = 1 << 28
 """Limit for the texts and profiles of a PNG file; Pillow's own is 1 MiB each."""
 
@@ -68,8 +74,7 @@ def named_errors(where: str) -> Generator[None]:
         raise ValueError(f"{where}: not an image of a format that can be read") from None
     except (MemoryError, Image.DecompressionBombError) as error:
         raise ValueError(f"{where}: too large for the free memory ({error or 'out of memory'})") from None
-    # Pillow's plugins raise any of these, and torchvision RuntimeError.
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError) as error:
+    except _CORRUPT as error:
         raise ValueError(f"{where}: corrupt or truncated ({' '.join(str(error).split())})") from error
 
 

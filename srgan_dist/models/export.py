@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,6 +24,9 @@ _SPANDREL_GROWTH = 32
 """The only number of growth channels of RRDBNet that spandrel supports."""
 _SIZES = ((24, 20), (32, 48), (16, 52))
 """Heights and widths of the LR images that are compared."""
+
+_PLACES = frozenset({"run_dir", "shards", "stream", "cache", "weights", "file", "command", "folder", "host"})
+"""Names of notes whose text is a path, an address or a name of the machine."""
 
 Format = Literal["safetensors", "onnx"]
 
@@ -56,6 +60,8 @@ def export_generator(
         ValueError: If the file cannot be written, a package is missing, the weights or images are not finite, or the
             file does not give the same images.
     """
+    if out.suffix != f".{kind}":
+        raise ValueError(f"{out}: a file of the format {kind} must end in .{kind}; --format onnx writes ONNX")
     _check_finite(generator.network, f"{generator.label} cannot be exported")
     notes = _notes(generator, out, license, source) | ({"dtype": "float16"} if half else {})
     network, opened = generator.network, ""
@@ -121,7 +127,27 @@ def _notes(generator: Generator, out: Path, license: str, source: Path | None) -
     own = {k: v for k, v in generator.notes.items() if k not in ("generator", "dtype")}
     run = _from_run(generator, source) if source and _is_ours(generator, source) else {}
     origin = _origin(generator, run.get("training") or own.get("training"), source)
-    return own | about | run | {"generator": to_dict(architecture(config), GeneratorConfig), "origin": origin}
+    return (
+        _publishable(own | run)
+        | about
+        | {"generator": to_dict(architecture(config), GeneratorConfig), "origin": origin}
+    )
+
+
+def _publishable(notes: dict[str, Any]) -> dict[str, Any]:
+    """Return notes without paths, addresses and names of the machine they were made on: the file may be published."""
+    return {name: kept for name, value in notes.items() if (kept := _without_places(name, value)) is not None}
+
+
+def _without_places(name: str, value: Any) -> Any:
+    """Return a value of the notes without paths and addresses; None if nothing of it may be published."""
+    if isinstance(value, dict):
+        return None if name == "tracking" else _publishable(value)
+    if isinstance(value, list):
+        return [v for v in value if _without_places(name, v) is not None]
+    if isinstance(value, str) and (name in _PLACES or re.search(r"[/\\]|^pipe:", value)):
+        return None
+    return value
 
 
 def _is_ours(generator: Generator, source: Path) -> bool:

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from srgan_dist.models import GeneratorConfig, architecture, restore
+from srgan_dist.models import GeneratorConfig, SpandrelConfig, architecture, restore
+from srgan_dist.models.build_limit import check_storage, limited_build
 from srgan_dist.models.partial_weights import load_matching
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.models.state_dicts import (
@@ -28,18 +29,20 @@ from srgan_dist.models.state_dicts import (
     renamed,
     unwrapped,
 )
-from srgan_dist.models.weight_files import HEADER, ModelFile, read_model_file
+from srgan_dist.models.weight_files import HEADER, LONGEST_HEADER, ModelFile, read_model_file
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.runs.run_dir import CONFIG
 from srgan_dist.utils.files import output_errors, write_bytes
 from srgan_dist.utils.serialization import from_dict, to_dict
+from srgan_dist.utils.untrusted import integer, parse_json, section, text
 
 log = logging.getLogger("srgan_dist")
 
 _MISSING = "missing; download the file again, or convert it again"
 _LONGEST_REASON = 300
 """Characters of another library's message that are shown."""
+_LARGEST_SCALE = 64
 UNKNOWN = "unknown"
 """The degradation of a model whose file does not record what it was trained on."""
 
@@ -116,31 +119,71 @@ def _from_file(file: Path, content: ModelFile) -> Generator:
     notes = content.notes
     if notes is None:
         return _from_weights(file, content.weights)
-    config: Any = from_dict(GeneratorConfig, notes["generator"])  # pyright: ignore[reportArgumentType]
-    network = restore(config, notes["scale"], content.weights)
-    return Generator(network, notes["label"], notes["scale"], notes["degradation"], config, notes)
+    config, scale = _config_of(notes, f"{file}: its header")
+    try:
+        label, degradation = text(notes, "label"), text(notes, "degradation")
+    except ValueError as error:
+        raise ValueError(f"{file}: its header is not valid ({error})") from None
+    return Generator(_restore(config, scale, content.weights, str(file)), label, scale, degradation, config, notes)
+
+
+def _config_of(content: dict[str, Any], where: str) -> tuple[GeneratorConfig, int]:
+    """Return the generator and the scale that a file describes; `where` names it in errors."""
+    try:
+        config: Any = from_dict(GeneratorConfig, section(content, "generator"))  # pyright: ignore[reportArgumentType]
+        return config, integer(content, "scale", 1, _LARGEST_SCALE)
+    except ValueError as error:
+        raise ValueError(f"{where} does not contain a generator and its scale ({error})") from error
+
+
+def _restore(config: GeneratorConfig, scale: int, weights: dict[str, Tensor], name: str) -> nn.Module:
+    """Build the described network and load its weights; it may not be larger than they are."""
+    try:
+        with limited_build(weights.values(), name, _foreign_factor(config)):
+            return restore(config, scale, weights, name)
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch, about sizes that make no sense
+        raise ValueError(f"{name}: its network cannot be built ({_first_line(error)})") from error
+
+
+def _foreign_factor(config: GeneratorConfig) -> int:
+    return 4 if isinstance(config, SpandrelConfig) else 1
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
 
 
 def _from_checkpoint(folder: Path) -> Generator:
     run = folder.parent.parent
     config, scale = _read_run_config(run / CONFIG)
     state = checkpoint.load(folder)
-    network = config.build(scale)
-    network.load_state_dict(state["networks"]["ema"]["network"])
-    return Generator(network, f"{run.name} step {state['step']}", scale, state.get("degradation", UNKNOWN), config)
+    weights = _averaged_weights(state, folder)
+    with limited_build(weights.values(), str(folder), _foreign_factor(config)):
+        network = config.build(scale)
+    load_compatible_state_dict(network, weights, str(folder))
+    degradation = state.get("degradation", UNKNOWN)
+    return Generator(network, f"{run.name} step {state.get('step')}", scale, str(degradation), config)
+
+
+def _averaged_weights(state: dict[str, Any], folder: Path) -> dict[str, Tensor]:
+    """Return the weights of the exponential moving average in a checkpoint."""
+    try:
+        weights = unwrapped(state["networks"]["ema"]["network"])
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"checkpoint {folder} does not contain a generator's weights") from None
+    check_storage(weights, str(folder))
+    return weights
 
 
 def _read_run_config(file: Path) -> tuple[GeneratorConfig, int]:
     """Return the generator and the scale in a run's `config.json`."""
     try:
-        content = json.loads(file.read_text())
-        config: Any = from_dict(GeneratorConfig, content["generator"])  # pyright: ignore[reportArgumentType]
-        return config, int(content["scale"])
+        return _config_of(parse_json(file.read_bytes(), LONGEST_HEADER), str(file))
     except OSError as error:
         raise ValueError(
             f"{file}: {error.strerror}; a checkpoint can only be opened with its run's configuration"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{file}: does not contain a generator and its scale ({error})") from error
 
 
@@ -152,7 +195,8 @@ def _from_weights(file: Path, weights: dict[str, Tensor]) -> Generator:
     found = identify(state)
     if found is None:
         return _from_spandrel(file, state)
-    network = found.config.build(found.scale)
+    with limited_build(state.values(), str(file)):
+        network = found.config.build(found.scale)
     expected = network.state_dict()
     if missing := [name for name in expected if name not in state]:
         raise ValueError(f"{file}: {found.name}, but incomplete: {first_few(missing)} {_MISSING}")
@@ -178,7 +222,8 @@ def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
             "install 'srgan-dist[spandrel]'"
         ) from None
     try:
-        model = ModelLoader().load_from_state_dict(dict(state))
+        with limited_build(state.values(), str(file), factor=4):
+            model = ModelLoader(device="cpu").load_from_state_dict(dict(state))
     except UnsupportedModelError:
         raise ValueError(f"{file}: contains {describe(state)}, of no architecture that spandrel supports") from None
     except Exception as error:  # the architectures raise many types if a tensor is missing or has another shape
@@ -267,5 +312,5 @@ def read_weights(source: Path) -> dict[str, Tensor]:
     """
     path = find_model(source)
     if path.is_dir():
-        return unwrapped(checkpoint.load(path)["networks"]["ema"]["network"])
+        return _averaged_weights(checkpoint.load(path), path)
     return of_generator(read_model_file(path).weights)

@@ -33,14 +33,18 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
     """
     from huggingface_hub import ModelCardData
 
-    metrics: dict[str, dict[str, float | None]] = notes.get("metrics", {})
+    metrics: dict[str, Any] = notes["metrics"] if isinstance(notes.get("metrics"), dict) else {}
     results = _results(notes, metrics.get(notes["label"], {}))
     head = ModelCardData(
         license=notes["license"], pipeline_tag="image-to-image", model_name=name if results else None,
         tags=["super-resolution", "image-upscaling", "pytorch"], eval_results=results or None,
     )  # fmt: skip
     facts = [f"| {title} | {_format(notes[key])} |" for key, title in _FACTS.items() if notes.get(key)]
-    rows = [f"| {method} | {_number(m, 'psnr_y', 2)} | {_number(m, 'ssim_y', 4)} |" for method, m in metrics.items()]
+    rows = [
+        f"| {_format(method)} | {_number(m, 'psnr_y', 2)} | {_number(m, 'ssim_y', 4)} |"
+        for method, m in metrics.items()
+        if _has_scores(m)
+    ]
     quality = [
         "",
         f"## Quality ({notes.get('protocol', 'psnr_y')})",
@@ -98,8 +102,17 @@ def _usage(file: Path) -> str:
     return f"srgan upscale image.png larger.png --model {file.name}"
 
 
+def _has_scores(metrics: Any) -> bool:
+    """Return whether metrics, which may come from another program's file, contain the columns of the card."""
+    return isinstance(metrics, dict) and all(type(metrics.get(k)) in (int, float) for k in ("psnr_y", "ssim_y"))
+
+
 def _format(value: object) -> str:
-    return ", ".join(str(v)[:16] for v in value) if isinstance(value, list) else str(value)  # pyright: ignore
+    return (
+        ", ".join(str(v)[:16] for v in value)
+        if isinstance(value, list)
+        else " ".join(str(value).split()).replace("|", "\\|")
+    )  # pyright: ignore
 
 
 def push(repository: str, file: Path, card: Path) -> str:

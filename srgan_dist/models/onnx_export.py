@@ -86,6 +86,9 @@ def _name_sizes(file: Path) -> set[str]:
     for value, suffix in ((model.graph.input[0], ""), (model.graph.output[0], "_out")):
         for axis, name in ((2, "height"), (3, "width")):
             value.type.tensor_type.shape.dim[axis].dim_param = name + suffix
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]  # the exporter records the stack with the paths of this machine
+        part.doc_string = ""
     onnx.save(model, file)
     return {node.op_type for node in model.graph.node} & {"BatchNormalization"}
 

@@ -45,7 +45,11 @@ class SpandrelConfig:
             ValueError: If spandrel is not installed, or the network has another scale.
         """
         loader, _ = _import_spandrel()
-        return ForeignNetwork(loader.load_from_state_dict(dict(state)), scale, "the exported weights")
+        try:
+            descriptor = loader.load_from_state_dict(dict(state))
+        except Exception as error:  # each architecture raises its own types
+            raise ValueError(f"the exported weights: spandrel cannot open them ({error})") from error
+        return ForeignNetwork(descriptor, scale, "the exported weights")
 
 
 def _load_descriptor(file: Path) -> Any:

@@ -160,7 +160,11 @@ def _match_srresnet(state: State) -> Found | None:
 
 
 def _count(state: State, pattern: str) -> int:
-    return 1 + max(int(m[1]) for k in state if (m := re.match(pattern, k)))
+    """Return the number of numbered blocks; ValueError if their numbers have gaps, or there are none."""
+    numbers = {int(m[1][:9]) for k in state if (m := re.match(pattern, k))}
+    if max(numbers, default=-1) + 1 != len(numbers) or not numbers:
+        raise ValueError("the numbers of the blocks have gaps")
+    return len(numbers)
 
 
 def missing_names(state: State) -> list[str]:

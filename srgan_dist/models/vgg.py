@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srgan_dist.models.weight_files import read_model_file
+from srgan_dist.utils.first_download import compare_with_first
 
 VGGNetwork = Literal["vgg19", "vgg16"]
 VGGLayer = Literal[
@@ -168,15 +169,18 @@ def _download(network: VGGNetwork) -> dict[str, Tensor]:
     from torchvision.models import VGG16_Weights, VGG19_Weights
 
     weights = {"vgg19": VGG19_Weights, "vgg16": VGG16_Weights}[network].IMAGENET1K_V1
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     try:
-        return dict(weights.get_state_dict(progress=True, check_hash=True))
+        state = dict(weights.get_state_dict(progress=True, check_hash=True))
     except (URLError, OSError, RuntimeError) as error:
-        cache = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
         other = "vgg16" if network == "vgg19" else "vgg19"
         raise ValueError(
             f"{network.upper()}'s ImageNet weights could not be downloaded ({error}). Either download {weights.url} on "
-            f"a machine with network access and copy it to {cache}, or pass a file of them with --loss.content.weights "
+            f"a machine with network access and copy it to {file}, or pass a file of them with --loss.content.weights "
             f"FILE; or use {other.upper()} with --loss.content.network {other} and the same flag, if you have its "
             "weights; or train without VGG: --loss.content.type none uses the pixel loss as content. The presets "
             "srresnet-x4, srgan-mse-x4 and quickstart do not need VGG."
         ) from error
+    if file.exists():  # torchvision checks the hash in the file's name, but only while downloading
+        compare_with_first(weights.url, file, prefix=file.stem.rpartition("-")[2])
+    return state

@@ -1,24 +1,28 @@
 """Reading files of weights: safetensors, and what torch.save wrote. Code in a file is never run."""
 
-import json
 import logging
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from srgan_dist.models.build_limit import check_storage
 from srgan_dist.models.file_kinds import is_safetensors, refuse_other_kinds
 from srgan_dist.models.state_dicts import unwrapped
+from srgan_dist.utils.untrusted import parse_json
 
 log = logging.getLogger("srgan_dist")
 
 HEADER = "srgan_dist"
 """Key of this package's notes in a safetensors header."""
+LONGEST_HEADER = 4 << 20
+"""Bytes of a header or configuration after which it is not read."""
 _MOST_CLASSES = 100
 """Classes of other programs in one file after which reading is given up."""
 _FRAMEWORKS = (
@@ -55,9 +59,14 @@ def read_model_file(file: Path) -> ModelFile:
         with safe_open(file, "pt") as content:
             header = (content.metadata() or {}).get(HEADER)
             weights = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dictionary)
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file ({error})") from None
-    return ModelFile(unwrapped(weights), json.loads(header) if header else None)
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # besides SafetensorError, torch's own about data types that it does not know
+        raise ValueError(f"{file}: not a safetensors file ({first_line(error)})") from None
+    try:
+        return ModelFile(unwrapped(weights), parse_json(header.encode(), LONGEST_HEADER) if header else None)
+    except ValueError as error:
+        raise ValueError(f"{file}: its header is corrupt ({error})") from None
 
 
 def _is_pickle(file: Path) -> bool:
@@ -80,6 +89,7 @@ def _weights_of(file: Path, content: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _read_torch(file: Path) -> dict[str, Any]:
+    _check_archive(file)
     stand_ins: dict[str, type[_Ignored]] = {}
     while True:
         try:
@@ -101,7 +111,26 @@ def _read_torch(file: Path) -> dict[str, Any]:
             stand_ins[name] = _Mapping if name == "collections.defaultdict" else type("Ignored", (_Ignored,), {})
     if not isinstance(content, dict):
         raise ValueError(f"{file}: contains a {type(content).__name__}, not weights by name")
+    check_storage(unwrapped(content), str(file))  # pyright: ignore[reportUnknownArgumentType]
     return content  # pyright: ignore[reportUnknownVariableType]
+
+
+def _check_archive(file: Path) -> None:
+    """Raise ValueError if a file is a zip archive whose content is larger than itself, which torch never writes."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            content = sum(entry.file_size for entry in archive.infolist())
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except Exception:  # not a zip archive: an older format, or none at all
+        return
+    if content > file.stat().st_size:
+        raise ValueError(f"{file}: not a file of weights (its content of {content} bytes is compressed or overlaps)")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of another library's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class _Ignored:

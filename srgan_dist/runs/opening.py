@@ -69,13 +69,16 @@ def _phases(run: Path) -> list[dict[str, Any]]:
     """Return the phases in the run's configuration; an empty list if there is none."""
     try:
         config = json.loads((run / CONFIG).read_text())
-        return [config[name] for name in PHASES]
-    except (OSError, ValueError, KeyError, TypeError):
+        phases = [config[name] for name in PHASES]
+        valid = all(isinstance(p["steps"], int) and isinstance(p["label"], str) for p in phases)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
+    return phases if valid else []
 
 
 def _steps(run: Path) -> list[int]:
-    return sorted(int(f.name.split("-")[1]) for f in (run / "checkpoints").glob("step-*"))
+    names = [f.name.removeprefix("step-") for f in (run / "checkpoints").glob("step-*")]
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _checkpoint(run: Path, at: str) -> RunModel:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
@@ -18,8 +16,13 @@ from srgan_dist.training.compilation import Compile
 from srgan_dist.training.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
 from srgan_dist.training.optimizers import AdamConfig, OptimizerConfig
 from srgan_dist.training.schedules import MilestoneSchedule, Schedule
+from srgan_dist.utils.addresses import without_secrets
 from srgan_dist.utils.renamed import with_current_names
 from srgan_dist.utils.serialization import from_dict, to_dict
+from srgan_dist.utils.untrusted import parse_yaml
+
+_LONGEST = 256 << 10
+"""Largest configuration file, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,15 +308,13 @@ def read_config(file: Path) -> TrainConfig:
             or a value of the wrong type.
     """
     try:
-        return from_dict(TrainConfig, _renamed(yaml.safe_load(file.read_text())))  # JSON is YAML
+        with file.open("rb") as content:
+            settings = parse_yaml(content.read(_LONGEST + 1), _LONGEST)  # JSON is YAML
+        return from_dict(TrainConfig, with_current_names(settings))
     except OSError as error:
         raise ValueError(f"--config {file}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"--config {file}: {error}") from error
-
-
-def _renamed(content: Any) -> Any:
-    return with_current_names(content) if isinstance(content, dict) else content  # pyright: ignore[reportUnknownArgumentType]
 
 
 def read_run_config(run: Path) -> TrainConfig | None:
@@ -325,6 +326,11 @@ def read_run_config(run: Path) -> TrainConfig | None:
     return read_config(run / CONFIG) if (run / CONFIG).is_file() else None
 
 
+def recorded(config: TrainConfig) -> dict[str, Any]:
+    """Return the configuration as plain JSON values for files and MLflow: URLs without what may be secret in them."""
+    return without_secrets(to_dict(config))
+
+
 def dump(config: TrainConfig) -> str:
-    """Return the resolved configuration as indented JSON."""
-    return json.dumps(to_dict(config), indent=2)
+    """Return the resolved configuration as indented JSON, see `recorded`."""
+    return json.dumps(recorded(config), indent=2)

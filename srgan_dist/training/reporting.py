@@ -21,12 +21,13 @@ from srgan_dist.runs import environment
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import UnreachableError, check_server, shown, uri_of
 from srgan_dist.tracking.tracker import Dataset, Tracker, detach
-from srgan_dist.training.config import PhaseConfig, TrainConfig
+from srgan_dist.training.config import PhaseConfig, TrainConfig, recorded
 from srgan_dist.training.gan_health import HealthWarning, health_warnings
 from srgan_dist.training.run_state import RunState
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.validation import Validation
-from srgan_dist.utils.serialization import flatten, to_dict
+from srgan_dist.utils.addresses import redacted
+from srgan_dist.utils.serialization import flatten
 
 log = logging.getLogger("srgan_dist")
 
@@ -157,7 +158,7 @@ class Reporter:
             self.tracker.close("KILLED")
         else:
             try:
-                self._run_dir.fail(step, f"process {self._accelerator.process_index}: {error!r}")
+                self._run_dir.fail(step, f"process {self._accelerator.process_index}: {redacted(repr(error))}")
             finally:
                 self.tracker.close("FAILED")
 
@@ -191,7 +192,7 @@ def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fe
     session["changed"] = [str(change) for change in run.changes]
     session["data"] = {place.location: place.hash for place in feed.places}
     environment.append_session(run.path, session)
-    params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
+    params = flatten(recorded(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
     tracker = Tracker(tracking, run.path, params, environment.tags(session), _datasets(feed))
     for name in ("config.json", environment.FILE, *([session["patch"]] if "patch" in session else [])):
         if (run.path / name).exists():

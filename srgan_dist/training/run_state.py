@@ -14,8 +14,7 @@ from srgan_dist.distributed.group import AgreedError
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.changes import PHASES, Progress, find_changes
 from srgan_dist.runs.run_dir import RunDir, fail_run
-from srgan_dist.training.config import PhaseConfig, TrainConfig, read_run_config
-from srgan_dist.utils.serialization import to_dict
+from srgan_dist.training.config import PhaseConfig, TrainConfig, read_run_config, recorded
 
 log = logging.getLogger("srgan_dist")
 
@@ -146,7 +145,7 @@ def open_run_dir(config: TrainConfig, writes: bool, progress: Progress | None = 
         ValueError: if it contains a run that cannot be resumed with this configuration.
     """
     before = read_run_config(config.run_dir)
-    return RunDir(config.run_dir, to_dict(config), to_dict(before) if before else None, writes, progress)
+    return RunDir(config.run_dir, recorded(config), recorded(before) if before else None, writes, progress)
 
 
 def progress_of(content: dict[str, Any], processes: int) -> Progress:
@@ -208,4 +207,4 @@ def is_finished(config: TrainConfig) -> bool:
     if before is None or RunDir.state_of(config.run_dir) != "done":
         return False
     derived = {f"{name}.steps" for name in PHASES if getattr(config, name).epochs is not None}
-    return {c.name for c in find_changes(to_dict(before), to_dict(config))} <= derived
+    return {c.name for c in find_changes(recorded(before), recorded(config))} <= derived

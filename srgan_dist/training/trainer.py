@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from accelerate import Accelerator
 
+from srgan_dist.data.batch import Pair
 from srgan_dist.data.loading.feed import Feed, open_data
-from srgan_dist.data.loading.prefetch import Batches
-from srgan_dist.data.shards.cache import cache_folder
+from srgan_dist.data.loading.prefetch import Batches, StoppedWaitingError
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.accelerator import run_on_main, start
 from srgan_dist.distributed.coordination import StopCoordinator, StopRequested
@@ -37,6 +37,7 @@ from srgan_dist.training.skipped_steps import SkippedSteps
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.trainable import Networks, load_vgg_early
 from srgan_dist.training.validation import Validation
+from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.profiling import Profiler
 from srgan_dist.utils.progress import Progress, start_logging
 from srgan_dist.utils.unions import tag
@@ -44,11 +45,12 @@ from srgan_dist.utils.unions import tag
 log = logging.getLogger("srgan_dist")
 
 
-def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | None:
+def train(config: TrainConfig, startup: Startup | None = None, *, allow_pipe: bool = False) -> Evaluation | None:
     """Start or resume a training run, and return the evaluation of its generators on the held-out images.
 
     Args:
         startup: the startup timer of the command; None starts one now.
+        allow_pipe: whether `data.stream` may contain shell commands.
 
     Returns:
         The same on every process; None without held-out images.
@@ -63,12 +65,12 @@ def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | N
         last = "adversarial" if config.adversarial.steps else "pretrain"
         log.info("%s is finished; to continue training, raise the number of steps: --%s.steps N", config.run_dir, last)
         return read_evaluation(config.run_dir, config.scale)
-    with explain_out_of_memory(config), prepare(config, startup) as trainer:
+    with explain_out_of_memory(config), prepare(config, startup, allow_pipe=allow_pipe) as trainer:
         trainer.run()
         return trainer.evaluate()
 
 
-def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
+def prepare(config: TrainConfig, startup: Startup | None = None, *, allow_pipe: bool = False) -> "Trainer":
     """Check the configuration and build everything that a run needs, without training.
 
     Returns:
@@ -84,7 +86,8 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     choose_kernels(config.deterministic, config.compile)
     check_tracking(config, accelerator)
     startup.mark("process group")
-    feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
+    rank = accelerator.process_index
+    feed, held_out = open_data(config.data, config.scale, config.seed, rank, allow_pipe=allow_pipe)
     startup.mark("data")
     load_vgg_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))
@@ -191,12 +194,14 @@ class Trainer:
     def _batches(self) -> Batches:
         a, state = self.accelerator, self.state
         local_crops, first = state.share(state.step, a.process_index, a.num_processes)
-        return self.feed.batches(local_crops, first, state.crops_per_step, a.device)
+        batches = self.feed.batches(local_crops, first, state.crops_per_step, a.device)
+        batches.stop_requested = self.coordinator.requested
+        return batches
 
     def _train_step(self, batches: Batches, phase: PhaseConfig) -> None:
         """Run one optimizer step. Nothing here waits for the device: work is queued and no value is read back."""
         started = time.perf_counter()
-        parts = next(batches).split(self.config.accumulate)
+        parts = self._next(batches).split(self.config.accumulate)
         waited = time.perf_counter() - started  # for the reader, not for the device
         state = self.state
         done = state.step - state.phase_start
@@ -213,6 +218,22 @@ class Trainer:
         if self.startup:
             self.reporter.first_step(self.startup)
             self.startup = None
+
+    def _next(self, batches: Batches) -> Pair:
+        """Return the next batch, unless training is to stop while its data does not arrive.
+
+        Raises:
+            StopRequested: after writing a checkpoint.
+            ValueError: the same with several processes, which cannot write one without each other.
+        """
+        try:
+            return next(batches)
+        except StoppedWaitingError as stop:
+            reason, processes = f"{stop}, while waiting for data", self.accelerator.num_processes
+        if processes > 1:
+            raise ValueError(f"stopped ({reason}); run the same command again to resume from the last checkpoint")
+        self._save()
+        raise StopRequested(reason)
 
     def _after_step(self, progress: Progress) -> None:
         """Log, validate, save and stop, each when it is due.

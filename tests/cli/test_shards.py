@@ -11,7 +11,7 @@ from PIL import Image
 
 from srgan_dist.cli import app
 from srgan_dist.data.packing.hub import card
-from srgan_dist.data.shards.manifest import read_manifest
+from srgan_dist.data.shards.manifest_parser import read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale

@@ -16,6 +16,7 @@ from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.manifest import Split
 from srgan_dist.imaging.listing import list_images
 from srgan_dist.utils.files import publish
+from srgan_dist.utils.first_download import compare_with_first
 
 Track = Literal["bicubic", "unknown", "x8", "mild", "difficult", "wild"]
 
@@ -135,6 +136,11 @@ def _download(archive: str, root: Path) -> None:
     if md5 != MD5[archive]:
         file.unlink()
         raise ValueError(f"{url}: corrupt, md5 {md5} is not the official {MD5[archive]}; run the command again")
+    try:
+        compare_with_first(url, file)
+    except ValueError:
+        file.unlink()
+        raise
     partial = root / f".{archive}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with zipfile.ZipFile(file) as archived:

@@ -21,12 +21,14 @@ from srgan_dist.data.packing.hold_out import choose_held_out
 from srgan_dist.data.packing.pairing import Item
 from srgan_dist.data.packing.sources import FolderSource, Source
 from srgan_dist.data.pairs import load_pair
-from srgan_dist.data.shards.cache import Checks, cache_folder
-from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split, read_manifest
+from srgan_dist.data.shards.cache import Checks
+from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split
+from srgan_dist.data.shards.manifest_parser import parse_shard, read_manifest
 from srgan_dist.data.shards.tars import ShardWriter
 from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
+from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.files import write_json
 
 log = logging.getLogger("srgan_dist")
@@ -263,7 +265,8 @@ class _Plan:
         On other processes the manifest lists only the shards of other splits that stay.
         """
         options, planned = self.options, self.shards()
-        written = [Shard.from_json(json.loads(self.part(p).read_text())) for p in planned] if first else []
+        recorded = [json.loads(self.part(p).read_text()) for p in planned] if first else []
+        written = [parse_shard(record, options.scale, options.encoding) for record in recorded]
         splits = {p.split for p in planned}
         kept = [s for s in self._old if s.split not in splits]
         software = f"srgan-dist {version('srgan-dist')}"

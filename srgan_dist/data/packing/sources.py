@@ -1,6 +1,8 @@
 """Sources of images. A source lists named HR (and LR) files; a new one needs a class here and a line in `SOURCES`."""
 
+import hashlib
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +10,10 @@ from typing import Protocol
 from srgan_dist.data.packing.pairing import Item, folder_items, listed_items
 from srgan_dist.data.shards.manifest import Split
 from srgan_dist.imaging.listing import log_others
+
+log = logging.getLogger("srgan_dist")
+
+_CELEBA_PARTITION_MD5 = "d32c9cbf5e040fd4025c592c306e6668"
 
 
 class Source(Protocol):
@@ -171,6 +177,7 @@ class CelebaSource:
         del scale
         folder = _celeba_folder(self.root)
         partition = _find(self.root, ("list_eval_partition.txt", "list_eval_partition.csv"))
+        _compare_with_official(partition)
         existing = {f.name for f in folder.iterdir()}
         names = [name for name, number in _partition(partition) if number == ("0" if split == "train" else "1")][:limit]
         missing = f"listed in {partition.name}, but missing"
@@ -178,6 +185,14 @@ class CelebaSource:
             Item(name.split(".")[0], folder / name, problem="" if name in existing else f"{folder / name}: {missing}")
             for name in names
         ]
+
+
+def _compare_with_official(partition: Path) -> None:
+    """Log a warning if CelebA's list of splits in the original format is not the official one."""
+    content = partition.read_bytes()
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if partition.suffix == ".txt" and md5 != _CELEBA_PARTITION_MD5:
+        log.warning("%s: not CelebA's official list (md5 %s, expected %s)", partition, md5, _CELEBA_PARTITION_MD5)
 
 
 def _celeba_folder(root: Path) -> Path:

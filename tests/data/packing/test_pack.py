@@ -19,7 +19,8 @@ from srgan_dist.data.packing import pack as pack_module
 from srgan_dist.data.packing.div2k import Div2kSource
 from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import FolderSource
-from srgan_dist.data.shards.manifest import HR, LR, read_manifest
+from srgan_dist.data.shards.manifest import HR, LR
+from srgan_dist.data.shards.manifest_parser import read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
