@@ -17,7 +17,9 @@ from srgan_dist.evaluation.evaluate import (
 )
 from srgan_dist.evaluation.evaluation_set import EvaluationSet
 from srgan_dist.evaluation.figure import draw
+from srgan_dist.evaluation.method_names import unique_names
 from srgan_dist.evaluation.metric_names import PerceptualMetric
+from srgan_dist.evaluation.page_images import INLINE_MB
 from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.report import ImageComparison, Report
 from srgan_dist.evaluation.results import Evaluation
@@ -77,7 +79,10 @@ def compare(
         about = model_rows(dict(zip(names, models, strict=True)), sources)
         named = {name: configs[run] for name, run in sources.items() if run in configs}
         with output_errors(out):
-            write_text(_report(evaluation_set, evaluation, shown, sources, named, about).html(), out)
+            folder = _report(evaluation_set, evaluation, shown, sources, named, about).write(out)
+        if folder:
+            log.info("the images of %s are in %s, because the page would be larger than %d MB with them", out, folder,
+                     INLINE_MB)  # fmt: skip
     return evaluation
 
 
@@ -100,7 +105,7 @@ def compare_phases(
         page = _report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about)
         write_json(evaluation.to_json(), run / "evaluation.json", indent=2)
         write(draw([r.cells for r in rows], [r.name for r in rows], _footnote(evaluation_set.scale)), run / FIGURE)
-        write_text(page.html(), run / PAGE)
+        write_text(page.html(), run / PAGE)  # one file, which MLflow shows as well
     return evaluation
 
 
@@ -115,7 +120,7 @@ def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
         for run, model in zip(runs, models, strict=True)
     ]
     times = Counter(names)
-    return [name if times[name] == 1 else f"{name} {run}" for name, run in zip(names, runs, strict=True)]
+    return unique_names([n if times[n] == 1 else f"{n} {run}" for n, run in zip(names, runs, strict=True)])
 
 
 def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[list[str]]:
