@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srgan_dist.cli.parsing import Positional, parse
+from srgan_dist.utils.terminal import write_out
 
 if TYPE_CHECKING:
     from srgan_dist.runs import environment
@@ -35,7 +36,7 @@ class ReproOptions:
 def main(args: list[str]) -> int:
     """Run `srgan repro RUN [--run]`, and return the exit code, with --run that of the training."""
     options = parse(ReproOptions, args, "srgan repro")
-    sys.stdout.write(repro(options))
+    write_out(repro(options))
     sys.stdout.flush()
     return repeat(options) if options.run else 0
 

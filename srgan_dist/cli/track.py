@@ -1,13 +1,13 @@
 """`srgan track sync RUN`: send what a run could not send while its tracking server was unavailable."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan_dist.cli.console import Menu
 from srgan_dist.cli.parsing import Positional, parse
+from srgan_dist.utils.terminal import printable, write_out
 
 if TYPE_CHECKING:
     from srgan_dist.tracking.outbox import Outbox
@@ -34,7 +34,7 @@ def main(args: list[str]) -> int:
 
     options = parse(SyncOptions, args[1:], "srgan track sync")
     start_logging(True)
-    sys.stdout.write(f"{sync(options)}\n")
+    write_out(f"{printable(sync(options))}\n")
     return 0
 
 

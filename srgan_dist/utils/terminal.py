@@ -4,7 +4,8 @@ import errno
 import os
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 _CONTROLS = re.compile(
@@ -41,6 +42,13 @@ class ListedError(ValueError):
         self.lines = lines
 
 
+def lines_of(error: BaseException) -> tuple[str, ...]:
+    """Return the message of a user error by lines."""
+    if isinstance(error, ListedError):
+        return error.lines
+    return (str(error) if isinstance(error, UnicodeError) or not error.args else str(error.args[0]),)
+
+
 def write_out(text: str) -> None:
     """Write to standard output, with control characters escaped.
 
@@ -49,9 +57,22 @@ def write_out(text: str) -> None:
     Raises:
         ValueError: standard output cannot be written, for example because its disk is full.
     """
-    try:
+    with printing():
         sys.stdout.write(printable_lines(text))
         sys.stdout.flush()
+
+
+@contextmanager
+def printing() -> Generator[None]:
+    """Run a block in which nothing but standard output can raise an OSError; see `write_out`.
+
+    If the reader has left, the rest of the block is left out as well.
+
+    Raises:
+        ValueError: standard output cannot be written.
+    """
+    try:
+        yield
     except OSError as error:
         _discard(sys.stdout)
         if not _is_closed(error):

@@ -26,6 +26,7 @@ from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_pr
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
 from srgan_dist.utils.files import write_json
+from srgan_dist.utils.terminal import ListedError
 
 log = logging.getLogger("srgan_dist")
 
@@ -136,13 +137,15 @@ def _accepted(checked: list[Checked], options: PackOptions) -> list[Checked]:
     """Return the valid images; raise a ValueError that reports all others, or log it with `skip_bad`."""
     problems = [c.problem for c in checked if c.problem]
     report = f"{len(problems)} of {len(checked)} images failed validation"
-    listing = "\n".join(f"  {p}" for p in problems)
+    listing = [f"  {p}" for p in problems]
     if problems and not options.skip_bad:
-        raise ValueError(f"{report}; nothing was written:\n{listing}\nFix them or pass --skip-bad.")
+        raise ListedError(f"{report}; nothing was written:", *listing, "Fix them or pass --skip-bad.")
     if len(problems) == len(checked):
-        raise ValueError(f"no image to pack, all failed validation:\n{listing}")
+        raise ListedError("no image to pack, all failed validation:", *listing)
     if problems:
-        log.info("%s and are skipped:\n%s", report, listing)
+        log.info("%s and are skipped:", report)
+        for line in listing:
+            log.info("%s", line)
     good = [c for c in checked if not c.problem]
     if len({c.item.lr is None for c in good}) != 1:
         raise ValueError(
