@@ -7,7 +7,8 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -22,9 +23,10 @@ from srgan_dist.data.pairs import load_pair
 from srgan_dist.data.shards.cache import Checks, cache_folder
 from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split, read_manifest
 from srgan_dist.data.shards.tars import ShardWriter
-from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_progress
+from srgan_dist.distributed.group import AgreedError, Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
+from srgan_dist.runs.lock import RunLock
 from srgan_dist.utils.files import write_json
 from srgan_dist.utils.terminal import ListedError
 
@@ -100,6 +102,41 @@ def pack(
             image, or the folder holds other shards.
     """
     _validate(options)
+    with _exclusive(options.out, group):
+        return _pack(source, options, group, progress)
+
+
+@contextmanager
+def _exclusive(out: Path, group: Group) -> Generator[None]:
+    """Hold the lock of the folder, so that no other packing writes to it.
+
+    Raises:
+        ValueError: another packing uses the folder; every process of the group raises it.
+    """
+    existed = out.is_dir()
+    lock = RunLock(out, stop="pack into another folder")
+    problem = _acquire(lock) if group.rank == 0 else []
+    try:
+        if found := group.gather(problem):
+            raise AgreedError(*found)
+        yield
+    finally:
+        lock.release()
+        if group.rank == 0 and not existed and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()  # nothing was written
+
+
+def _acquire(lock: RunLock) -> list[str]:
+    """Wait until the lock is free; return the message if a process of this machine holds it."""
+    try:
+        while not lock.try_acquire():
+            time.sleep(1)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _pack(source: Source, options: PackOptions, group: Group, progress: ProgressFn) -> Manifest:
     start = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
     rules = Rules(options.scale, options.kernel, options.min_side, source.aligned, options.crop_hr)

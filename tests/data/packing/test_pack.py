@@ -21,6 +21,7 @@ from srgan_dist.data.shards.manifest import HR, LR, read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
+from srgan_dist.runs import lock
 from tests.conftest import ROOT, random_image, write_images
 
 
@@ -259,3 +260,15 @@ def test_a_folder_of_other_shards_is_not_overwritten(tmp_path: Path):
 
     with pytest.raises(ValueError, match=r"holds shards of scale=2.*pack into another folder"):
         pack(FolderSource(root=root), PackOptions(out=tmp_path / "out", scale=4))
+
+
+def test_a_second_packing_into_a_folder_is_told(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    other = lock._identity() | {"pid": os.getppid(), "started": lock.psutil.Process(os.getppid()).create_time()}
+    (out / lock.FILE).write_text(json.dumps(other))
+
+    with pytest.raises(ValueError, match=rf"out is in use by process {os.getppid()} .* pack into another folder"):
+        pack(FolderSource(root=write_images(tmp_path / "images", 1)), PackOptions(out=out, scale=2))
+
+    assert [f.name for f in out.iterdir()] == [lock.FILE]
