@@ -21,9 +21,10 @@ from srgan_dist.evaluation.method_names import unique_names
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.page_images import INLINE_MB
 from srgan_dist.evaluation.perceptual import open_perceptual
-from srgan_dist.evaluation.report import ImageComparison, Report
+from srgan_dist.evaluation.report import Figure, ImageComparison, Report
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.evaluation.shown_images import ShownImages
+from srgan_dist.evaluation.tradeoff import draw_tradeoff
 from srgan_dist.imaging.images import write
 from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 from srgan_dist.models.files import Generator, load_generator
@@ -34,7 +35,7 @@ log = logging.getLogger("srgan_dist")
 
 _IMAGES, _SIDE = 4, 768
 """Number of images on a run's own page and figure, and the largest side of an image on the page, in HR pixels."""
-PAGE, FIGURE = "comparison.html", "comparison.png"
+PAGE, FIGURE, TRADEOFF = "comparison.html", "comparison.png", "tradeoff.png"
 _PRIVATE = ("run_dir", "tracking.")
 """Prefixes of the configuration fields that do not affect the result."""
 
@@ -72,7 +73,7 @@ def compare(
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in against} | trained
     metrics = open_perceptual(perceptual, device, group)
     observer = ShownImages(evaluation_set.scale, names, images, side)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics, observer)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics, observer, natural=True)
     shown, _ = observer.gather(group)
     if group.rank == 0:
         sources = dict(zip(names, runs, strict=True))
@@ -91,20 +92,22 @@ def compare_phases(
 ) -> Evaluation:
     """Evaluate a run's exported generators and interpolation, with the images distributed over `group`.
 
-    The first process writes `evaluation.json`, `comparison.png` and `comparison.html` to the run directory. Every
-    process returns the same scores.
+    The first process writes `evaluation.json`, `comparison.png`, `tradeoff.png` and `comparison.html` to the run
+    directory. Every process returns the same scores.
     """
     models = [load_generator(f) for f in files]
     trained = model_methods(models, files, device)
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in INTERPOLATIONS} | trained
     observer = ShownImages(evaluation_set.scale, list(trained), _IMAGES, _SIDE, figure_rows=_IMAGES)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress, observe=observer)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, observe=observer, natural=True)
     shown, rows = observer.gather(group)
     if group.rank == 0:
         about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
         page = _report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about)
         write_json(evaluation.to_json(), run / "evaluation.json", indent=2)
         write(draw([r.cells for r in rows], [r.name for r in rows], _footnote(evaluation_set.scale)), run / FIGURE)
+        if (tradeoff := draw_tradeoff(evaluation)) is not None:
+            write(tradeoff, run / TRADEOFF)
         write_text(page.html(), run / PAGE)  # one file, which MLflow shows as well
     return evaluation
 
@@ -142,6 +145,7 @@ def _report(
 ) -> Report:
     count, data = evaluation_set.count, evaluation_set.data
     lr = "LR as provided" if evaluation_set.degradation == "given" else f"LR made with {evaluation_set.degradation}"
+    tradeoff = draw_tradeoff(evaluation)
     return Report(
         title=" · ".join(runs),
         subtitle=f"x{evaluation_set.scale} on {data}, {count} images, {lr}; {len(shown)} shown",
@@ -150,6 +154,7 @@ def _report(
         curves={name: read_curves(runs[name]) for name in configs},
         models=models,
         differences=config_differences(configs),
+        figures=[] if tradeoff is None else [Figure("distortion and naturalness of each method", tradeoff)],
     )
 
 

@@ -68,9 +68,14 @@ class ImageComparison:
         return f"{name} · {self.psnr_y[name]:.2f} dB" if name in self.psnr_y else name
 
     def difference(self) -> np.ndarray:
-        """Return the range of the models' luma per pixel, (H, W). A single model is compared with the first method."""
-        names = self.trained if len(self.trained) > 1 else [*self.trained, next(iter(self.results))]
-        planes = np.stack([luma(self.results[n]) for n in names])
+        """Return the range of the models' luma per pixel, (H, W).
+
+        A single model is compared with the first method, or with HR if there is no other method.
+        """
+        images = [self.results[name] for name in self.trained]
+        if len(images) < 2:
+            images += [self.results[name] for name in self.results if name not in self.trained][:1] or [self.hr]
+        planes = np.stack([luma(image) for image in images])
         return planes.max(0) - planes.min(0)
 
 
@@ -167,7 +172,7 @@ def _address(folder: Path) -> str:
 def _quality(evaluation: Evaluation) -> dict[str, Any]:
     """Return the table of mean scores: headings, rows of cells, and the protocols."""
     means = evaluation.means()
-    columns = list(next(iter(means.values())))
+    columns = evaluation.columns()
     best = {c: _best(c, [scores[c] for scores in means.values()]) for c in columns}
     base = means.get("bicubic")
     rows = [
@@ -179,7 +184,13 @@ def _quality(evaluation: Evaluation) -> dict[str, Any]:
         for method, scores in means.items()
     ]
     protocols = ", ".join(evaluation.protocols().values())
-    return {"headings": [HEADINGS.get(c, c) for c in columns], "rows": rows, "gain": bool(base), "protocols": protocols}
+    return {
+        "headings": [HEADINGS.get(c, c) for c in columns],
+        "rows": rows,
+        "gain": bool(base),
+        "protocols": protocols,
+        "notes": evaluation.notes(),
+    }
 
 
 def _best(column: str, values: list[float]) -> float:

@@ -44,6 +44,9 @@ class RunState:
     best: tuple[float, int] = _WORST
     """Score and step of the best validation of the phase."""
 
+    best_by: str = ""
+    """The metric of that score; empty before the first validation, and in checkpoints of older versions."""
+
     stale: int = 0
     """Validations since the best one."""
 
@@ -53,15 +56,19 @@ class RunState:
     def start_phase(self, number: int) -> None:
         """Start a phase at the current step; the best validation of the previous phase does not count in it."""
         self.phase, self.phase_start, self.phase_over = number, self.step, False
-        self.best, self.stale, self.ended_early = _WORST, 0, False
+        self.best, self.best_by, self.stale, self.ended_early = _WORST, "", 0, False
 
-    def add_validation(self, score: float, patience: int) -> bool:
+    def add_validation(self, score: float, patience: int, best_by: str = "") -> bool:
         """Record the score of a validation; return whether it is the best of the phase.
 
         Args:
-            score: higher is better.
+            score: higher is better; -inf is never the best.
             patience: end the phase after this many validations without improvement; 0 never ends it.
+            best_by: the metric of the score. If it changed since the last validation, the count starts over.
         """
+        if self.best_by not in ("", best_by):  # scores of two metrics cannot be compared
+            self.best, self.stale = _WORST, 0
+        self.best_by = best_by
         improved = score > self.best[0]
         self.best = (score, self.step) if improved else self.best
         self.stale = 0 if improved else self.stale + 1

@@ -40,6 +40,8 @@ class Rules(NamedTuple):
     """Whether LR must not be shifted or scaled against HR."""
     crop_hr: bool
     """Whether HR may have up to `scale` - 1 pixels more than `scale` times LR, which are then cropped."""
+    max_pixels: int | None = None
+    """Largest number of pixels of an image; None for as many as the free memory can hold."""
 
 
 class Checked(NamedTuple):
@@ -138,8 +140,8 @@ def load(item: Item, rules: Rules) -> tuple[Pixels, Pixels | None]:
     if item.problem:
         raise ValueError(item.problem)
     if item.lr is None:
-        return crop_for_downscaling(images.read(item.hr), rules.scale, str(item.hr)), None
-    return load_pair(item.hr, item.lr, rules.scale, crop_hr=rules.crop_hr)
+        return crop_for_downscaling(images.read(item.hr, rules.max_pixels), rules.scale, str(item.hr)), None
+    return load_pair(item.hr, item.lr, rules.scale, crop_hr=rules.crop_hr, max_pixels=rules.max_pixels)
 
 
 @contextmanager

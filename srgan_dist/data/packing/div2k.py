@@ -14,7 +14,7 @@ from srgan_dist.data.packing import hub
 from srgan_dist.data.packing.sources import Item, pair
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_images
+from srgan_dist.imaging.listing import list_images
 from srgan_dist.utils.files import publish
 
 Track = Literal["bicubic", "unknown", "x8", "mild", "difficult", "wild"]

@@ -64,6 +64,9 @@ class PackOptions:
     min_side: int = 32
     """Smallest valid HR side in pixels."""
 
+    max_pixels: int | None = None
+    """Largest number of pixels of an image. By default it is as large as the free memory permits."""
+
     crop_hr: bool = False
     """Crop HR at the right and bottom to scale times LR if it has fewer than `scale` extra pixels there."""
 
@@ -101,7 +104,7 @@ def pack(
         ValueError: an option is out of range, images fail validation (the message names each file), the source has no
             image, or the folder holds other shards.
     """
-    _validate(options)
+    _validate(options, source.root)
     with _exclusive(options.out, group):
         return _pack(source, options, group, progress)
 
@@ -139,7 +142,7 @@ def _acquire(lock: RunLock) -> list[str]:
 def _pack(source: Source, options: PackOptions, group: Group, progress: ProgressFn) -> Manifest:
     start = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
-    rules = Rules(options.scale, options.kernel, options.min_side, source.aligned, options.crop_hr)
+    rules = Rules(options.scale, options.kernel, options.min_side, source.aligned, options.crop_hr, options.max_pixels)
     with workers(options.workers) as run:
         # Check: each process reads its share of the images and all gather the results, so that every process has the
         # same list `good` here, or raises the same error before anything is written.
@@ -163,11 +166,15 @@ def _pack(source: Source, options: PackOptions, group: Group, progress: Progress
     return manifest
 
 
-def _validate(options: PackOptions) -> None:
+def _validate(options: PackOptions, root: Path | None) -> None:
     if options.scale < 1 or options.workers < 1 or options.shard_mb <= 0:
         raise ValueError("--scale and --workers must be at least 1, and --shard-mb above 0")
     if options.tile is not None and (options.tile <= 2 * _OVERLAP or options.tile % options.scale):
         raise ValueError(f"--tile {options.tile} must be above {2 * _OVERLAP} and a multiple of --scale")
+    if root is not None and options.out.resolve() == root.resolve():
+        raise ValueError(
+            f"--out {options.out} is --root: shards would be mixed with their images; choose another folder"
+        )
 
 
 def _accepted(checked: list[Checked], options: PackOptions) -> list[Checked]:
@@ -286,7 +293,10 @@ def _write_shard(planned: _PlannedShard, plan: _Plan) -> None:
     options = plan.options
     with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
-            hr, lr = load_pair(item.hr, item.lr, options.scale, options.kernel, crop_hr=options.crop_hr)
+            hr, lr = load_pair(
+                item.hr, item.lr, options.scale, options.kernel,
+                crop_hr=options.crop_hr, max_pixels=options.max_pixels,
+            )  # fmt: skip
             notes = {"name": item.name, "scale": options.scale, "degradation": plan.degradation}
             for suffix, y, x, height, width in _tiles(hr, options):
                 offset = {"y": y, "x": x} if suffix else {}

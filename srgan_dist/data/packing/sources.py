@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_images
+from srgan_dist.imaging.listing import list_images, log_others
 
 
 class Item(NamedTuple):
@@ -27,6 +27,11 @@ class Source(Protocol):
     @property
     def label(self) -> str:
         """Name of the source in the manifest."""
+        ...
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that the user named, None for a source without one; shards are never written there."""
         ...
 
     @property
@@ -54,6 +59,10 @@ class SampleSource:
     def label(self) -> str:
         """See `Source`."""
         return "sample"
+
+    @property
+    def root(self) -> None:
+        """See `Source`."""
 
     @property
     def aligned(self) -> bool:
@@ -98,6 +107,9 @@ def _package_file(file: str) -> Path:
     raise ValueError(f"source sample: {file} is not installed; install the extra: pip install 'srgan-dist[sample]'")
 
 
+_SPLIT_FOLDERS = ("train", "valid", "val", "test")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
     """Your own images: a folder of HR, or one with HR and LR folders, paired by name."""
@@ -105,6 +117,9 @@ class FolderSource:
     root: Path
     """A folder of HR images; or of an `HR` (or `HR_x4`) and optionally an `LR` (or `LR_x4`) folder; or of `train` and
     `valid` (or `val`, `test`) folders, each in one of these layouts."""
+
+    recursive: bool = False
+    """Also pack the images in subfolders; HR and LR are paired by their paths."""
 
     @property
     def label(self) -> str:
@@ -122,15 +137,21 @@ class FolderSource:
         Raises:
             ValueError: a folder is missing or has no images.
         """
-        names = ("train",) if split == "train" else ("valid", "val", "test")
-        folder = next((self.root / n for n in names if (self.root / n).is_dir()), None)
-        if folder is None:
-            if split == "valid":
-                return []
-            folder = self.root
+        splits = {name: self.root / name for name in _SPLIT_FOLDERS if (self.root / name).is_dir()}
+        wanted = [folder for name, folder in splits.items() if (name == "train") == (split == "train")]
+        if split == "valid" and not wanted:
+            return []
+        folder = wanted[0] if wanted else self.root
         hr = next((d for d in (folder / f"HR_x{scale}", folder / "HR") if d.is_dir()), folder)
         lr = next((d for d in (folder / f"LR_x{scale}", folder / "LR") if d.is_dir()), None)
-        return pair(list_images(hr), list_images(lr) if lr else None, scale)[:limit]
+        used = {*splits.values(), hr, *([lr] if lr else [])}
+        if folder != hr:
+            log_others(folder, used)
+        if folder != self.root and (split == "train" or "train" not in splits):
+            log_others(self.root, used)
+        hr_files = list_images(hr, recursive=self.recursive, ignored=used)
+        lr_files = list_images(lr, recursive=self.recursive) if lr else None
+        return pair(hr_files, lr_files, scale, roots=(hr, lr or hr))[:limit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,17 +214,22 @@ def _partition(file: Path) -> list[tuple[str, str]]:
     return [(name, number) for name, number in rows]
 
 
-def pair(hr: list[Path], lr: list[Path] | None, scale: int, mark: str = "") -> list[Item]:
+def pair(
+    hr: list[Path], lr: list[Path] | None, scale: int, mark: str = "", roots: tuple[Path, Path] | None = None
+) -> list[Item]:
     """Pair HR and LR files by name, and sort them. A file without a partner becomes an item with a problem.
 
     Args:
         lr: LR files, or None if there are none.
         scale: names may end in x and this number, which is ignored.
         mark: pattern of what may follow that suffix.
+        roots: folders of HR and LR; names are then the paths below them, without the extension.
     """
+    hr_root, lr_root = roots or (None, None)
     if lr is None:
-        return [Item(f.stem, f) for f in hr]
-    hrs, lrs = (_by_name(files, rf"_?x{scale}{mark}$") for files in (hr, lr))
+        return [Item(_name(f, hr_root), f) for f in hr]
+    suffix = rf"_?x{scale}{mark}$"
+    hrs, lrs = _by_name(hr, hr_root, suffix), _by_name(lr, lr_root, suffix)
     items: list[Item] = []
     for name in sorted(hrs.keys() | lrs.keys()):
         hr_files, lr_files = hrs.get(name, []), lrs.get(name, [])
@@ -218,8 +244,12 @@ def pair(hr: list[Path], lr: list[Path] | None, scale: int, mark: str = "") -> l
     return items
 
 
-def _by_name(files: list[Path], suffix: str) -> dict[str, list[Path]]:
+def _by_name(files: list[Path], root: Path | None, suffix: str) -> dict[str, list[Path]]:
     named: dict[str, list[Path]] = {}
     for f in files:
-        named.setdefault(re.sub(suffix, "", f.stem, flags=re.IGNORECASE), []).append(f)
+        named.setdefault(re.sub(suffix, "", _name(f, root), flags=re.IGNORECASE), []).append(f)
     return named
+
+
+def _name(file: Path, root: Path | None) -> str:
+    return (file.relative_to(root).parent / file.stem).as_posix() if root else file.stem

@@ -59,6 +59,38 @@ def packed(root: Path, out: Path, **options) -> Path:
     return out
 
 
+def test_shards_are_never_written_among_their_images(tmp_path: Path):
+    root = write_images(tmp_path / "hr", 2)
+
+    with pytest.raises(ValueError, match=r"--out .* is --root"):
+        packed(root, root / ".." / "hr")
+
+    assert len(list(root.iterdir())) == 2
+
+
+def test_the_path_below_the_root_is_the_name_of_a_sample(tmp_path: Path):
+    write_images(tmp_path / "hr" / "a", 1)
+    write_images(tmp_path / "hr" / "b", 1, seed=1)
+    pack(FolderSource(root=tmp_path / "hr", recursive=True), PackOptions(out=tmp_path / "out", scale=2))
+
+    samples = webdataset.WebDataset(str(tmp_path / "out" / "train-000000.tar"), shardshuffle=False).decode("rgb8")
+
+    assert [(s["__key__"], s["json"]["name"]) for s in samples] == [("a_000", "a/000"), ("b_000", "b/000")]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "webp"])
+def test_images_with_several_frames_and_too_many_pixels_are_named(suffix: str, tmp_path: Path):
+    root = write_images(tmp_path / "hr", 1)
+    frames = [Image.fromarray(random_image(72, 88, seed=n)) for n in (1, 2)]
+    frames[0].save(root / f"moving.{suffix}", save_all=True, append_images=frames[1:])
+
+    with pytest.raises(ValueError, match=rf"moving\.{suffix}: has 2 frames"):
+        packed(root, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"000\.png: 88x72 pixels are more than --max-pixels 6000"):
+        packed(root, tmp_path / "out", max_pixels=6000)
+    assert read_manifest(packed(root, tmp_path / "out", skip_bad=True)).samples("train") == 1
+
+
 @pytest.mark.parametrize("encoding", ["raw", "png", "webp"])
 def test_stock_webdataset_reads_the_shards(encoding, tmp_path: Path):
     root = write_images(tmp_path / "hr", 5)
