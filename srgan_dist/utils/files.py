@@ -37,14 +37,26 @@ def atomic_path(target: Path, suffix: str = "") -> Generator[Path]:
     # Unique, because two processes may write the same file.
     partial = target.with_name(f".{name}.{uuid.uuid4().hex[:12]}.partial{suffix}")
     try:
-        yield partial
-        publish(partial, target)
+        with disk_errors(target):
+            yield partial
+            publish(partial, target)
+    finally:
+        remove(partial)
+
+
+@contextmanager
+def disk_errors(target: Path) -> Generator[None]:
+    """Name the file in errors of a full disk that are raised in the block.
+
+    Raises:
+        OSError: the disk is full; its `filename` is `target`.
+    """
+    try:
+        yield
     except Exception as error:
         if cause := _disk_error(error, target):
             raise cause from error
         raise
-    finally:
-        remove(partial)
 
 
 def _disk_error(error: Exception, target: Path) -> OSError | None:

@@ -27,7 +27,7 @@ from srgan_dist.distributed.group import AgreedError, Group, ProgressFn, SingleP
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
 from srgan_dist.runs.lock import RunLock
-from srgan_dist.utils.files import write_json
+from srgan_dist.utils.files import disk_errors, write_json
 from srgan_dist.utils.terminal import ListedError
 
 log = logging.getLogger("srgan_dist")
@@ -291,7 +291,8 @@ class _Plan:
 def _write_shard(planned: _PlannedShard, plan: _Plan) -> None:
     """Write one shard, with one image in memory at a time. Runs in a worker process."""
     options = plan.options
-    with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
+    file = options.out / planned.name
+    with disk_errors(file), ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
             hr, lr = load_pair(
                 item.hr, item.lr, options.scale, options.kernel,
