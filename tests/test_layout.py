@@ -46,6 +46,7 @@ HOMES = {
     "onnx": ("models/onnx_export.py",),
     "onnxruntime": ("models/onnx_export.py",),
     "pyiqa": ("evaluation/perceptual.py",),
+    "jinja2": ("evaluation/report.py",),
     "tifffile": ("imaging/tiff.py",),
     "imagecodecs": ("imaging/jpeg2000.py",),
     "pillow_heif": ("imaging/heif.py",),

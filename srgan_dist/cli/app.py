@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from srgan_dist import __version__
-from srgan_dist.cli.console import Menu, guarded
+from srgan_dist.cli.console import Menu, guarded, run_program
+from srgan_dist.utils.terminal import write_out
 
 COMMANDS = {
     "pack": "pack images into WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
@@ -24,9 +25,13 @@ COMMANDS = {
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run `srgan COMMAND ...`, and return the exit code."""
-    args = list(sys.argv[1:] if args is None else args)
+    chosen = list(sys.argv[1:] if args is None else args)
+    return run_program(lambda: _run(chosen))
+
+
+def _run(args: list[str]) -> int:
     if args[:1] == ["--version"]:
-        sys.stdout.write(f"srgan_dist {__version__}\n")
+        write_out(f"srgan_dist {__version__}\n")
         return 0
     menu = Menu(
         "usage: srgan COMMAND [flags]", "command", COMMANDS, "srgan COMMAND --help lists the flags of a command."

@@ -1,6 +1,5 @@
 """`srgan compare`: compare models on one HTML page."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from srgan_dist.cli.console import Processes, join_processes
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
+from srgan_dist.utils.terminal import printable, write_out
 
 if TYPE_CHECKING:
     from srgan_dist.evaluation.results import Evaluation
@@ -52,7 +52,7 @@ def main(args: list[str]) -> int:
     processes = join_processes()
     evaluation = run(options, processes)
     if processes.first:
-        sys.stdout.write(f"{evaluation.table()}\n\nComparison page: {options.out}\n")
+        write_out(f"{evaluation.table()}\n\nComparison page: {printable(options.out)}\n")
     return 0
 
 

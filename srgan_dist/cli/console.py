@@ -1,7 +1,6 @@
 """What all commands share: joining processes, exit codes, one-line errors and menus."""
 
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -10,8 +9,17 @@ from typing import NamedTuple
 from srgan_dist.distributed.group import AgreedError, Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.distributed.launcher import exit_process, exit_when_launcher_dies
 from srgan_dist.distributed.precision import MixedPrecision, Precision
+from srgan_dist.utils.files import FULL_DISK
+from srgan_dist.utils.terminal import (
+    close_streams,
+    lines_of,
+    open_streams,
+    printable,
+    write_error,
+    write_out,
+)
 
-FAILED, WRONG_USAGE, STOPPED = 1, 2, 75
+FAILED, WRONG_USAGE, STOPPED, INTERRUPTED = 1, 2, 75, 130
 """Exit codes. A run that was stopped with a checkpoint exits with 75, which is EX_TEMPFAIL: run it again."""
 
 
@@ -67,25 +75,49 @@ def guarded(run: Callable[[], int]) -> int:
     exit_when_launcher_dies()
     try:
         return exit_process(run())
+    except KeyboardInterrupt:
+        write_error("interrupted\n")
+        return exit_process(INTERRUPTED)
     except Exception as error:
         return exit_process(failed(error))
+
+
+def run_program(run: Callable[[], int]) -> int:
+    """Run the program with standard streams that may be closed, full or left by their reader; return the exit code."""
+    open_streams()
+    try:
+        return close_streams(run())
+    except SystemExit as request:  # a help text or wrong usage, which the parsing library has printed
+        code = request.code if isinstance(request.code, int) else int(request.code is not None)
+        raise SystemExit(close_streams(code)) from None
+    except Exception as error:
+        return close_streams(failed(error))
 
 
 def failed(error: BaseException) -> int:
     """Write an error to stderr and return the exit code 1.
 
-    A ValueError that this package raises is a user error, and is shown on one line. Anything else is a bug, and is
-    shown with its traceback.
+    A ValueError that this package raises is a user error, and so is a file or disk that cannot be used: they are shown
+    on one line. Anything else is a bug, and is shown with its traceback.
     """
-    if isinstance(error, ValueError) and _raised_by_package(error):
-        rank = os.environ.get("RANK", "0")
-        if isinstance(error, AgreedError) and rank != "0":
-            return FAILED
+    lines = _user_error(error)
+    if not lines:
+        write_error("".join(traceback.format_exception(error)))
+        return FAILED
+    rank = os.environ.get("RANK", "0")
+    if not isinstance(error, AgreedError) or rank == "0":
         prefix = "error" if rank == "0" else f"error on process {rank}"
-        sys.stderr.write(f"{prefix}: {error.args[0]}\n")
-    else:
-        traceback.print_exception(error)
+        write_error(f"{prefix}: " + "\n".join(map(printable, lines)) + "\n")
     return FAILED
+
+
+def _user_error(error: BaseException) -> tuple[str, ...]:
+    """Return the lines of a user error; none if the error is a bug."""
+    if isinstance(error, OSError) and error.errno and (error.filename is not None or error.errno in FULL_DISK):
+        name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+        hint = "; make room, then run the same command again" if error.errno in FULL_DISK else ""
+        return (f"{name}{error.strerror}{hint}",)
+    return lines_of(error) if isinstance(error, ValueError) and _raised_by_package(error) else ()
 
 
 def _raised_by_package(error: ValueError) -> bool:
@@ -119,7 +151,7 @@ def show_list(usage: str, title: str, rows: Mapping[str, str], hint: str) -> int
     """Print a help text with a list of names and their descriptions, and return the exit code 0."""
     width = max(map(len, rows))
     lines = [usage, "", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items()), "", hint]
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_out("\n".join(lines) + "\n")
     return 0
 
 
@@ -128,5 +160,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> int:
     known = list(known)
     close = get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-    sys.stderr.write(f"error: there is no {kind} {name!r}; {hint}\n")
+    write_error(f"error: there is no {kind} {name!r}; {hint}\n")
     return WRONG_USAGE

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from srgan_dist.cli.console import Processes, join_processes
 from srgan_dist.cli.parsing import parse
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
+from srgan_dist.utils.terminal import write_out
 
 if TYPE_CHECKING:
     from srgan_dist.evaluation.results import Evaluation
@@ -66,7 +66,7 @@ def main(args: list[str]) -> int:
     processes = join_processes()
     table = run(options, processes)
     if processes.first:
-        sys.stdout.write(table + "\n")
+        write_out(table + "\n")
     return 0
 
 

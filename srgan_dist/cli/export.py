@@ -1,11 +1,11 @@
 """`srgan export`: export a trained generator for other programs."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from srgan_dist.cli.parsing import Positional, parse
+from srgan_dist.utils.terminal import printable, write_out
 
 if TYPE_CHECKING:
     from srgan_dist.models.files import Generator
@@ -52,7 +52,7 @@ def main(args: list[str]) -> int:
     from srgan_dist.utils.progress import start_logging
 
     start_logging(first=True)
-    sys.stdout.write("\n".join(export(options)) + "\n")
+    write_out("\n".join(map(printable, export(options))) + "\n")
     return 0
 
 

@@ -1,8 +1,7 @@
 """`srgan pack SOURCE`: pack images into WebDataset shards."""
 
-import sys
-
 from srgan_dist.cli.console import Menu, join_processes
+from srgan_dist.utils.terminal import printable, write_out
 
 
 def main(args: list[str]) -> int:
@@ -22,5 +21,5 @@ def main(args: list[str]) -> int:
     processes = join_processes(computes=False)
     manifest = pack(source, options, processes.group, processes.progress)
     if processes.first:
-        sys.stdout.write(f"{options.out}: {count_of(manifest)}\n")
+        write_out(f"{printable(options.out)}: {count_of(manifest)}\n")
     return 0

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import functools
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -11,6 +10,7 @@ import tyro
 
 from srgan_dist.cli.console import WRONG_USAGE
 from srgan_dist.utils.renamed import current_name
+from srgan_dist.utils.terminal import printing, write_error
 from srgan_dist.utils.unions import find, members, tag
 
 T = TypeVar("T")
@@ -41,9 +41,9 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
     args = [_with_current_name(arg) for arg in args]
     try:
         if default is None:
-            return tyro.cli(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
+            return _parsed(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
         default, args = _apply_choices(default, args, prog)
-        return tyro.cli(kind, prog=prog, args=list(args), config=_MARKS, default=default)
+        return _parsed(kind, prog=prog, args=list(args), config=_MARKS, default=default)
     except SystemExit as stop:
         if stop.code == WRONG_USAGE and default is not None:
             _suggest(args, _names(default))
@@ -63,14 +63,20 @@ def _apply_choices(default: T, args: Sequence[str], prog: str) -> tuple[T, list[
     try:
         return choose(default, args)
     except ValueError as error:
-        sys.stderr.write(f"{prog}: error: {error}\n")
+        write_error(f"{prog}: error: {error}\n")
         raise SystemExit(WRONG_USAGE) from None
+
+
+def _parsed(kind: Any, **options: Any) -> Any:
+    with printing():
+        return tyro.cli(kind, **options)
+    raise SystemExit(0)  # the reader of the help text has left
 
 
 def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:
     """Return two dataclasses with the values from one command line, without prefixes for their flags; see `parse`."""
     both: Any = tuple[first, second]  # pyright: ignore
-    return tyro.cli(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_COMMAND_MARKS))
+    return _parsed(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_COMMAND_MARKS))
 
 
 def _names(config: object, prefix: str = "") -> list[str]:
@@ -88,7 +94,7 @@ def _suggest(args: Sequence[str], names: list[str]) -> None:
     leaves = {name.rsplit(".", 1)[-1]: name for name in known}
     for arg in (a.removeprefix("--").split("=")[0] for a in args if a.startswith("--")):
         if arg not in known and (close := difflib.get_close_matches(arg, leaves, n=1)):
-            sys.stderr.write(f"error: --{arg}: did you mean --{leaves[close[0]]}?\n")
+            write_error(f"error: --{arg}: did you mean --{leaves[close[0]]}?\n")
 
 
 def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:

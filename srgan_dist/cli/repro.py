@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.utils.addresses import public, scheme_of
+from srgan_dist.utils.terminal import write_out
 
 if TYPE_CHECKING:
     from srgan_dist.runs import environment
@@ -39,7 +40,7 @@ class ReproOptions:
 def main(args: list[str]) -> int:
     """Run `srgan repro RUN [--run]`, and return the exit code, with --run that of the training."""
     options = parse(ReproOptions, args, "srgan repro")
-    sys.stdout.write(repro(options))
+    write_out(repro(options))
     sys.stdout.flush()
     if not options.run:
         return 0

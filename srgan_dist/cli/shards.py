@@ -1,6 +1,5 @@
 """`srgan shards verify|index|show|push`: verify, index, show or upload packed shards."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from srgan_dist.data.shards.verify import count_of, faults, layout_faults, one_l
 from srgan_dist.imaging import images
 from srgan_dist.utils.addresses import public
 from srgan_dist.utils.progress import start_logging
+from srgan_dist.utils.terminal import ListedError, write_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def verify(options: VerifyOptions) -> str:
         if problems:
             corrupt.append(one_line(shards.name(shard.name), shard, problems))
     if corrupt:
-        raise ValueError("\n".join(corrupt))
+        raise ListedError(*corrupt)
     return f"{shards.location}: {len(manifest.shards)} shards are intact, {count_of(manifest)}"
 
 
@@ -136,5 +136,5 @@ def main(args: list[str]) -> int:
         return code
     options, action = ACTIONS[args[0]]
     start_logging(True)
-    sys.stdout.write(f"{action(parse(options, args[1:], f'srgan shards {args[0]}'))}\n")
+    write_out(f"{action(parse(options, args[1:], f'srgan shards {args[0]}'))}\n")
     return 0

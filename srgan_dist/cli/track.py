@@ -1,13 +1,13 @@
 """`srgan track sync RUN`: send what a run could not send while its tracking server was unavailable."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_dist.cli.console import Menu
+from srgan_dist.cli.console import FAILED, Menu
 from srgan_dist.cli.parsing import Positional, parse
+from srgan_dist.utils.terminal import printable, write_out
 
 if TYPE_CHECKING:
     from srgan_dist.tracking.outbox import Outbox
@@ -34,12 +34,13 @@ def main(args: list[str]) -> int:
 
     options = parse(SyncOptions, args[1:], "srgan track sync")
     start_logging(True)
-    sys.stdout.write(f"{sync(options)}\n")
-    return 0
+    report, complete = sync(options)
+    write_out(f"{printable(report)}\n")
+    return 0 if complete else FAILED
 
 
-def sync(options: SyncOptions) -> str:
-    """Send all unsent data of a run, and return a one-line report.
+def sync(options: SyncOptions) -> tuple[str, bool]:
+    """Send all unsent data of a run; return a one-line report, and whether nothing is left.
 
     Raises:
         ValueError: If `run` is not a run directory, another process is training it or sending its data, or the server
@@ -64,11 +65,14 @@ def sync(options: SyncOptions) -> str:
             _close_a_killed_run(run, outbox)
             before = outbox.count()
             sender.send()
-    except server.UnreachableError as error:
-        raise ValueError(f"{run}: not sent to {server.shown(uri)}: {error}") from None
-    left = f"; {outbox.count()} could not be sent" if outbox.count() else "; nothing is left"
+    except ValueError:
+        raise
+    except Exception as error:  # MLflow and its dependencies raise anything
+        raise ValueError(f"{run}: not sent to {server.shown(uri)}: {server.reason(error)}") from None
+    complete = not sender.waiting()
+    left = "; nothing is left" if complete else f"; {outbox.count()} items could not be sent: run the command again"
     sent = f"sent {sender.points} metric values and {before - outbox.count()} other items"
-    return f"{run}: {sent}{left}; MLflow run {sender.state_file.now.run_id}"
+    return f"{run}: {sent}{left}; MLflow run {sender.state_file.now.run_id}", complete
 
 
 def _close_a_killed_run(run: Path, outbox: "Outbox") -> None:

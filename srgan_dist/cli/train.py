@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan_dist.cli.console import STOPPED, WRONG_USAGE, Menu, failed, guarded
+from srgan_dist.cli.console import STOPPED, WRONG_USAGE, Menu, failed, guarded, run_program
 from srgan_dist.training.preset_names import SUMMARIES
+from srgan_dist.utils.terminal import printable, write_error, write_out
 
 if TYPE_CHECKING:
     from srgan_dist.training.config import TrainConfig
@@ -21,7 +22,11 @@ def main(args: list[str]) -> int:
 
 def train_main(args: Sequence[str] | None = None) -> int:
     """Run `train.py PRESET [flags]`, and return the exit code."""
-    args = list(sys.argv[1:] if args is None else args)
+    chosen = list(sys.argv[1:] if args is None else args)
+    return run_program(lambda: _answer(chosen))
+
+
+def _answer(args: list[str]) -> int:
     hint = "PRESET --help lists every flag with the preset's values; --dry-run runs a few steps and estimates the rest."
     usage = "usage: accelerate launch train.py PRESET [--dry-run] [flags]   (or --config FILE instead of PRESET)"
     if args[:1] != ["--config"] and (code := Menu(usage, "preset", SUMMARIES, hint).answer(args)) is not None:
@@ -50,7 +55,7 @@ def _train(args: list[str]) -> int:
 
     if args[0] == "--config":
         if len(args) < 2:
-            sys.stderr.write("error: --config needs a file: --config FILE [flags]\n")
+            write_error("error: --config needs a file: --config FILE [flags]\n")
             return WRONG_USAGE
         default, prog, rest = read_config(Path(args[1])), "train.py", args[2:]
     else:
@@ -70,15 +75,15 @@ def _train(args: list[str]) -> int:
     try:
         if dry_run:
             report = rehearse(config, allow_pipe=allow_pipe)
-            sys.stdout.write(report if first else "")
+            write_out(report if first else "")
             return 0
         evaluation = train(config, startup, allow_pipe=allow_pipe)
     except StopRequested as request:
         if first:
-            sys.stderr.write(f"stopped ({request}) after saving a checkpoint; run the same command again to resume\n")
+            write_error(f"stopped ({request}) after saving a checkpoint; run the same command again to resume\n")
         return STOPPED
     except BaseException as error:
         return failed(error)
     if evaluation and first:
-        sys.stdout.write(f"\n{evaluation.table()}\n\nComparison figure: {config.run_dir / 'comparison.png'}\n")
+        write_out(f"\n{evaluation.table()}\n\nComparison figure: {printable(config.run_dir / 'comparison.png')}\n")
     return 0

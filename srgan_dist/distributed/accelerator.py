@@ -17,6 +17,7 @@ from torch import Tensor
 from srgan_dist.distributed.group import AgreedError
 from srgan_dist.distributed.launcher import find_launcher, requested_num_processes
 from srgan_dist.distributed.precision import MixedPrecision, Precision
+from srgan_dist.utils.terminal import lines_of
 
 T = TypeVar("T")
 
@@ -165,18 +166,18 @@ def run_on_main(accelerator: Accelerator, work: Callable[[], T]) -> T:
     Raises:
         AgreedError: on every process, if `work` raised a ValueError.
     """
-    outcome: list[Any] = [None, ""]
-    """The result, and the message of a ValueError."""
+    outcome: list[Any] = [None, ()]
+    """The result, and the lines of a ValueError."""
     if accelerator.is_main_process:
         try:
             outcome[0] = work()
         except ValueError as error:
-            outcome[1] = str(error)
+            outcome[1] = lines_of(error)
     if accelerator.num_processes > 1:
         broadcast_object_list(outcome)
-    result, message = outcome
-    if message:
-        raise AgreedError(message)
+    result, lines = outcome
+    if lines:
+        raise AgreedError(*lines)
     return result
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+from srgan_dist.utils.terminal import ListedError
+
 ProgressFn = Callable[[Iterable[Any], str], Iterable[Any]]
 """Yields the items and shows progress under a label: `no_progress`, or `utils.progress.progress_bar`."""
 
 
-class AgreedError(ValueError):
+class AgreedError(ListedError):
     """A user error that every process raises alike; only rank 0 prints it."""
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import yaml
 
+from srgan_dist.utils.terminal import close_streams
+
 GRACE = 45.0
 """Seconds in which a worker whose launcher died can save a checkpoint and exit by itself."""
 _LAUNCHERS = ("accelerate launch", "accelerate-launch", "accelerate.commands", "torchrun", "torch.distributed")
@@ -71,7 +73,5 @@ def exit_process(code: int) -> int:
     not wait for the others while exiting.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        os._exit(close_streams(code))
     return code

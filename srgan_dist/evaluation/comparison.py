@@ -17,9 +17,11 @@ from srgan_dist.evaluation.evaluate import (
 )
 from srgan_dist.evaluation.evaluation_set import EvaluationSet
 from srgan_dist.evaluation.figure import draw
+from srgan_dist.evaluation.method_names import unique_names
 from srgan_dist.evaluation.metric_names import PerceptualMetric
+from srgan_dist.evaluation.page_images import INLINE_MB
 from srgan_dist.evaluation.perceptual import open_perceptual
-from srgan_dist.evaluation.report import ImageComparison, Report
+from srgan_dist.evaluation.report import Figure, ImageComparison, Report
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.evaluation.shown_images import ShownImages
 from srgan_dist.evaluation.tradeoff import draw_tradeoff
@@ -78,7 +80,10 @@ def compare(
         about = model_rows(dict(zip(names, models, strict=True)), sources)
         named = {name: configs[run] for name, run in sources.items() if run in configs}
         with output_errors(out):
-            write_text(_report(evaluation_set, evaluation, shown, sources, named, about).html(), out)
+            folder = _report(evaluation_set, evaluation, shown, sources, named, about).write(out)
+        if folder:
+            log.info("the images of %s are in %s, because the page would be larger than %d MB with them", out, folder,
+                     INLINE_MB)  # fmt: skip
     return evaluation
 
 
@@ -103,7 +108,7 @@ def compare_phases(
         write(draw([r.cells for r in rows], [r.name for r in rows], _footnote(evaluation_set.scale)), run / FIGURE)
         if (tradeoff := draw_tradeoff(evaluation)) is not None:
             write(tradeoff, run / TRADEOFF)
-        write_text(page.html(), run / PAGE)
+        write_text(page.html(), run / PAGE)  # one file, which MLflow shows as well
     return evaluation
 
 
@@ -118,7 +123,7 @@ def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:
         for run, model in zip(runs, models, strict=True)
     ]
     times = Counter(names)
-    return [name if times[name] == 1 else f"{name} {run}" for name, run in zip(names, runs, strict=True)]
+    return unique_names([n if times[n] == 1 else f"{n} {run}" for n, run in zip(names, runs, strict=True)])
 
 
 def model_rows(models: dict[str, Generator], sources: dict[str, Path]) -> list[list[str]]:
@@ -140,6 +145,7 @@ def _report(
 ) -> Report:
     count, data = evaluation_set.count, evaluation_set.data
     lr = "LR as provided" if evaluation_set.degradation == "given" else f"LR made with {evaluation_set.degradation}"
+    tradeoff = draw_tradeoff(evaluation)
     return Report(
         title=" · ".join(runs),
         subtitle=f"x{evaluation_set.scale} on {data}, {count} images, {lr}; {len(shown)} shown",
@@ -148,6 +154,7 @@ def _report(
         curves={name: read_curves(runs[name]) for name in configs},
         models=models,
         differences=config_differences(configs),
+        figures=[] if tradeoff is None else [Figure("distortion and naturalness of each method", tradeoff)],
     )
 
 

@@ -1,12 +1,12 @@
 """Training curves of runs as SVG charts."""
 
 import json
-import math
 from collections import defaultdict
 from html import escape
 from pathlib import Path
 
 from srgan_dist.utils.renamed import current_name
+from srgan_dist.utils.terminal import printable
 
 COLORS = ("#0b66c3", "#d1495b", "#2a9d64", "#b7791f", "#7a4fbf", "#0e9aa7", "#c2487f", "#6b7280")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 210, 58, 354, 30, 184
@@ -25,10 +25,16 @@ def read_curves(run: Path) -> dict[str, Curve]:
             entry = json.loads(line)
         except ValueError:
             continue  # a line that is still being written, or was cut off when the run was killed
+        if not isinstance(entry, dict) or not _is_number(entry.get("step")):
+            continue
         for name, value in entry.items():
-            if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):
+            if "/" in name and _is_number(value):
                 curves[current_name(name)].append((entry["step"], value))
     return dict(curves)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300  # also finite
 
 
 def draw_curves(runs: dict[str, dict[str, Curve]]) -> str:
@@ -42,8 +48,8 @@ def _chart(name: str, curves: dict[str, Curve]) -> str:
     x0, x1 = _range([x for x, _ in points])
     y0, y1 = _range([y for _, y in points])
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">',
-        f'<text class="title" x="{_LEFT}" y="16">{escape(name)}</text>',
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_text(name)}">',
+        f'<text class="title" x="{_LEFT}" y="16">{_text(name)}</text>',
         *(_grid_line(y0 + (y1 - y0) * i / 3, _BOTTOM - (_BOTTOM - _TOP) * i / 3) for i in range(4)),
         f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{x0:.0f}</text>',
         f'<text x="{_RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">step {x1:.0f}</text>',
@@ -58,7 +64,7 @@ def _chart(name: str, curves: dict[str, Curve]) -> str:
         if len(positions) == 1:  # a polyline of one point is invisible
             parts.append(f'<circle cx="{positions[0][0]}" cy="{positions[0][1]}" r="3" fill="{color}"/>')
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.8">')
-        parts.append(f"<title>{escape(run)}</title></polyline>")
+        parts.append(f"<title>{_text(run)}</title></polyline>")
     return "\n".join([*parts, "</svg>"])
 
 
@@ -69,8 +75,12 @@ def _grid_line(value: float, y: float) -> str:
 
 def legend(runs: list[str]) -> str:
     """Return HTML that shows the color of each run."""
-    dots = (f'<span style="color:{c}">●</span> {escape(r)}' for c, r in zip(_cycle(len(runs)), runs, strict=True))
+    dots = (f'<span style="color:{c}">●</span> {_text(r)}' for c, r in zip(_cycle(len(runs)), runs, strict=True))
     return "&emsp;".join(dots)
+
+
+def _text(name: str) -> str:
+    return escape(printable(name))
 
 
 def _cycle(count: int) -> list[str]:

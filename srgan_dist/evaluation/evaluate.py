@@ -8,6 +8,7 @@ from pathlib import Path
 from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.evaluation import published_results
 from srgan_dist.evaluation.evaluation_set import EvaluationSet, ImagePair, open_evaluation_set
+from srgan_dist.evaluation.method_names import unique_names
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.metrics import Scores, scores
 from srgan_dist.evaluation.naturalness import naturalness, original_naturalness
@@ -123,7 +124,7 @@ def model_methods(models: list[Generator], files: Sequence[Path], device: str) -
     short = [m.label if labels[m.label] == 1 else f"{m.label} ({f.stem})" for m, f in zip(models, files, strict=True)]
     repeats = Counter(short)
     names = [s if repeats[s] == 1 else f"{m.label} ({f})" for s, m, f in zip(short, models, files, strict=True)]
-    return {name: generator(m, device) for name, m in zip(names, models, strict=True)}
+    return {name: generator(m, device) for name, m in zip(unique_names(names), models, strict=True)}
 
 
 def interpolation(name: Interpolation, scale: int) -> Method:

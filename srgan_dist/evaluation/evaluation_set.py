@@ -14,6 +14,7 @@ from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.evaluation.benchmark_sets import KERNEL, TESTSETS, fetch_testset
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
+from srgan_dist.utils.terminal import ListedError
 
 
 class ImagePair(NamedTuple):
@@ -87,7 +88,7 @@ def _open_shards(data: Path, scale: int) -> EvaluationSet:
 def _from_items(name: str, items: list[Item], scale: int, kernel: Kernel, crop_hr: bool = False) -> EvaluationSet:
     problems = [f"  {item.problem}" for item in items if item.problem]
     if problems:
-        raise ValueError("\n".join([f"{len(problems)} of {len(items)} images cannot be evaluated:", *problems]))
+        raise ListedError(f"{len(problems)} of {len(items)} images cannot be evaluated:", *problems)
     degradation = "given" if items[0].lr else kernel
 
     def read(i: int) -> ImagePair:

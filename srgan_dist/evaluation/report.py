@@ -1,26 +1,46 @@
-"""The comparison page: one self-contained HTML file that works offline."""
+"""The comparison page: one HTML file that works offline and runs nothing but its own script.
+
+Names come from model files, folders and configurations of strangers. The template escapes whatever is put into it, rows
+and options are numbered instead of named, and the page's policy allows no other script and no request.
+"""
 
 import base64
-import io
-import json
+import hashlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html import escape
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
-from PIL import Image
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from srgan_dist.evaluation.curves import Curve, draw_curves, legend
 from srgan_dist.evaluation.figure import Square, best_square
 from srgan_dist.evaluation.metrics import Scores, luma, psnr
-from srgan_dist.evaluation.results import HEADINGS, Evaluation
+from srgan_dist.evaluation.page_images import PageImages, remove_images
+from srgan_dist.evaluation.results import HEADINGS, Evaluation, format_score
 from srgan_dist.imaging.images import Pixels
+from srgan_dist.utils.files import write_text
+from srgan_dist.utils.terminal import printable
 
-_CROP, _CROPS, _ZOOM = 64, 3, 3
+_CROP, _CROPS = 64, 3
 _HEAT = np.array([[0, 0, 0], [70, 20, 110], [190, 50, 80], [250, 150, 30], [255, 255, 200]], float)
 _FULL_HEAT = 32.0
 """Difference in luma, in 8-bit levels, from which on the brightest color is shown."""
+
+
+class Column(NamedTuple):
+    """One version of an image: LR, HR, or the result of a method."""
+
+    name: str
+    image: Pixels
+    is_result: bool
+    tag: str
+    """Text on the image: the name, and the PSNR-Y of the complete image."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +58,14 @@ class ImageComparison:
     psnr_y: dict[str, float] = field(default_factory=dict)
     """PSNR-Y of the complete image in dB, by method, as in the table."""
 
-    def columns(self) -> dict[str, Pixels]:
-        """Return all images to show by name: LR (unless nearest shows the same), the results, and HR."""
-        lr = {} if "nearest" in self.results else {"LR": self.lr}
-        return lr | self.results | {"HR": self.hr}
+    def columns(self) -> list[Column]:
+        """Return all versions to show: LR (unless nearest shows the same), the results, and HR."""
+        lr = [] if "nearest" in self.results else [Column("LR", self.lr, False, "LR")]
+        results = [Column(name, image, True, self._tag(name)) for name, image in self.results.items()]
+        return [*lr, *results, Column("HR", self.hr, False, "HR")]
+
+    def _tag(self, name: str) -> str:
+        return f"{name} · {self.psnr_y[name]:.2f} dB" if name in self.psnr_y else name
 
     def difference(self) -> np.ndarray:
         """Return the range of the models' luma per pixel, (H, W).
@@ -53,6 +77,13 @@ class ImageComparison:
             images += [self.results[name] for name in self.results if name not in self.trained][:1] or [self.hr]
         planes = np.stack([luma(image) for image in images])
         return planes.max(0) - planes.min(0)
+
+
+class Figure(NamedTuple):
+    """A further image on the page, such as a plot."""
+
+    caption: str
+    image: Pixels
 
 
 @dataclass(frozen=True)
@@ -69,152 +100,182 @@ class Report:
     """Table of the models, header row first."""
     differences: list[list[str]] = field(default_factory=list)
     """Table of the fields in which the configurations differ, header row first; empty for a single run."""
+    figures: list[Figure] = field(default_factory=list)
+    """Further images, shown below the scores."""
 
     def html(self) -> str:
-        """Return the page as HTML."""
-        shown = {str(i): _images(e) for i, e in enumerate(self.comparisons)}
-        content = {
-            "title": escape(self.title),
-            "subtitle": escape(self.subtitle),
-            "table": _quality_table(self.evaluation) + _image_table(self.evaluation),
-            "models": _table("models", self.models),
-            "comparisons": "\n".join(_comparison_card(i, e) for i, e in enumerate(self.comparisons)),
-            "curves": _curves(self.curves),
-            "configuration": _configuration(self.differences),
-            "shown": json.dumps(shown).replace("</", "<\\/"),
+        """Return the page as HTML with all images inside, whatever its size."""
+        images = PageImages()
+        content = self._content(images)
+        return _render(content, images.inline())
+
+    def write(self, file: Path) -> Path | None:
+        """Write the page; if it would be larger than `INLINE_MB`, write its images to a folder beside it.
+
+        Returns:
+            The folder; None if the images are inside the page.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        images, folder = PageImages(), file.with_name(f"{file.stem}-images")
+        content = self._content(images)
+        names = [] if images.fit_inside else images.write(folder)
+        sources = [f"{_address(folder)}/{name}" for name in names] or images.inline()
+        write_text(_render(content, sources, beside=bool(names)), file)
+        remove_images(folder, names)  # of an earlier page, which is gone now
+        return folder if names else None
+
+    def _content(self, images: PageImages) -> dict[str, Any]:
+        shown = [c for c in self.curves.values() if c]
+        return {
+            "title": self.title,
+            "subtitle": self.subtitle,
+            "quality": _quality(self.evaluation),
+            "per_image": _per_image(self.evaluation),
+            "figures": [{"caption": f.caption, "image": images.add(f.image)} for f in self.figures],
+            "models": self.models,
+            "comparisons": [_comparison(c, images) for c in self.comparisons],
+            "full_heat": round(_FULL_HEAT),
+            "legend": Markup(legend([run for run, c in self.curves.items() if c])),  # these two escape by themselves
+            "charts": Markup(draw_curves({run: c for run, c in self.curves.items() if c})) if shown else "",
+            "differences": self.differences,
         }
-        page = files("srgan_dist.evaluation").joinpath("report.html").read_text("utf-8")
-        for name, part in content.items():
-            page = page.replace("{{" + name + "}}", part)
-        return page
 
 
-def _images(comparison: ImageComparison) -> dict[str, dict[str, str]]:
-    tags = {name: f"{name} · {value:.2f} dB" for name, value in comparison.psnr_y.items()}
-    return {n: {"src": _data_uri(image), "tag": tags.get(n, n)} for n, image in comparison.columns().items()}
+def _render(content: dict[str, Any], sources: list[str], beside: bool = False) -> str:
+    folder = files("srgan_dist.evaluation")
+    script = folder.joinpath("report.js").read_text("utf-8")
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    shown = [
+        [{"src": sources[c["image"]], "tag": printable(c["tag"])} for c in one["columns"]]
+        for one in content["comparisons"]
+    ]
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_finalize, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(folder.joinpath("report.html").read_text("utf-8"))
+    return template.render(
+        content, sources=sources, beside=beside, shown=shown, script=Markup(script), script_hash=hashed
+    )
 
 
-def _data_uri(image: Pixels, lossless: bool = True) -> str:
-    out = io.BytesIO()
-    options: dict[str, Any] = {"lossless": True, "method": 4} if lossless else {"quality": 80}
-    Image.fromarray(image).save(out, "WEBP", **options)
-    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+def _finalize(value: object) -> object:
+    """Make names visible that hold control characters; the template escapes them afterwards."""
+    return printable(value) if type(value) is str else value
 
 
-def _quality_table(evaluation: Evaluation) -> str:
+def _address(folder: Path) -> str:
+    return quote(folder.name.encode(errors="surrogateescape"))
+
+
+def _quality(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the table of mean scores: headings, rows of cells, and the protocols."""
     means = evaluation.means()
-    columns = list(next(iter(means.values())))
-    best = {c: (max if c.startswith(("psnr", "ssim")) else min)(m[c] for m in means.values()) for c in columns}
-    head = "".join(f"<th>{HEADINGS.get(c, c)}</th>" for c in columns) + "<th>vs bicubic</th>" * ("bicubic" in means)
+    columns = evaluation.columns()
+    best = {c: _best(c, [scores[c] for scores in means.values()]) for c in columns}
+    base = means.get("bicubic")
     rows = [
-        f"<tr><td>{escape(method)}</td>"
-        + "".join(_number(c, scores[c], scores[c] == best[c]) for c in columns)
-        + (f"<td>{scores['psnr_y'] - means['bicubic']['psnr_y']:+.2f} dB</td>" if "bicubic" in means else "")
-        + "</tr>"
+        {
+            "method": method,
+            "cells": [{"text": format_score(c, scores[c]), "best": scores[c] == best[c]} for c in columns],
+            "gain": f"{scores['psnr_y'] - base['psnr_y']:+.2f} dB" if base else "",
+        }
         for method, scores in means.items()
     ]
-    note = f"means over images; protocols: {', '.join(evaluation.protocols().values())}"
-    return (
-        f'<table id="quality"><tr><th>method</th>{head}</tr>{"".join(rows)}</table><p class="soft">{escape(note)}</p>'
-    )
+    protocols = ", ".join(evaluation.protocols().values())
+    return {
+        "headings": [HEADINGS.get(c, c) for c in columns],
+        "rows": rows,
+        "gain": bool(base),
+        "protocols": protocols,
+        "notes": evaluation.notes(),
+    }
 
 
-def _image_table(evaluation: Evaluation) -> str:
-    """Return a collapsed table of the PSNR-Y and SSIM-Y of every image by every method."""
+def _best(column: str, values: list[float]) -> float:
+    """Return the best of a column's values; NaN, which equals nothing, if neither more nor less is better."""
+    found = [v for v in values if v == v]
+    if column.startswith(("psnr", "ssim")) or "↑" in HEADINGS.get(column, ""):
+        return max(found, default=math.nan)
+    return min(found, default=math.nan) if "↓" in HEADINGS.get(column, "") else math.nan
+
+
+def _per_image(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the table of the PSNR-Y and SSIM-Y of every image by every method."""
     methods = list(evaluation.means())
-    images: dict[str, dict[str, Scores]] = {}
-    for row in evaluation.rows:
-        images.setdefault(row.image, {})[row.method] = row.scores
-    lines = "".join(
-        f"<tr><td>{escape(name)}</td>{_scores_of_image(found, methods)}</tr>" for name, found in images.items()
-    )
-    head = "".join(f"<th>{escape(m)}</th>" for m in methods)
+    rows = [{"name": name, "cells": _scores_of_image(found, methods)} for name, found in _images(evaluation)]
     title = f"Scores of every image: {HEADINGS['psnr_y']} and {HEADINGS['ssim_y']}"
-    return (
-        f'<details><summary>{title}</summary><table id="images"><tr><th>image</th>{head}</tr>{lines}</table></details>'
-    )
+    return {"title": title, "methods": methods, "rows": rows}
 
 
-def _scores_of_image(found: dict[str, Scores], methods: list[str]) -> str:
+def _images(evaluation: Evaluation) -> Iterator[tuple[str, dict[str, Scores]]]:
+    """Yield name and scores by method of each image; two images may have the same name."""
+    name, found = "", dict[str, Scores]()
+    for row in evaluation.rows:
+        if found and (row.image != name or row.method in found):
+            yield name, found
+            found = {}
+        name = row.image
+        found[row.method] = row.scores
+    yield name, found
+
+
+def _scores_of_image(found: dict[str, Scores], methods: list[str]) -> list[dict[str, Any]]:
     best = max(found[m]["psnr_y"] for m in methods)
-    cells = [(f"{found[m]['psnr_y']:.2f} · {found[m]['ssim_y']:.4f}", found[m]["psnr_y"] == best) for m in methods]
-    return "".join(f'<td class="best">{text}</td>' if wins else f"<td>{text}</td>" for text, wins in cells)
+    return [
+        {"text": f"{found[m]['psnr_y']:.2f} · {found[m]['ssim_y']:.4f}", "best": found[m]["psnr_y"] == best}
+        for m in methods
+    ]
 
 
-def _number(column: str, value: float, best: bool) -> str:
-    shown = f"{value:.2f}" if column.startswith("psnr") or column == "niqe" else f"{value:.4f}"
-    return f'<td class="best">{shown}</td>' if best else f"<td>{shown}</td>"
+def _comparison(comparison: ImageComparison, images: PageImages) -> dict[str, Any]:
+    columns = comparison.columns()
+    names = [c.name for c in columns]
+    return {
+        "name": comparison.name,
+        "width": comparison.hr.shape[1],
+        "columns": [{"name": c.name, "tag": c.tag, "image": images.add(c.image)} for c in columns],
+        "left": names.index("bicubic") if "bicubic" in comparison.results else 0,
+        "right": names.index(comparison.trained[-1]) if comparison.trained else len(names) - 1,
+        "crops": [_row(columns, square, comparison.hr, images) for square in _squares(comparison)],
+        "maps": list(_maps(comparison, images)),
+    }
 
 
-def _comparison_card(number: int, comparison: ImageComparison) -> str:
-    names = list(comparison.columns())
-    left = "bicubic" if "bicubic" in comparison.results else names[1]
-    right = comparison.trained[-1] if comparison.trained else "HR"
-    width = comparison.hr.shape[1]
-    return f"""<section class="card" data-comparison="{number}">
-<div class="bar"><h3>{escape(comparison.name)}</h3>
-<label>left <select class="left">{_options(names, left)}</select></label>
-<label>right <select class="right">{_options(names, right)}</select></label>
-<label>zoom <select class="zoom">{_options(["fit", "1", "2", "4"], "fit")}</select></label>
-</div>
-<div class="window"><div class="stage" data-width="{width}">
-<img class="left" alt="left"><img class="right" alt="right">
-<input type="range" min="0" max="100" value="50" step="0.5" aria-label="boundary between left and right">
-<span class="edge"></span><span class="tag left"></span><span class="tag right"></span>
-</div></div>
-{_crops(comparison)}
-<details open><summary>Error in luma against the original; brightest at {_FULL_HEAT:.0f} of 255 levels</summary>
-<div class="grid">{_maps(comparison)}</div></details>
-</section>"""
-
-
-def _options(names: list[str], chosen: str) -> str:
-    return "".join(f"<option{' selected' if n == chosen else ''}>{escape(n)}</option>" for n in names)
-
-
-def _crops(comparison: ImageComparison) -> str:
-    """Return the squares in which the models differ most, one row each."""
-    weights, rows = comparison.difference().copy(), []
+def _squares(comparison: ImageComparison) -> Iterator[Square]:
+    """Yield the squares in which the models differ most."""
+    weights = comparison.difference().copy()
     for _ in range(_CROPS):
         square = best_square(weights, _CROP, step=8)
         if weights[square.window].sum() == 0:
-            break
+            return
         weights[square.window] = 0  # the next square lies elsewhere
-        rows.append(f'<div class="row">{_row(comparison, square)}</div>')
-    return "\n".join(rows)
+        yield square
 
 
-def _row(comparison: ImageComparison, square: Square) -> str:
-    original = square.cut(comparison.hr)
-    figures: list[str] = []
-    for name, image in comparison.columns().items():
-        cut = square.cut(image)
-        quality = "" if name in ("LR", "HR") else f" · {psnr(luma(cut), luma(original)):.2f} dB"
-        zoomed = np.repeat(np.repeat(cut, _ZOOM, 0), _ZOOM, 1)
-        figures.append(f'<figure><img src="{_data_uri(zoomed)}" alt="">{_caption(name + quality)}</figure>')
-    return "".join(figures)
+def _row(columns: list[Column], square: Square, hr: Pixels, images: PageImages) -> list[dict[str, Any]]:
+    original, found = luma(square.cut(hr)), list[dict[str, Any]]()
+    for column in columns:
+        cut = square.cut(column.image)
+        quality = f" · {psnr(luma(cut), original):.2f} dB" if column.is_result else ""
+        found.append({"caption": column.name + quality, "image": images.add(np.ascontiguousarray(cut))})
+    return found
 
 
-def _maps(comparison: ImageComparison) -> str:
+def _maps(comparison: ImageComparison, images: PageImages) -> Iterator[dict[str, Any]]:
     original = luma(comparison.hr)
-    maps = [
-        _map(f"{name} against HR", np.abs(luma(image) - original), _FULL_HEAT)
-        for name, image in comparison.results.items()
-    ]
+    for name, image in comparison.results.items():
+        yield _map(f"{name} against HR", np.abs(luma(image) - original), _FULL_HEAT, images)
     if len(comparison.trained) > 1:  # they are often similar, so their map has a scale of its own
         between = comparison.difference()
         full = max(1.0, float(np.percentile(between, 99.9)))
-        maps.append(_map(f"difference between the models; brightest at {full:.1f}", between, full))
-    return "".join(maps)
+        yield _map(f"difference between the models; brightest at {full:.1f}", between, full, images)
 
 
-def _map(name: str, levels: np.ndarray, full: float) -> str:
-    image = _data_uri(_heat(levels, full), lossless=False)
-    return f'<figure><img src="{image}" alt="">{_caption(f"{name} · mean {levels.mean():.2f} levels")}</figure>'
-
-
-def _caption(text: str) -> str:
-    return f"<figcaption>{escape(text)}</figcaption>"
+def _map(name: str, levels: np.ndarray, full: float, images: PageImages) -> dict[str, Any]:
+    image = images.add(_heat(levels, full), lossless=False)
+    return {"caption": f"{name} · mean {levels.mean():.2f} levels", "image": image}
 
 
 def _heat(levels: np.ndarray, full: float) -> Pixels:
@@ -222,27 +283,3 @@ def _heat(levels: np.ndarray, full: float) -> Pixels:
     position = levels.clip(0, full) / full * (len(_HEAT) - 1)
     channels = [np.interp(position, np.arange(len(_HEAT)), _HEAT[:, c]) for c in range(3)]
     return np.stack(channels, axis=2).round().astype(np.uint8)
-
-
-def _curves(curves: dict[str, dict[str, Curve]]) -> str:
-    shown = {run: c for run, c in curves.items() if c}
-    if not shown:
-        return ""
-    charts = draw_curves(shown)
-    return f'<h2>Training</h2><div class="card"><p>{legend(list(shown))}</p><div class="curves">{charts}</div></div>'
-
-
-def _configuration(rows: list[list[str]]) -> str:
-    if not rows:
-        return ""
-    table = _table("configuration", rows if len(rows) > 1 else [*rows, ["no differences"]])
-    return f'<h2>Configuration differences</h2><div class="card wide">{table}</div>'
-
-
-def _table(name: str, rows: list[list[str]]) -> str:
-    """Return an HTML table of rows of text, header row first; an empty string if there are no rows."""
-    if not rows:
-        return ""
-    head, *body = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    lines = "".join(f"<tr>{line}</tr>" for line in body)
-    return f'<table id="{name}" class="text"><tr>{head.replace("td>", "th>")}</tr>{lines}</table>'

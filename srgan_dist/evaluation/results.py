@@ -13,6 +13,7 @@ import numpy as np
 from srgan_dist.evaluation.metrics import Scores, protocol
 from srgan_dist.evaluation.naturalness import TRADE_OFF
 from srgan_dist.evaluation.published_results import published
+from srgan_dist.utils.terminal import printable
 
 HEADINGS = {
     "psnr_y": "PSNR-Y dB",
@@ -101,7 +102,7 @@ class Evaluation:
             ValueError: If the papers report no results for this data set and scale.
         """
         means, names = self.means(), self.columns()
-        images = len({(r.data, r.image) for r in self.rows})
+        images = len(self.rows) // len(means)  # two images may have the same name
         lines = [
             " | ".join([f"| {images} images", *(HEADINGS[n] for n in names), "vs bicubic |"]),
             "|:--|" + "--:|" * (len(names) + 1),
@@ -129,9 +130,9 @@ class Evaluation:
         return [TRADE_OFF, *([few] if rated < len(images) else [])]
 
     def _line(self, method: str, scores: Scores, base: Scores | None) -> str:
-        values = [_format(name, scores[name]) for name in self.columns()]
+        values = [format_score(name, scores[name]) for name in self.columns()]
         gain = f"{scores['psnr_y'] - base['psnr_y']:+.2f} dB" if base else ""
-        return f"| {method} | {' | '.join(values)} | {gain} |"
+        return f"| {_cell(method)} | {' | '.join(values)} | {gain} |"
 
 
 def read_evaluation(run: Path, scale: int) -> Evaluation | None:
@@ -148,7 +149,13 @@ def read_evaluation(run: Path, scale: int) -> Evaluation | None:
     return Evaluation(scale, rows[:count], rows[count:])
 
 
-def _format(name: str, value: float) -> str:
+def _cell(name: str) -> str:
+    """Return a name from outside such that it stays within its cell of a Markdown table."""
+    return printable(name).replace("|", "\\|")
+
+
+def format_score(name: str, value: float) -> str:
+    """Return a score as text, with as many digits as its metric has meaning; empty if there is none."""
     if math.isnan(value):
         return ""
     return f"{value:.{_DIGITS.get(name, 4)}f}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srgan_dist.utils.serialization import flatten
+from srgan_dist.utils.terminal import ListedError
 
 PHASES = ("pretrain", "adversarial")
 FREE = frozenset(
@@ -63,11 +64,11 @@ def refuse_changes(changes: list[Change], now: Mapping[str, Any], progress: Prog
     reasons = {change: _refusal(change, flatten(now), progress) for change in changes}
     refused = {change: reason for change, reason in reasons.items() if reason is not None}
     if refused:
-        rows = "\n".join(f"  {change}{reason}" for change, reason in refused.items())
-        raise ValueError(
-            f"{run} contains a run with a different configuration:\n{rows}\n"
+        raise ListedError(
+            f"{run} contains a run with a different configuration:",
+            *(f"  {change}{reason}" for change, reason in refused.items()),
             f"Repeat its command to resume it (srgan repro {run} prints it), or start a new run from its weights by "
-            f"adding --weights {run} --run-dir {_free_run_dir(run)}"
+            f"adding --weights {run} --run-dir {_free_run_dir(run)}",
         )
 
 

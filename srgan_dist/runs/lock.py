@@ -27,9 +27,15 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RunLock:
-    """Exclusive use of a run directory, from a successful `try_acquire` until `release`."""
+    """Exclusive use of a directory, from a successful `try_acquire` until `release`.
 
-    def __init__(self, run: Path) -> None:
+    Args:
+        run: a run directory, or a folder that shards are packed into.
+        stop: what to do instead of waiting for the process that holds the lock.
+    """
+
+    def __init__(self, run: Path, stop: str = "stop it with: touch {run}/STOP") -> None:
+        self._stop = stop.format(run=run)
         self._file, self._run = run / FILE, run
         self._identity = _identity()
         self._thread: threading.Thread | None = None
@@ -48,20 +54,47 @@ class RunLock:
                 if _alive(holder):
                     raise ValueError(
                         f"{self._run} is in use by process {holder['pid']} of this machine; wait for it to finish, or "
-                        f"stop it with: touch {self._run}/STOP"
+                        f"{self._stop}"
                     )
             elif self._age() < SILENCE:
                 self._announce_wait(holder)
                 return False
         self._run.mkdir(parents=True, exist_ok=True)
-        write_json(self._identity, self._file)
+        if not self._write():
+            return False
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
         return True
 
+    def _write(self) -> bool:
+        """Write the lock; return False if another process, which found it free as well, was faster."""
+        mine = self._file.with_name(f".{FILE}.{os.getpid()}.{platform.node()}")
+        try:
+            write_json(self._identity, mine)
+            if self._holder() is not None or self._is_unreadable():  # of a dead process, or this one's own
+                write_json(self._identity, self._file)
+                return True
+            try:
+                os.link(mine, self._file)  # fails if the file exists, on network file systems too
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without links
+                write_json(self._identity, self._file)
+            return True
+        finally:
+            mine.unlink(missing_ok=True)
+
+    def _is_unreadable(self) -> bool:
+        """Return whether the file exists but is no lock, as after a power failure."""
+        return self._file.exists() and self._holder() is None
+
     def check(self) -> None:
         """Raise ValueError if another job has taken over the directory after missing heartbeats of this one."""
-        if self._thread and self._holder() != self._identity:
+        if not self._thread:
+            return
+        if not self._run.is_dir():
+            raise ValueError(f"{self._run} was deleted while it was in use")
+        if self._holder() != self._identity:
             raise ValueError(
                 f"another process has taken over {self._run} while this one was suspended, and continues the run; "
                 "this one stops"

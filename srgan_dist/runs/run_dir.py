@@ -4,6 +4,7 @@ See decision 6 in docs/explanation/architecture.md.
 """
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,10 @@ from srgan_dist.utils.untrusted import is_file_name
 
 Status = Literal["running", "preempted", "done", "failed"]
 
+log = logging.getLogger("srgan_dist")
+
+_REASON_LENGTH = 1000
+"""Longest recorded reason of a failure, in characters: the status must fit one block of a full disk."""
 CONFIG = "config.json"
 """Name of the file with the run's configuration."""
 
@@ -126,9 +131,21 @@ class RunDir:
 def fail_run(run: Path, step: int, reason: str) -> None:
     """Record in a run directory that its run failed, unless an earlier failure is recorded already."""
     if run.is_dir() and RunDir.state_of(run) != "failed":
-        write_json(
-            {"state": "failed", "step": step, "reason": redacted(reason), "time": time.time()}, run / "status.json"
-        )
+        content = {"state": "failed", "step": step, "reason": redacted(reason)[:_REASON_LENGTH], "time": time.time()}
+        try:
+            write_json(content, run / "status.json")
+        except OSError as error:
+            _overwrite_status(content, run / "status.json", error)
+
+
+def _overwrite_status(content: dict[str, Any], file: Path, error: OSError) -> None:
+    """Replace the text within the file where the disk is full: the block that it occupies can still be written."""
+    try:
+        with file.open("r+b", buffering=0) as status:
+            status.write(json.dumps(content).encode())
+            status.truncate()
+    except OSError:
+        log.warning("%s cannot be written (%s), so that it does not say that the run failed", file, error.strerror)
 
 
 def _with_current_names(line: str) -> str:

@@ -2,11 +2,12 @@
 
 import logging
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from srgan_dist.tracking.points import Steps
+from srgan_dist.tracking.points import Steps, sanitized
 from srgan_dist.tracking.server import shown
+from srgan_dist.tracking.sqlite_address import sqlite_file
 from srgan_dist.tracking.state import TrackingState, TrackingStateFile
 
 if TYPE_CHECKING:
@@ -18,8 +19,13 @@ TOKEN = "srgan.token"
 """Name of the tag that identifies a run even if the response to its creation was lost."""
 
 
-def open_run(client: "MlflowClient", state_file: TrackingStateFile, experiment: str, name: str) -> None:
+def open_run(
+    client: "MlflowClient", state_file: TrackingStateFile, experiment: str, name: str, made_anew: Callable[[], None]
+) -> None:
     """Find or create the MLflow run, and bring the state file up to date with what the server has received.
+
+    Args:
+        made_anew: called before a run is created in place of one that is gone, so that it receives everything again.
 
     Raises:
         MlflowException: if the server is unreachable or refuses the request.
@@ -29,6 +35,7 @@ def open_run(client: "MlflowClient", state_file: TrackingStateFile, experiment: 
             "MLflow at %s has no run %s (anymore); a new run will receive all metrics",
             shown(state_file.now.tracking_uri), state_file.now.run_id,
         )  # fmt: skip
+        made_anew()
         state_file.update(run_id="", sent={}, sending={}, images={}, models={})
     if not state_file.now.run_id:
         state_file.update()  # the token must be on disk before a run with it can exist
@@ -74,12 +81,11 @@ def _experiment(client: "MlflowClient", name: str, uri: str) -> str:
     known = client.get_experiment_by_name(name)
     if known:
         return known.experiment_id
-    local = uri.startswith("sqlite:///")
-    folder = (
-        Path(uri.removeprefix("sqlite:///")).parent / "mlruns" if local else None
-    )  # next to the database, not in the working directory
+    file = sqlite_file(uri)
+    # Next to the database, not in the working directory; and below it, whatever the experiment is called.
+    folder = file.parent / "mlruns" / (sanitized(name).replace("/", "_").strip(". ") or "_") if file else None
     try:
-        return client.create_experiment(name, artifact_location=f"{folder.as_uri()}/{name}" if folder else None)
+        return client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
     except MlflowException:  # another run has just created it
         known = client.get_experiment_by_name(name)
         if not known:

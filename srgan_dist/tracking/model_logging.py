@@ -1,12 +1,12 @@
 """Logs a trained generator as an MLflow model, and registers it."""
 
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from srgan_dist.tracking.model_code import copy_code, requirements
 from srgan_dist.tracking.points import sanitized
 from srgan_dist.tracking.server import upload_timeout
 from srgan_dist.tracking.state import TrackingStateFile
@@ -60,14 +60,16 @@ def save_model(file: Path, out: Path) -> None:
         return Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
 
     rows = np.arange(_EXAMPLE[1])[:, None, None] * 10 + np.arange(_EXAMPLE[2])[None, :, None] * np.array([1, 3, 4])
-    save(
-        str(out),
-        loader_module=LOADER,
-        data_path=str(file),
-        signature=ModelSignature(images(), images()),
-        input_example=rows[None].astype(np.uint8),
-        pip_requirements=[f"srgan-dist=={version('srgan-dist')}"],  # otherwise MLflow would run the model to infer them
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        save(
+            str(out),
+            loader_module=LOADER,
+            data_path=str(file),
+            code_paths=[str(copy_code(LOADER, Path(scratch)))],
+            signature=ModelSignature(images(), images()),
+            input_example=rows[None].astype(np.uint8),
+            pip_requirements=requirements(),  # otherwise MLflow would run the model to infer them
+        )
 
 
 def _create(client: "MlflowClient", run: str, content: dict[str, Any], digest: str) -> "LoggedModel":

@@ -7,12 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srgan_dist.utils.files import write_bytes, write_json
+from srgan_dist.utils.files import publish, write_bytes, write_json
 from srgan_dist.utils.untrusted import parse_json, path_below, text
 
 log = logging.getLogger("srgan_dist")
 
 _LONGEST_ITEM = 64 << 20
+
+
+_SENT_IMAGES = 64 << 20
+"""Largest size of the images that are kept after they were sent, in bytes."""
 
 
 class Item(NamedTuple):
@@ -34,6 +38,8 @@ class Outbox:
     Each item is written atomically, its image first. A full disk never raises here: items that cannot be written are
     dropped, and the first time a warning is logged.
 
+    Sent items stay in the folder `sent` beside it, because a run that is made anew on another server needs all of them.
+
     Args:
         limit: maximum size of all images, in bytes; beyond that, the oldest are dropped.
     """
@@ -41,8 +47,9 @@ class Outbox:
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
         self._lock, self._warned = threading.Lock(), False  # training puts items while the sender's thread removes them
+        self._sent = folder.with_name("sent")
         found = self._numbers()
-        self.first_new = max(found, default=0) + 1
+        self.first_new = max([0, *found, *_numbers_in(self._sent)]) + 1
         """Items with lower numbers are left over from an earlier session."""
         self._next = itertools.count(self.first_new)
         self._image_sizes = {n: self._image(n).stat().st_size for n in found if self._image(n).exists()}
@@ -88,6 +95,43 @@ class Outbox:
             item.image.unlink(missing_ok=True)
             self._image_sizes.pop(item.number, None)
 
+    def sent(self, item: Item) -> None:
+        """Remove an item that was sent, and keep it for `send_again`, as far as there is room."""
+        with self._lock, suppress(OSError):
+            self._sent.mkdir(exist_ok=True)
+            if item.image.exists():
+                publish(item.image, self._sent / item.image.name)
+            publish(self._file(item.number), self._sent / self._file(item.number).name)
+            self._image_sizes.pop(item.number, None)
+            self._drop_oldest_sent_images()
+        self.done(item)
+
+    def keep(self, kind: str, content: dict[str, Any]) -> None:
+        """Keep an item for `send_again` that an earlier version sent without keeping it; unless there is one."""
+        with self._lock, suppress(OSError):
+            kinds = {parse_json(f.read_bytes(), _LONGEST_ITEM).get("kind") for f in self._sent.glob("[0-9]*.json")}
+            if kind not in kinds:
+                self._sent.mkdir(parents=True, exist_ok=True)
+                write_json({"kind": kind} | content, self._sent / f"{0:08d}.json")
+
+    def send_again(self) -> None:
+        """Put everything that was sent back into the queue, in its order and before all newer items."""
+        with self._lock:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for file in sorted(self._sent.glob("[0-9]*.*"), reverse=True):  # an image before its item
+                if file.suffix == ".png":
+                    self._image_sizes[int(file.stem)] = file.stat().st_size
+                publish(file, self._folder / file.name)
+
+    def _drop_oldest_sent_images(self) -> None:
+        images = sorted(self._sent.glob("[0-9]*.png"), reverse=True)
+        total = 0
+        for image in images:
+            total += image.stat().st_size
+            if total > min(self._limit, _SENT_IMAGES):
+                image.unlink(missing_ok=True)
+                image.with_suffix(".json").unlink(missing_ok=True)
+
     def count(self) -> int:
         """Return the number of items."""
         return len(self._numbers())
@@ -106,10 +150,14 @@ class Outbox:
         self._warned = True
 
     def _numbers(self) -> list[int]:
-        return sorted(int(f.stem) for f in self._folder.glob("[0-9]*.json"))
+        return _numbers_in(self._folder)
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:08d}.json"
 
     def _image(self, number: int) -> Path:
         return self._folder / f"{number:08d}.png"
+
+
+def _numbers_in(folder: Path) -> list[int]:
+    return sorted(int(f.stem) for f in folder.glob("[0-9]*.json"))

@@ -26,8 +26,8 @@ log = logging.getLogger("srgan_dist")
 
 INTERVAL, MAX_INTERVAL = 10.0, 60.0
 """Seconds between two rounds; the pause doubles up to the maximum while the server is unreachable."""
-_MAX_ATTEMPTS = 3
-"""Attempts per item and session."""
+_MOST_DOUBLINGS = 6
+"""The pause before the next attempt for one item doubles this often, to about ten minutes."""
 _PERMANENT_ERRORS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"})
 
 
@@ -55,6 +55,9 @@ class Sender:
         self._system: system_metrics.SystemMetrics | None = None
         self._failures: Counter[int] = Counter()
         """Failed attempts of each item in this session, by its number."""
+        self._next_attempt: dict[int, float] = {}
+        self._reasons: set[str] = set()
+        """Reasons for failed items that a warning has named."""
         self._locked, self._no_system_metrics = False, not system_metrics.enabled()
         self.state_file = TrackingStateFile(folder, uri)
         self.outage = ""
@@ -128,7 +131,7 @@ class Sender:
         for item in self._outbox.items():
             if self._abandoned.is_set():
                 return
-            if self._failures[item.number] < _MAX_ATTEMPTS:
+            if time.monotonic() >= self._next_attempt.get(item.number, 0) or self._closing.is_set():
                 self._send(delivery, item)
 
     def _send(self, delivery: Delivery, item: Item) -> None:
@@ -144,12 +147,18 @@ class Sender:
             if _is_permanent_error(error):
                 log.warning("MLflow rejected %s (%s); dropping it", _describe(item), server.reason(error))
                 self._outbox.done(item)
-            elif self._failures[item.number] == _MAX_ATTEMPTS:
-                log.warning("could not send %s to MLflow (%s); retry later with: srgan track sync %s", _describe(item),
-                            server.reason(error), self._folder)  # fmt: skip
+            else:
+                pause = INTERVAL * 2 ** min(self._failures[item.number], _MOST_DOUBLINGS)
+                self._next_attempt[item.number] = time.monotonic() + pause
+                self._warn_once(item, server.reason(error))
             return
-        self._outbox.done(item)
+        self._outbox.sent(item)
         self._note_progress()
+
+    def _warn_once(self, item: Item, reason: str) -> None:
+        if reason not in self._reasons:
+            log.warning("could not send %s to MLflow (%s); it will be tried again", _describe(item), reason)
+        self._reasons.add(reason)
 
     def _attempt(self, stack: ExitStack) -> bool:
         """Run one round; return whether it succeeded. The lock stays on `stack` until `run` returns."""
@@ -174,7 +183,7 @@ class Sender:
     def _open(self) -> Delivery:
         if self._delivery is None:
             self._client = self._client or server.connect(self.uri)
-            open_run(self._client, self.state_file, self._experiment, self._folder.name)
+            open_run(self._client, self.state_file, self._experiment, self._folder.name, self._outbox.send_again)
             self._delivery = Delivery(self._client, self._folder, self.state_file)
             log.info("MLflow run: %s", page_of(self._client, self.state_file.now))
             self._note_progress()
@@ -197,7 +206,11 @@ class Sender:
 
 def _is_outage(error: Exception) -> bool:
     """Return whether the server is unreachable, so that every other request would fail as well."""
-    return "API request to" in str(error) and "failed with" in str(error) and "error code 4" not in str(error)
+    text = str(error)
+    if any(part in text for part in ("database is locked", "database or disk is full", "readonly database")):
+        return True
+    answer = "API request to" in text and "failed with" in text and "error code 4" not in text
+    return answer or bool(server.refusal_code(error)) or "valid JSON format" in text
 
 
 def _is_permanent_error(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srgan_dist.tracking.sqlite_address import sqlite_file, sqlite_uri
 from srgan_dist.tracking.state import read_tracking_state
 from srgan_dist.utils.addresses import redacted
 
@@ -34,6 +35,9 @@ _REASONS = {
     "timeout exception|timed out": "request timed out",
     "Name or service not known|name resolution|No address associated": "host not found",
     "too many 5\\d\\d error": "internal server error",
+    "database is locked": "the database is locked by another program",
+    "database or disk is full": "the disk of the database is full",
+    "valid JSON format": "the answer is not from an MLflow server",
 }
 """Patterns in the multi-line messages of HTTP libraries, and what to show instead."""
 _SQLITE = b"SQLite format 3\0"
@@ -45,7 +49,7 @@ class UnreachableError(Exception):
 
 def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI`, or by default `mlflow.db` in the working directory, like `mlflow ui`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(Path.cwd() / "mlflow.db")
 
 
 def uri_of(folder: Path) -> str:
@@ -81,7 +85,7 @@ def _find_problem(uri: str) -> str:
         return str(error)
     scheme = parts.scheme.split("+")[0]
     if scheme == "sqlite":
-        return _find_sqlite_problem(urllib.parse.unquote(parts.path[1:]))
+        return _find_sqlite_problem(sqlite_file(uri))
     if scheme in ("http", "https"):
         return _find_server_problem(uri) if parts.hostname else "it has no host; expected e.g. http://127.0.0.1:5000"
     if uri == "databricks" or scheme in _STORES | _plugins():
@@ -92,9 +96,8 @@ def _find_problem(uri: str) -> str:
     return "" if scheme in ("", "file") else f"unknown tracking store {scheme!r}; supported: {supported}"
 
 
-def _find_sqlite_problem(path: str) -> str:
-    file = Path(path)
-    if not path:  # in memory
+def _find_sqlite_problem(file: Path | None) -> str:
+    if file is None:  # in memory
         return ""
     if file.is_dir() or (file.exists() and file.stat().st_size and _first_bytes(file) != _SQLITE):
         return f"{file} is not an SQLite database"
@@ -120,7 +123,7 @@ def _find_server_problem(uri: str) -> str:
     try:
         client.search_experiments(max_results=1)
     except MlflowException as error:
-        if code := _refusal_code(error):
+        if code := refusal_code(error):
             return (
                 f"access denied ({code}: {reason(error)}); MLflow reads credentials from "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or from "
@@ -132,7 +135,7 @@ def _find_server_problem(uri: str) -> str:
     return ""
 
 
-def _refusal_code(error: BaseException) -> str:
+def refusal_code(error: BaseException) -> str:
     """Return `401` or `403` if the server answered with it; an empty string otherwise."""
     code, text = getattr(error, "error_code", ""), str(error)
     return next((str(n) for n, name in _REFUSALS.items() if code == name or f"error code {n}" in text), "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srgan_dist.tracking.points import Steps
+from srgan_dist.tracking.sqlite_address import PREFIX, sqlite_file, sqlite_uri
 from srgan_dist.utils.addresses import public
 from srgan_dist.utils.files import write_json
 from srgan_dist.utils.renamed import with_current_names
@@ -85,29 +86,26 @@ def _is_copy(folder: Path, state: TrackingState) -> bool:
         return False
 
 
-_SQLITE = "sqlite:///"
-
-
 def _public(uri: str) -> str:
     """Return an address without user name, password and query; that of a local database is not secret."""
-    return uri if uri.startswith(_SQLITE) else public(uri)
+    return uri if uri.startswith(PREFIX) else public(uri)
 
 
 def _relative(uri: str, folder: Path) -> str:
     """Return the address of a local database relative to the run directory; any other address unchanged."""
-    file = uri.removeprefix(_SQLITE)
-    if file == uri or not Path(file).is_absolute():
+    file = sqlite_file(uri)
+    if file is None or "?" in uri:
         return uri
     try:
-        return _SQLITE + Path(os.path.relpath(file, folder.resolve())).as_posix()
+        return PREFIX + Path(os.path.relpath(file, folder.resolve())).as_posix()
     except ValueError:  # on another drive
         return uri
 
 
 def _absolute(uri: str, folder: Path, previous_folder: str) -> str:
     """Invert `_relative`. If only the run directory was moved, the database is still relative to its previous path."""
-    file = uri.removeprefix(_SQLITE)
-    if file == uri or Path(file).is_absolute():
+    file = uri.removeprefix(PREFIX)
+    if file == uri or Path(file).is_absolute() or "?" in file:
         return uri
     moved, unmoved = ((Path(base) / file).resolve() for base in (folder, previous_folder or folder))
-    return _SQLITE + str(moved if moved.exists() or not unmoved.exists() else unmoved)
+    return sqlite_uri(moved if moved.exists() or not unmoved.exists() else unmoved)

@@ -81,8 +81,11 @@ class Tracker:
             return
         uri = server.uri_of(folder)
         self._sender = Sender(folder, uri, config.experiment, self._outbox, self._journal)
+        values = {name: str(value) for name, value in params.items()}
         if not self._sender.state_file.now.run_id:
-            self._put("params", values={name: str(value) for name, value in params.items()})
+            self._put("params", values=values)
+        else:
+            self._outbox.keep("params", {"values": values})
         with suppress(OSError):  # a full disk, about which the outbox warns
             (folder / FOLDER).mkdir(parents=True, exist_ok=True)
         self._put("tags", values={"started": time.strftime("%Y-%m-%d %H:%M:%S")} | (tags or {}))

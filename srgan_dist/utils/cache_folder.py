@@ -8,5 +8,11 @@ def cache_folder(chosen: Path | None = None) -> Path:
     """Return `chosen`, else `$SRGAN_CACHE`, else `srgan_dist` in the user's cache folder."""
     if chosen:
         return chosen
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SRGAN_CACHE") or home / "srgan_dist")
+    if named := os.environ.get("SRGAN_CACHE"):
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srgan_dist"
+    except RuntimeError:
+        raise ValueError(
+            "this user has no home directory for the cache; set SRGAN_CACHE to a folder that can be written"
+        ) from None

@@ -1,5 +1,6 @@
 """Atomic file output: a file appears under its final name only once it is complete and on disk."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Codes of an OSError that say that a disk, a quota or the largest file size is exhausted."""
 _NAME_BYTES = 100
 """Largest part of a file's name that its temporary file's name contains: file systems limit names to 255 bytes."""
 
@@ -34,10 +37,38 @@ def atomic_path(target: Path, suffix: str = "") -> Generator[Path]:
     # Unique, because two processes may write the same file.
     partial = target.with_name(f".{name}.{uuid.uuid4().hex[:12]}.partial{suffix}")
     try:
-        yield partial
-        publish(partial, target)
+        with disk_errors(target):
+            yield partial
+            publish(partial, target)
     finally:
         remove(partial)
+
+
+@contextmanager
+def disk_errors(target: Path) -> Generator[None]:
+    """Name the file in errors of a full disk that are raised in the block.
+
+    Raises:
+        OSError: the disk is full; its `filename` is `target`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if cause := _disk_error(error, target):
+            raise cause from error
+        raise
+
+
+def _disk_error(error: Exception, target: Path) -> OSError | None:
+    """Return an error that names the file if the disk failed: some libraries name no file, others no cause."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return OSError(error.errno, os.strerror(error.errno), str(target))
+    if isinstance(error, (OSError, ValueError)):
+        return None
+    codes = [code for code in FULL_DISK if f"os error {code})" in str(error) or os.strerror(code) in str(error)]
+    full = "PytorchStreamWriter failed" in str(error) or "unexpected pos" in str(error)
+    code = codes[0] if codes else errno.ENOSPC if full else 0
+    return OSError(code, os.strerror(code), str(target)) if code else None
 
 
 @contextmanager
@@ -93,8 +124,8 @@ def write_json(content: dict[str, Any], file: Path, indent: int | None = None) -
 
 
 def write_text(text: str, file: Path) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(text.encode(), file)
+    """Write UTF-8 text atomically; bytes of file names that are not UTF-8 are written as escapes."""
+    write_bytes(text.encode(errors="backslashreplace"), file)
 
 
 def write_bytes(content: bytes, file: Path) -> None:

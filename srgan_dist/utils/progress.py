@@ -1,12 +1,16 @@
 """Logging and progress: a progress bar on a terminal, lines in a log file."""
 
+import copy
 import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from srgan_dist.utils.terminal import printable, printable_lines
 
 T = TypeVar("T")
 
@@ -19,18 +23,33 @@ _LOG_INTERVAL = 30.0
 def start_logging(first: bool) -> None:
     """Send this package's log to stderr. Processes other than the first log warnings and errors only."""
     handler = logging.StreamHandler(_TqdmStream())
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(logging.INFO if first else logging.WARNING)
 
 
+class _Formatter(logging.Formatter):
+    """Quotes what is put into a message: names and answers from outside must not move the cursor or fake a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        quoted = copy.copy(record)
+        if isinstance(record.args, tuple):
+            quoted.args = tuple(a if isinstance(a, (int, float)) else printable(a) for a in record.args)
+        return printable_lines(super().format(quoted))
+
+
 class _TqdmStream:
+    """Standard error; text that cannot be written is dropped, because a lost log line must not end a training."""
+
     def write(self, text: str) -> None:
-        tqdm.write(text, file=sys.stderr, end="")  # tqdm redraws the progress bar below the text
+        with suppress(OSError):
+            tqdm.write(text, file=sys.stderr, end="")  # tqdm redraws the progress bar below the text
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 class Progress:

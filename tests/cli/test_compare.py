@@ -71,7 +71,7 @@ def test_the_page_needs_nothing_from_outside(page: Path):
     linked = re.findall(r"""(?:src|href)=["']([^"']*)|url\(([^)]*)\)|@import""", text)
     assert linked
     assert all(found[0].startswith("data:") for found in linked)
-    assert "http" not in re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]*", "", text)
+    assert "://" not in re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]*", "", text)
 
 
 def test_names_from_files_are_shown_and_not_obeyed(page: Path):
@@ -178,22 +178,23 @@ def test_a_run_that_is_being_written_has_its_curves_so_far(tmp_path: Path):
 
 def test_the_page_has_every_images_numbers_and_what_each_model_is(page: Path):
     text = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]*", "", page.read_text())
-    images = re.search(r'<table id="images">.*?</table>', text)
-    models = re.search(r'<table id="models".*?</table>', text)
+    images = re.search(r'<table id="images">.*?</table>', text, re.DOTALL)
+    models = re.search(r'<table id="models".*?</table>', text, re.DOTALL)
 
     assert images
     assert images[0].count("<tr>") == 4  # all three, though two are shown
     assert models
     parameters = f"{sum(p.numel() for p in CONFIG.build(2).parameters()):,}"
     assert f"<td>SRResNet</td><td>{parameters}</td><td>matlab-mirror</td>" in models[0]
-    assert re.search(r"<th>vs bicubic</th>.*?<td>bicubic</td>.*?<td>\+0\.00 dB</td>", text)
+    assert re.search(r"<th>vs bicubic</th>.*?<td>bicubic</td>.*?<td>\+0\.00 dB</td>", text, re.DOTALL)
 
 
 def test_the_page_says_how_good_each_shown_image_is(page: Path):
-    shown = json.loads(page.read_text().split('id="shown">')[1].split("</script>")[0].replace("<\\/", "</"))
+    shown = json.loads(page.read_text().split('id="shown">')[1].split("</script>")[0])
 
-    assert re.fullmatch(r"bicubic · \d\d\.\d\d dB", shown["0"]["bicubic"]["tag"])
-    assert shown["0"]["HR"]["tag"] == "HR"
+    tags = [column["tag"] for column in shown[0]]
+    assert any(re.fullmatch(r"bicubic · \d\d\.\d\d dB", tag) for tag in tags)
+    assert tags[-1] == "HR"
 
 
 def test_configurations_are_compared_field_by_field():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from srgan_dist.runs import run_dir
 from srgan_dist.runs.changes import Progress
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.presets import preset
@@ -62,3 +63,17 @@ def test_other_processes_write_nothing(tmp_path: Path):
     run.append_metrics(1, {"loss": 1.0})
 
     assert not (tmp_path / "run").exists()
+
+
+def test_a_failure_is_recorded_on_a_full_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    run_dir.fail_run(tmp_path, 3, "first")
+    (tmp_path / "status.json").write_text(json.dumps({"state": "running", "step": 1, "note": "x" * 500}))
+    monkeypatch.setattr(run_dir, "write_json", full)
+
+    run_dir.fail_run(tmp_path, 7, "the disk is full")
+
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["state"], status["step"], status["reason"]) == ("failed", 7, "the disk is full")

@@ -85,3 +85,32 @@ def test_a_batch_is_never_larger_than_mlflow_takes(tmp_path: Path):
 
 def test_names_are_made_such_that_mlflow_takes_them():
     assert sanitized("final/SRGAN (a:b) <ü>") == "final/SRGAN _a_b_ ___"
+
+
+def test_what_was_sent_is_sent_again_in_its_order_before_what_is_new(tmp_path: Path):
+    box = Outbox(tmp_path / "box", 1 << 20)
+    box.put("params", {"values": {"a": "1"}})
+    box.put("image", {"key": "cat"}, b"pixels")
+    for item in box.items():
+        box.sent(item)
+    box = Outbox(tmp_path / "box", 1 << 20)
+    box.keep("params", {"values": {"other": "2"}})  # there is one
+    box.put("status", {})
+    assert [item.kind for item in box.items()] == ["status"]
+
+    box.send_again()
+
+    assert [item.kind for item in box.items()] == ["params", "image", "status"]
+    assert box.items()[0].content == {"values": {"a": "1"}}
+    assert box.items()[1].image.read_bytes() == b"pixels"
+
+
+def test_sent_images_take_limited_room(tmp_path: Path):
+    box = Outbox(tmp_path / "box", 100)
+    for step in range(5):
+        box.put("image", {"step": step}, b"x" * 40)
+        box.sent(box.items()[0])
+
+    box.send_again()
+
+    assert [item.content["step"] for item in box.items()] == [3, 4]

@@ -64,3 +64,27 @@ def test_a_tracker_that_fails_is_told_once_and_stops_nothing(folder: Path, monke
     tracker.close("FINISHED")
 
     assert not (folder / "mlflow.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_made_anew_elsewhere_receives_everything(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    config = TrackingConfig(experiment="tries")
+    (folder / "notes.txt").write_text("notes")
+    tracker = Tracker(config, folder, {"scale": 2, "data.batch": 8}, {"tag": "kept"})
+    tracker.metrics(1, {"loss": 0.5})
+    tracker.image("cat", np.zeros((4, 4, 3), np.uint8), 1)
+    tracker.artifact(folder / "notes.txt")
+    assert tracker.close("FAILED")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/other.db")
+
+    again = Tracker(config, folder, {"scale": 2, "data.batch": 8})
+    again.metrics(2, {"loss": 0.25})
+    assert again.close("FINISHED")
+
+    client, run = stored(folder)
+    found = client.get_run(run)
+    assert found.data.params == {"scale": "2", "data.batch": "8"}
+    assert found.data.tags["tag"] == "kept"
+    assert found.info.status == "FINISHED"
+    assert [(m.step, m.value) for m in client.get_metric_history(run, "loss")] == [(1, 0.5), (2, 0.25)]
+    assert {f.path for f in client.list_artifacts(run)} >= {"images", "notes.txt"}

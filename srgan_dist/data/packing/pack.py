@@ -7,7 +7,8 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -25,11 +26,13 @@ from srgan_dist.data.shards.cache import Checks
 from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split
 from srgan_dist.data.shards.manifest_parser import parse_shard, read_manifest
 from srgan_dist.data.shards.tars import ShardWriter
-from srgan_dist.distributed.group import Group, ProgressFn, SingleProcess, no_progress
+from srgan_dist.distributed.group import AgreedError, Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Kernel
+from srgan_dist.runs.lock import RunLock
 from srgan_dist.utils.cache_folder import cache_folder
-from srgan_dist.utils.files import write_json
+from srgan_dist.utils.files import disk_errors, write_json
+from srgan_dist.utils.terminal import ListedError
 
 log = logging.getLogger("srgan_dist")
 
@@ -113,6 +116,41 @@ def pack(
             image, or the folder holds other shards.
     """
     _validate(options, source.root)
+    with _exclusive(options.out, group):
+        return _pack(source, options, group, progress)
+
+
+@contextmanager
+def _exclusive(out: Path, group: Group) -> Generator[None]:
+    """Hold the lock of the folder, so that no other packing writes to it.
+
+    Raises:
+        ValueError: another packing uses the folder; every process of the group raises it.
+    """
+    existed = out.is_dir()
+    lock = RunLock(out, stop="pack into another folder")
+    problem = _acquire(lock) if group.rank == 0 else []
+    try:
+        if found := group.gather(problem):
+            raise AgreedError(*found)
+        yield
+    finally:
+        lock.release()
+        if group.rank == 0 and not existed and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()  # nothing was written
+
+
+def _acquire(lock: RunLock) -> list[str]:
+    """Wait until the lock is free; return the message if a process of this machine holds it."""
+    try:
+        while not lock.try_acquire():
+            time.sleep(1)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _pack(source: Source, options: PackOptions, group: Group, progress: ProgressFn) -> Manifest:
     start = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
     aligned = source.aligned and not options.allow_misaligned
@@ -156,13 +194,15 @@ def _accepted(checked: list[Checked], options: PackOptions) -> list[Checked]:
     """Return the valid images; raise a ValueError that reports all others, or log it with `skip_bad`."""
     problems = [c.problem for c in checked if c.problem]
     report = f"{len(problems)} of {len(checked)} images failed validation"
-    listing = "\n".join(f"  {p}" for p in problems)
+    listing = [f"  {p}" for p in problems]
     if problems and not options.skip_bad:
-        raise ValueError(f"{report}; nothing was written:\n{listing}\nFix them or pass --skip-bad.")
+        raise ListedError(f"{report}; nothing was written:", *listing, "Fix them or pass --skip-bad.")
     if len(problems) == len(checked):
-        raise ValueError(f"no image to pack, all failed validation:\n{listing}")
+        raise ListedError("no image to pack, all failed validation:", *listing)
     if problems:
-        log.info("%s and are skipped:\n%s", report, listing)
+        log.info("%s and are skipped:", report)
+        for line in listing:
+            log.info("%s", line)
     good = [c for c in checked if not c.problem]
     if len({c.item.lr is None for c in good}) != 1:
         raise ValueError(
@@ -289,7 +329,8 @@ class _Plan:
 def _write_shard(planned: _PlannedShard, plan: _Plan) -> None:
     """Write one shard, with one image in memory at a time. Runs in a worker process."""
     options = plan.options
-    with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
+    file = options.out / planned.name
+    with disk_errors(file), ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
             hr, lr = load_pair(
                 item.hr, item.lr, options.scale, options.kernel,

@@ -24,6 +24,7 @@ from srgan_dist.data.shards.manifest_parser import read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
+from srgan_dist.runs import lock
 from tests.conftest import ROOT, random_image, write_images
 
 
@@ -380,3 +381,15 @@ def test_nothing_is_held_out_where_the_user_has_split_already(folders: tuple[str
     assert (manifest.samples("train"), manifest.samples("valid")) == (40, 40 if len(folders) > 1 else 0)
     with pytest.raises(ValueError, match="--valid 3"):
         packed(tmp_path / "in", tmp_path / "out", valid=3, **options)
+
+
+def test_a_second_packing_into_a_folder_is_told(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    other = lock._identity() | {"pid": os.getppid(), "started": lock.psutil.Process(os.getppid()).create_time()}
+    (out / lock.FILE).write_text(json.dumps(other))
+
+    with pytest.raises(ValueError, match=rf"out is in use by process {os.getppid()} .* pack into another folder"):
+        pack(FolderSource(root=write_images(tmp_path / "images", 1)), PackOptions(out=out, scale=2))
+
+    assert [f.name for f in out.iterdir()] == [lock.FILE]
