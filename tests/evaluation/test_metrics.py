@@ -74,3 +74,11 @@ def test_images_that_cannot_be_compared_are_refused(pair: tuple[np.ndarray, np.n
         quality(pair[0][:-1], pair[1], 4)
     with pytest.raises(ValueError, match="18x18 is too small"):
         quality(pair[0][:18, :18], pair[1][:18, :18], 4)
+
+
+def test_the_smallest_image_leaves_eleven_pixels_inside_the_border(pair: tuple[np.ndarray, np.ndarray]):
+    smallest = quality(pair[0][:19, :19], pair[1][:19, :19], 4)
+
+    assert 0 < smallest.ssim_y < 1
+    with pytest.raises(ValueError, match="19x18 is too small"):
+        quality(pair[0][:18, :19], pair[1][:18, :19], 4)

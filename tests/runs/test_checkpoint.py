@@ -81,3 +81,26 @@ def test_what_a_kill_left_behind_is_never_loaded_and_goes_with_the_next_save(tmp
     assert checkpoint.load_latest(tmp_path)["step"] == 1
     checkpoint.save(tmp_path, 3, state(3), keep=3, best=None)
     assert names(tmp_path) == {"step-00000001", "step-00000003", "last"}
+
+
+def test_a_phase_that_has_no_best_checkpoint_yet_names_none(tmp_path: Path):
+    checkpoint.save(tmp_path, 1, state(1), keep=2, best=1)
+    checkpoint.save(tmp_path, 2, state(2), keep=2, best=None)
+
+    assert not (tmp_path / "best").exists()
+
+
+def test_a_best_checkpoint_that_is_gone_is_not_named(tmp_path: Path):
+    checkpoint.save(tmp_path, 2, state(2), keep=2, best=1)
+
+    assert not (tmp_path / "best").exists()
+
+
+def test_intact_is_what_matches_its_hash(tmp_path: Path):
+    good, flipped, missing, blank = (checkpoint.save(tmp_path, n, state(n), keep=9, best=None) for n in range(4))
+    content = (flipped / "state.pt").read_bytes()
+    (flipped / "state.pt").write_bytes(content[:300] + bytes([content[300] ^ 1]) + content[301:])
+    (missing / "state.pt").unlink()
+    (blank / checkpoint.COMPLETE).write_text("{}")
+
+    assert [checkpoint.is_intact(c) for c in (good, flipped, missing, blank)] == [True, False, False, False]

@@ -53,12 +53,12 @@ def test_the_discriminator_wants_high_logits_for_real_and_the_generator_for_fake
 
 
 def test_the_diagnostics_are_the_mean_logits_and_the_share_that_was_told_apart():
-    real, fake = torch.tensor([[6.0], [2.0], [-1.0], [5.0]]), torch.tensor([[4.0], [-4.0], [5.0], [-1.0]])
+    real, fake = torch.tensor([[6.0], [2.0], [-1.0], [5.0]]), torch.tensor([[4.0], [-4.0], [-3.0], [-1.0]])
 
     told = VanillaGAN().for_discriminator(real, fake).diagnostics()
 
-    # Three of four real images have positive logits, two of four generated ones negative logits.
-    assert {n: t.item() for n, t in told.items()} == {"real_logits": 3.0, "fake_logits": 1.0, "accuracy": 5 / 8}
+    # Three of four real images have positive logits, three of four generated ones negative logits.
+    assert {n: t.item() for n, t in told.items()} == {"real_logits": 3.0, "fake_logits": -1.0, "accuracy": 3 / 4}
 
 
 def test_losses_are_float32_whatever_comes_in():

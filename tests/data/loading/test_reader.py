@@ -171,3 +171,15 @@ def test_a_window_gives_the_same_crops_while_only_its_own_shards_and_its_neighbo
 def test_a_crop_that_is_larger_than_a_image_names_it(folders):
     with pytest.raises(ValueError, match=r"train-00000\d.tar, sample 1000: its LR is 32x40.*lower data.hr_crop"):
         CropReader(ShardSet((folders["raw"],), "train"), 72, seed=0)
+
+
+@pytest.mark.parametrize("config", [PLAIN, DataConfig(crops_per_decode=3, decoded_cache=8)])
+@pytest.mark.parametrize(("first", "end"), [(0, 1), (0, 30), (7, 29), (13, 95), (60, 90), (29, 31), (40, 40)])
+def test_replaced_crops_are_counted_as_by_hand(first: int, end: int, config: DataConfig, folders):
+    reader = CropReader(ShardSet((folders["png"],), "train"), 32, seed=3, config=config)
+    bad = np.isin(np.arange(30), [2, 11, 28])
+    reader._shards.bad[:] = bad
+
+    by_hand = sum(bool(bad[reader.plan.images(np.array([n], np.uint64))[0]]) for n in range(first, end))
+
+    assert reader.replaced(first, end) == by_hand
