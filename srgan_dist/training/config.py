@@ -1,7 +1,8 @@
 """The configuration of a training run: the flags of the command line and the fields of `config.json`."""
 
 import json
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.runs.changes import older_values, with_older_defaults
 from srgan_dist.runs.run_dir import CONFIG, RunDir
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.training.compilation import Compile
@@ -19,6 +21,8 @@ from srgan_dist.training.optimizers import AdamConfig, OptimizerConfig
 from srgan_dist.training.schedules import MilestoneSchedule, Schedule
 from srgan_dist.utils.renamed import with_current_names
 from srgan_dist.utils.serialization import from_dict, to_dict
+
+log = logging.getLogger("srgan_dist")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +250,9 @@ def read_config(file: Path) -> TrainConfig:
             or a value of the wrong type.
     """
     try:
-        return from_dict(TrainConfig, _renamed(yaml.safe_load(file.read_text())))  # JSON is YAML
+        content = _renamed(yaml.safe_load(file.read_text()))  # JSON is YAML
+        is_of_run = file.name == CONFIG and isinstance(content, dict)
+        return from_dict(TrainConfig, with_older_defaults(content) if is_of_run else content)
     except OSError as error:
         raise ValueError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -264,6 +270,20 @@ def read_run_config(run: Path) -> TrainConfig | None:
         ValueError: see `read_config`.
     """
     return read_config(run / CONFIG) if (run / CONFIG).is_file() else None
+
+
+def as_begun(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with which to resume the run in its directory, if there is one.
+
+    Fields whose default has changed since the run was begun keep the value that they had then.
+    """
+    before = read_run_config(config.run_dir)
+    kept = older_values(to_dict(before), to_dict(config)) if before else {}
+    for name, value in kept.items():
+        log.info("%s was begun with %s=%s, and goes on with it", config.run_dir, name, value)
+        section, _, field_name = name.partition(".")
+        config = replace(config, **{section: replace(getattr(config, section), **{field_name: value})})
+    return config
 
 
 def dump(config: TrainConfig) -> str:

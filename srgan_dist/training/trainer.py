@@ -18,7 +18,7 @@ from srgan_dist.runs import checkpoint
 from srgan_dist.runs.lock import RunLock
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.compilation import choose_kernels, prepare_compilation
-from srgan_dist.training.config import PhaseConfig, TrainConfig, check
+from srgan_dist.training.config import PhaseConfig, TrainConfig, as_begun, check
 from srgan_dist.training.final_evaluation import evaluate_run, export_phase
 from srgan_dist.training.flops import peak_tflops
 from srgan_dist.training.meter import Meter
@@ -58,6 +58,7 @@ def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | N
     """
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
+    config = as_begun(config)
     if run_on_main(accelerator, lambda: is_finished(config)):
         last = "adversarial" if config.adversarial.steps else "pretrain"
         log.info("%s is finished; to continue training, raise the number of steps: --%s.steps N", config.run_dir, last)
@@ -80,10 +81,12 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     startup = startup or Startup()
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
+    config = as_begun(config)
     choose_kernels(config.deterministic, config.compile)
     check_tracking(config, accelerator)
     startup.mark("process group")
-    feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index)
+    margin = config.degradation.margin_at(config.scale) if config.degradation else 0
+    feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index, margin)
     startup.mark("data")
     load_vgg_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))

@@ -17,13 +17,16 @@ log = logging.getLogger("srgan_dist")
 class ShardFeed:
     """Crops from shards with a manifest: the same for any number of processes and after any resume.
 
+    Args:
+        margin: HR pixels by which the HR images of a batch exceed the crops, for a degradation; see `margins`.
+
     Raises:
         ValueError: see `ShardSet` and `CropReader`.
     """
 
-    def __init__(self, config: DataConfig, locations: list[ShardLocation], seed: int) -> None:
+    def __init__(self, config: DataConfig, locations: list[ShardLocation], seed: int, margin: int = 0) -> None:
         shards = ShardSet(locations, "train", config.on_bad, lazy=config.window > 0)
-        self._reader = CropReader(shards, config.hr_crop, seed, config)
+        self._reader = CropReader(shards, config.hr_crop, seed, config, margin)
         self.places: list[ShardLocation] = locations
         """Locations of the shards, with their manifests."""
         self.hashes: list[str] = shards.hashes
@@ -87,8 +90,11 @@ class StreamFeed:
 Feed = ShardFeed | StreamFeed
 
 
-def open_data(config: DataConfig, scale: int, seed: int, rank: int) -> tuple[Feed, ShardSet | None]:
+def open_data(config: DataConfig, scale: int, seed: int, rank: int, margin: int = 0) -> tuple[Feed, ShardSet | None]:
     """Open the training data of a run.
+
+    Args:
+        margin: see `ShardFeed`; streams have none.
 
     Returns:
         The training data, and the `valid` split of the shards, or None if they have none.
@@ -106,7 +112,9 @@ def open_data(config: DataConfig, scale: int, seed: int, rank: int) -> tuple[Fee
             )
     if config.stream and config.shards:
         log.info("training on data.stream; of data.shards only the valid split is used")
-    feed = StreamFeed(config, scale, seed, rank) if config.stream else ShardFeed(config, locations, seed)
+    if config.stream and margin:
+        log.warning("data.stream: crops of a stream are degraded without the margin of %d pixels", margin)
+    feed = StreamFeed(config, scale, seed, rank) if config.stream else ShardFeed(config, locations, seed, margin)
     if any(p.manifest.samples("valid") for p in locations):
         return feed, ShardSet(locations, "valid", config.on_bad)
     log.warning(
