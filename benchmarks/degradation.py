@@ -115,7 +115,7 @@ def border_steps(areas: np.ndarray, crop: int, batch: int) -> dict[str, np.ndarr
     for first in range(0, len(areas), batch):
         part, indices = areas[first : first + batch], np.arange(first, min(first + batch, len(areas)), dtype=np.uint64)
         hr = torch.from_numpy(part).permute(0, 3, 1, 2)
-        ways["the authors' way"] += cuts(by_opencv(part, config, indices), crop // SCALE, rng)
+        ways["the authors' way"] += cuts(by_opencv(part, config, indices, torchs=True), crop // SCALE, rng)
         ways["ours"] += cuts([*degrade(hr, indices).lr.permute(0, 2, 3, 1).numpy()], crop // SCALE, rng)
         half = (areas.shape[1] - crop) // 2
         inner = hr[:, :, half : half + crop, half : half + crop]
@@ -152,7 +152,10 @@ def pictures(count: int, side: int) -> torch.Tensor:
     return (smooth + 0.1 * torch.rand(count, 3, side, side, generator=rng)).clamp(0, 1)
 
 
-def by_opencv(images: np.ndarray, config: RealESRGANDegradation, indices: np.ndarray) -> list[np.ndarray]:
+def by_opencv(
+    images: np.ndarray, config: RealESRGANDegradation, indices: np.ndarray, torchs: bool = False
+) -> list[np.ndarray]:
+    resized = resized_by_torch if torchs else resized_by_opencv
     draws = config.draw(0, indices)
     blurs = [kernels(Blur(*(torch.from_numpy(np.asarray(t, float)) for t in b))).numpy() for b in
              (draws.first.blur, draws.second.blur, draws.last)]  # fmt: skip
@@ -181,8 +184,15 @@ def usm(image: np.ndarray) -> np.ndarray:
     return softly * np.clip(image + 0.5 * residual, 0, 1) + (1 - softly) * image
 
 
-def resized(image: np.ndarray, side: int, mode: int) -> np.ndarray:
+def resized_by_opencv(image: np.ndarray, side: int, mode: int) -> np.ndarray:
     return cv2.resize(image, (side, side), interpolation=MODES[int(mode)])
+
+
+def resized_by_torch(image: np.ndarray, side: int, mode: int) -> np.ndarray:
+    """The authors' choice; its area filter differs from OpenCV's."""
+    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    done = torch.nn.functional.interpolate(planes, size=(side, side), mode=("area", "bilinear", "bicubic")[int(mode)])
+    return done[0].permute(1, 2, 0).numpy()
 
 
 def noisy(image: np.ndarray, stage: object, j: int, rng: np.random.Generator) -> np.ndarray:

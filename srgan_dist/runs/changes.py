@@ -14,11 +14,11 @@ FREE = frozenset(
         "validation.images", "validation.side", "validation.patience", "validation.best_by",
         "validation.adversarial_patience", "validation.adversarial_best_by", "checkpoint.every", "checkpoint.keep",
         "tracking.enabled", "tracking.experiment", "tracking.register", "tracking.buffer", "loss.content.weights",
-        "generator.recompute",
+        "generator.recompute", "data.decoded_mb",
     }
 )  # fmt: skip
 """Fields that do not affect the trained weights."""
-CHANGED_DEFAULTS: dict[str, tuple[Any, Any]] = {"degradation.margin": (0, 144)}
+CHANGED_DEFAULTS: dict[str, tuple[Any, Any]] = {"degradation.margin": (0, 144), "data.decoded_cache": (64, 0)}
 """Fields whose default has changed, with the value that runs had before and the present default."""
 _BATCH = frozenset({"data.batch", "accumulate"})
 

@@ -80,8 +80,8 @@ def test_a_run_begun_before_there_were_margins_goes_on_without_one(tmp_path: Pat
     assert resumed == replace(now, degradation=replace(now.degradation, margin=0))
     open_run_dir(resumed, writes=True, progress=Progress(0, 5, 8, 1))
     assert as_begun(now) == resumed  # and so at the next start
+    other = replace(now, degradation=replace(now.degradation, margin=64))
     with pytest.raises(ValueError, match=r"degradation.margin: 0 in the run, 64 now"):
-        other = replace(now, degradation=replace(now.degradation, margin=64))
         open_run_dir(as_begun(other), writes=True, progress=Progress(0, 5, 8, 1))
 
 

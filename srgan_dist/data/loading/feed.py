@@ -1,6 +1,7 @@
 """The training data of a run, from packed shards or from a WebDataset stream."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 
@@ -26,7 +27,11 @@ class ShardFeed:
 
     def __init__(self, config: DataConfig, locations: list[ShardLocation], seed: int, margin: int = 0) -> None:
         shards = ShardSet(locations, "train", config.on_bad, lazy=config.window > 0)
-        self._reader = CropReader(shards, config.hr_crop, seed, config, margin)
+        self._make_reader: Callable[[int], CropReader] = lambda step: CropReader(
+            shards, config.hr_crop, seed, config, margin, step
+        )
+        self._step = config.batch
+        self._reader = self._make_reader(self._step)
         self.places: list[ShardLocation] = locations
         """Locations of the shards, with their manifests."""
         self.hashes: list[str] = shards.hashes
@@ -46,6 +51,8 @@ class ShardFeed:
             first: number of the first crop of the first batch.
             stride: crops from one batch to the next: those of all processes together.
         """
+        if stride != self._step:  # only now is it known how many crops a step has, which decides on their order
+            self._step, self._reader = stride, self._make_reader(stride)
         return BatchStream(self._reader, batch, first, stride, device)
 
     def describe(self, first: int, count: int) -> str:

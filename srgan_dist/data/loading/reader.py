@@ -5,7 +5,7 @@ copies its bytes from the shard, or from the decoded image, into a `RawBatch`; `
 All of this runs in the reading thread of `prefetch`. Decoding and opening shards ahead have threads of their own.
 """
 
-from collections import OrderedDict
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 from srgan_dist.data.batch import RawBatch
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.crop_plan import CropPlan, Crops, SamplingOrder
+from srgan_dist.data.loading.decoded_images import DecodedImages, default_limit
 from srgan_dist.data.loading.margins import Areas, areas, mirrored_cut
 from srgan_dist.data.shards.manifest import HR, LR
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging.images import Pixels
 
+log = logging.getLogger("srgan_dist")
+
 _BATCHES_PER_PLAN = 256
+_TOGETHER = 64
+"""Compressed images that are visited together by default, at least; see `crop_plan.SamplingOrder`."""
 
 
 class CropReader:
@@ -34,32 +39,41 @@ class CropReader:
         config: window, cache and threads; its other fields are not used.
         margin: HR pixels by which the area that is cut from HR exceeds the crop, a multiple of the scale; see
             `margins`.
+        step: crops per step over all processes, which come from distinct images; by default those of one batch.
 
     Raises:
-        ValueError: `hr_crop` is not a multiple of the scale, or an image is smaller than the crop.
+        ValueError: `hr_crop` is not a multiple of the scale, or an image is smaller than the crop and bad ones are not
+            skipped.
     """
 
     def __init__(
-        self, shards: ShardSet, hr_crop: int, seed: int, config: DataConfig = DataConfig(), margin: int = 0
+        self,
+        shards: ShardSet,
+        hr_crop: int,
+        seed: int,
+        config: DataConfig = DataConfig(),
+        margin: int = 0,
+        step: int | None = None,
     ) -> None:
         if hr_crop % shards.scale:
             raise ValueError(f"data.hr_crop={hr_crop} must be a multiple of scale={shards.scale}")
         self._shards, self._scale, self._window = shards, shards.scale, config.window
         self._lr_crop, self._lr_margin, self._seed = hr_crop // shards.scale, margin // shards.scale, seed
-        raw = shards.encoding == "raw"
-        sampling = SamplingOrder(shards.shard, config.window) if raw else _order_for_decoding(shards, config)
+        if config.on_bad == "skip":
+            _leave_out_small(shards, hr_crop)
+        raw, step = shards.encoding == "raw", step or config.batch
+        sampling = SamplingOrder(shards.shard, config.window) if raw else _order_for_decoding(shards, config, step)
         try:
             self.plan = CropPlan(shards.lr_sizes, self._lr_crop, seed, sampling)
         except ValueError as error:
             if len(error.args) == 2:
-                raise ValueError(f"{shards.describe(error.args[1])}: {error.args[0]}; lower data.hr_crop") from None
+                raise ValueError(
+                    f"{shards.describe(error.args[1])}: {error.args[0]}; use smaller crops (--data.hr-crop), leave "
+                    f"such images out (--data.on-bad skip), or pack again without them (--min-side {hr_crop})"
+                ) from None
             raise
         sides = {HR: hr_crop + margin, LR: self._lr_crop}
-        self._cut: Cutter = (
-            _MappedCutter(shards, sides)
-            if raw
-            else _DecodingCutter(shards, sides, config.decoded_cache, config.threads)
-        )
+        self._cut: Cutter = _MappedCutter(shards, sides) if raw else _DecodingCutter(shards, sides, config)
         self._windows = _OpenWindows(shards) if config.window else None
 
     def empty(self, batch: int, pinned: bool) -> RawBatch:
@@ -234,10 +248,10 @@ class _Target(NamedTuple):
 class _DecodingCutter:
     """Cuts crops from images that a thread pool decodes ahead of their use."""
 
-    def __init__(self, shards: ShardSet, sides: dict[int, int], decoded_cache: int, threads: int) -> None:
+    def __init__(self, shards: ShardSet, sides: dict[int, int], config: DataConfig) -> None:
         self._shards, self._sides = shards, sides
-        self._cache_size, self._pool = decoded_cache, ThreadPoolExecutor(threads, "decode")
-        self._images: OrderedDict[int, Future[tuple[Pixels, Pixels]]] = OrderedDict()
+        limit = config.decoded_mb << 20 or default_limit()
+        self._images = DecodedImages(shards, limit, config.threads)
 
     def __call__(self, crops: Crops, around: Areas, size: int) -> Cut:
         numbers, s = crops.image.tolist(), self._shards.scale
@@ -248,27 +262,16 @@ class _DecodingCutter:
         def cut(number: int, batch: RawBatch) -> None:
             # Request first, so that the pool decodes the next two batches while this thread copies the present one.
             first = number * size
-            for image in dict.fromkeys(numbers[first : first + 3 * size]):
-                self._request(image)
+            self._images.request(numbers[first : first + size], numbers[first + size : first + 3 * size])
             # Copy: waits for those images of this batch that are not decoded yet.
             lr, hr = batch.lr.numpy(), batch.hr.numpy()
             for j, n in enumerate(range(first, first + size)):
-                full_lr, full_hr = self._images[numbers[n]].result()
+                full_lr, full_hr = self._images.pair(numbers[n])
                 lr[j] = _square(full_lr, *lr_edges[n], self._sides[LR])
                 hr[j] = _square(full_hr, *hr_edges[n], self._sides[HR])
             batch.orientation.copy_(orientation[first : first + size])
-            # Evict last: the images just requested are the newest, and room for three batches spares them.
-            while len(self._images) > self._cache_size + 3 * size:
-                self._images.popitem(last=False)
 
         return cut
-
-    def _request(self, image: int) -> None:
-        """Submit an image for decoding, or mark it as recently used."""
-        if image in self._images:
-            self._images.move_to_end(image)
-        else:
-            self._images[image] = self._pool.submit(lambda: (self._shards.lr(image), self._shards.hr(image)))
 
 
 def _square(image: Pixels, y: int, x: int, side: int) -> Pixels:
@@ -308,5 +311,35 @@ class _OpenWindows:
         self._opening = self._pool.submit(self._shards.open, ahead)
 
 
-def _order_for_decoding(shards: ShardSet, config: DataConfig) -> SamplingOrder:
-    return SamplingOrder(shards.shard, config.window, config.crops_per_decode, min(config.decoded_cache, len(shards)))
+def _order_for_decoding(shards: ShardSet, config: DataConfig, step: int) -> SamplingOrder:
+    """Return an order in which the crops of a step come from distinct images, if there are enough.
+
+    The number of images that are visited together is a multiple of the crops of a step, so that every process meets
+    only its own part of them.
+    """
+    if config.decoded_cache:
+        together, fewest = config.decoded_cache, 1
+        if together < min(step, len(shards)):
+            log.warning(
+                "data.decoded_cache=%d is less than the %d crops of a step, so images come several times in a step; "
+                "0 in a new run prevents that", together, step,
+            )  # fmt: skip
+    else:
+        together, fewest = step * -(-_TOGETHER // step), step
+    return SamplingOrder(shards.shard, config.window, config.crops_per_decode, min(together, len(shards)), fewest)
+
+
+def _leave_out_small(shards: ShardSet, hr_crop: int) -> None:
+    """Remove the images that are smaller than a crop from the set, and log how many there are.
+
+    Raises:
+        ValueError: all of them are smaller.
+    """
+    small = shards.lr_sizes.min(axis=1) < hr_crop // shards.scale
+    if small.all():
+        raise ValueError(f"all {len(small)} images are smaller than the crop of {hr_crop} pixels; lower --data.hr-crop")
+    if small.any():
+        log.warning(
+            "%d of %d images are smaller than the crop of %d pixels; left out", small.sum(), len(small), hr_crop
+        )
+        shards.omit(small)
