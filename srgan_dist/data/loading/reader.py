@@ -20,6 +20,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.crop_plan import CropPlan, Crops, SamplingOrder
 from srgan_dist.data.loading.decoded_images import DecodedImages, default_limit
 from srgan_dist.data.loading.margins import Areas, areas, mirrored_cut
+from srgan_dist.data.loading.read_advice import BATCHES_AHEAD, ReadAdvice, fits_memory
 from srgan_dist.data.shards.manifest import HR, LR
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging.images import Pixels
@@ -73,7 +74,8 @@ class CropReader:
                 ) from None
             raise
         sides = {HR: hr_crop + margin, LR: self._lr_crop}
-        self._cut: Cutter = _MappedCutter(shards, sides) if raw else _DecodingCutter(shards, sides, config)
+        advise = raw and not fits_memory(shards.maps.values())
+        self._cut: Cutter = _MappedCutter(shards, sides, advise) if raw else _DecodingCutter(shards, sides, config)
         self._windows = _OpenWindows(shards) if config.window else None
 
     def empty(self, batch: int, pinned: bool) -> RawBatch:
@@ -191,7 +193,7 @@ class _MirroredView:
 class _MappedCutter:
     """Cuts crops from memory-mapped raw shards: two calls of numpy per batch, each of which gathers rows."""
 
-    def __init__(self, shards: ShardSet, sides: dict[int, int]) -> None:
+    def __init__(self, shards: ShardSet, sides: dict[int, int], advise: bool) -> None:
         self._shards, self._sides = shards, sides
         table = shards.table
         self._views = {k: _CropViews(shards.maps, side) for k, side in sides.items()}
@@ -200,6 +202,7 @@ class _MappedCutter:
         self._starts = {k: table[:, k] + table[:, k + 1] - pixels[k] for k in sides}  # after the header of the .npy
         self._pitches = {k: 3 * table[:, k + 3] for k in sides}
         self._targets: dict[int, _Target] = {}
+        self._advice: ReadAdvice | None = ReadAdvice(shards.maps) if advise else None
 
     def __call__(self, crops: Crops, around: Areas, size: int) -> Cut:
         # Look up all crops at once: a view and an offset for each. No pixel is read yet.
@@ -208,9 +211,14 @@ class _MappedCutter:
         for j in np.flatnonzero(around.mirrored).tolist():
             hr_views[j] = _MirroredView(self._shards, int(crops.image[j]), self._sides[HR], self._views[HR].row)
             hr_offsets[j] = self._shards.scale * int(around.y[j]), self._shards.scale * int(around.x[j])
+        fetch = self._fetch(crops, around, size) if self._advice else None
+        for number in range(BATCHES_AHEAD if fetch else 0):
+            fetch(number)
 
         def cut(number: int, batch: RawBatch) -> None:
             # Copy: `concatenate` reads the rows from the maps and writes them straight into the (pinned) batch.
+            if fetch:
+                fetch(number + BATCHES_AHEAD)
             part = slice(number * size, (number + 1) * size)
             target = self._targets.get(id(batch)) or self._target(batch)
             np.concatenate([v[o] for v, o in zip(hr_views[part], hr_offsets[part], strict=True)], out=target.hr)
@@ -218,6 +226,37 @@ class _MappedCutter:
             target.orientation[:] = crops.orientation[part]
 
         return cut
+
+    def _fetch(self, crops: Crops, around: Areas, size: int) -> Callable[[int], None]:
+        """Return a function that advises the kernel to read the rows of batch number `n`."""
+        advice, shard = self._advice, self._shards.shard[crops.image].tolist()
+        assert advice
+        advice.drop_closed()
+        ranges = (
+            self._ranges(HR, crops.image, around.y, around.x, around.mirrored),
+            self._ranges(LR, crops.image, crops.y, crops.x, np.zeros_like(around.mirrored)),
+        )
+
+        def fetch(number: int) -> None:
+            part = slice(number * size, (number + 1) * size)
+            for starts, lengths in ranges:
+                advice.fetch(shard[part], starts[part], lengths[part])
+
+        return fetch
+
+    def _ranges(
+        self,
+        k: int,
+        image: NDArray[np.int64],
+        y: NDArray[np.int64],
+        x: NDArray[np.int64],
+        entire: NDArray[np.bool_],
+    ) -> tuple[list[int], list[int]]:
+        """Return the first byte and the number of bytes of the rows of each crop, or of `entire` images, (B,)."""
+        pitch, side = self._pitches[k][image], self._sides[k]
+        start = self._starts[k][image] + np.where(entire, 0, self._scales[k] * (y * pitch + 3 * x))
+        length = np.where(entire, self._shards.table[image, k + 2] * pitch, pitch * (side - 1) + 3 * side)
+        return start.tolist(), length.tolist()
 
     def _sources(
         self, k: int, image: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64]
