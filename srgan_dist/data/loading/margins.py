@@ -51,7 +51,7 @@ def areas(crops: Crops, sizes: Ints, lr_crop: int, margin: int, seed: int, indic
         _offset(edge, size[:, k], lr_crop, margin, half)
         for k, (edge, half) in enumerate(zip((crops.y, crops.x), halves, strict=True))
     )
-    mirrored = (size < lr_crop + margin).any(axis=1)
+    mirrored = size.min(axis=1) < lr_crop + margin
     return Areas(crops.y - dy, crops.x - dx, mirrored, _oriented(dy, dx, crops.orientation, margin))
 
 

@@ -212,8 +212,9 @@ class _MappedCutter:
             hr_views[j] = _MirroredView(self._shards, int(crops.image[j]), self._sides[HR], self._views[HR].row)
             hr_offsets[j] = self._shards.scale * int(around.y[j]), self._shards.scale * int(around.x[j])
         fetch = self._fetch(crops, around, size) if self._advice else None
-        for number in range(BATCHES_AHEAD if fetch else 0):
-            fetch(number)
+        if fetch:
+            for number in range(BATCHES_AHEAD):
+                fetch(number)
 
         def cut(number: int, batch: RawBatch) -> None:
             # Copy: `concatenate` reads the rows from the maps and writes them straight into the (pinned) batch.
