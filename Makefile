@@ -9,7 +9,7 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check uv && \
 	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY) -e "$(1)" || \
 	$(PY) -m pip install --quiet --disable-pip-version-check -e "$(1)"
 
-.PHONY: demo test test-all test-fast test-lowest check mlflow clean
+.PHONY: demo test test-all test-fast test-lowest fuzz check mlflow clean
 
 demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with interpolation, in minutes
 	$(VENV)/bin/srgan pack sample --scale 2 --out shards/sample-x2
@@ -33,6 +33,9 @@ test-lowest: ## run all tests with the lowest versions that pyproject.toml allow
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(VENV)-lowest/bin/uv pip install --quiet --compile-bytecode --resolution lowest-direct --python $(VENV)-lowest/bin/python -e ".[dev]"
 	$(VENV)-lowest/bin/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+
+fuzz: $(VENV)/dev ## try thousands of corrupt and malicious files on every parser, and print what happened
+	$(PY) -m tests.hostile.fuzz --inputs 500 $(FUZZ)
 
 check: $(VENV)/dev ## check formatting, lint and types
 	$(VENV)/bin/ruff format --check .

@@ -217,12 +217,12 @@ def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
     import torch
 
     from srgan_dist.data.batch import Pair
-    from srgan_dist.data.shards.cache import cache_folder
     from srgan_dist.distributed.accelerator import start
     from srgan_dist.distributed.coordination import Skips
     from srgan_dist.training.compilation import choose_kernels, prepare_compilation
     from srgan_dist.training.meter import Meter
     from srgan_dist.training.trainable import Networks
+    from srgan_dist.utils.cache_folder import cache_folder
 
     accelerator = start(config.mixed_precision)
     choose_kernels(config.deterministic, config.compile)
@@ -257,7 +257,7 @@ def meta_step(config: Any) -> Any:
     import torch
     from torchvision.models import vgg19
 
-    from srgan_dist.models.vgg import VGG19Features
+    from srgan_dist.models.vgg import VGGFeatures
     from srgan_dist.training.flops import MetaStep
     from srgan_dist.training.losses import ContentLoss
     from srgan_dist.training.steps import Losses
@@ -268,7 +268,7 @@ def meta_step(config: Any) -> Any:
             config.generator.build(config.scale),
             config.discriminator.build(config.data.hr_crop),
         )
-        vgg = VGG19Features(vgg19().features, [layer for layer, _ in content.layers])
+        vgg = VGGFeatures(vgg19().features, [layer for layer, _ in content.layers])
     gan = config.loss.adversarial.build(lambda mean: mean)
     return MetaStep(
         generator, evaluate_methods, Losses(config.loss.pixel, ContentLoss(vgg, content), gan, config.loss.weights)

@@ -37,7 +37,7 @@ class CompareOptions:
     """Crop HR at the right and bottom to scale times LR, if it is less than scale pixels larger."""
 
     perceptual: tuple[PerceptualMetric, ...] = ()
-    """Perceptual metrics to compute as well: lpips, dists, niqe. Requires the extra srgan-dist[perceptual]."""
+    """Perceptual metrics besides NIQE: lpips, dists, topiq. They require the extra srgan-dist[perceptual]."""
 
     images: int = 6
     """Number of images to show: those in which the models differ most. The table covers all images."""

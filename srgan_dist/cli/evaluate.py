@@ -1,6 +1,7 @@
 """`srgan evaluate`: evaluate generators and interpolation on held-out images."""
 
 import json
+import math
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class EvaluateOptions:
     """Crop HR at the right and bottom to scale times LR, if it is less than scale pixels larger."""
 
     perceptual: tuple[PerceptualMetric, ...] = ()
-    """Perceptual metrics to compute as well: lpips, dists, niqe. Requires the extra srgan-dist[perceptual]."""
+    """Perceptual metrics to compute as well. NIQE, gradient energy and grid ratio need nothing else, and are always
+    computed with models; lpips, dists and topiq require the extra srgan-dist[perceptual]."""
 
     published: bool = False
     """Append the results that the SRGAN and ESRGAN papers report for Set5, Set14 and BSD100 at x4."""
@@ -129,7 +131,7 @@ def _log_to_mlflow(options: EvaluateOptions, evaluation: "Evaluation") -> None:
         tracker = Tracker(TrackingConfig(experiment=options.mlflow), folder, params | evaluation.protocols())
         for method, means in evaluation.means().items():
             name = "".join(c if c.isalnum() or c in "-. " else "_" for c in method)
-            tracker.metrics(0, {f"{name}/{column}": value for column, value in means.items()})
+            tracker.metrics(0, {f"{name}/{column}": value for column, value in means.items() if not math.isnan(value)})
         tracker.artifact(folder / "evaluation.json")
         tracker.table([row.flat() for row in evaluation.rows])
         if not tracker.close("FINISHED"):

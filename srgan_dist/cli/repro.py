@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srgan_dist.cli.parsing import Positional, parse
+from srgan_dist.utils.addresses import public, scheme_of
 
 if TYPE_CHECKING:
     from srgan_dist.runs import environment
@@ -26,7 +27,10 @@ class ReproOptions:
     """Run directory to reproduce."""
 
     run: bool = False
-    """Also run the training again."""
+    """Also run the training again, after asking."""
+
+    yes: bool = False
+    """Do not ask before running it."""
 
     out: Path | None = None
     """Run directory of the new run. The default is RUN-again."""
@@ -37,7 +41,10 @@ def main(args: list[str]) -> int:
     options = parse(ReproOptions, args, "srgan repro")
     sys.stdout.write(repro(options))
     sys.stdout.flush()
-    return repeat(options) if options.run else 0
+    if not options.run:
+        return 0
+    confirm(options)
+    return repeat(options)
 
 
 def repro(options: ReproOptions) -> str:
@@ -55,10 +62,26 @@ def repro(options: ReproOptions) -> str:
     if git.get("dirty"):
         patch = first.get("patch")
         lost = "  (its uncommitted changes were not saved)"
-        lines.append(f"  git apply {options.source / patch}" if patch else lost)
-    lines += [f"  {shlex.join(command(options))}", "", "What differs here:"]
+        lines.append(f"  {shlex.join(['git', 'apply', str(options.source / patch)])}" if patch else lost)
+    lines += [f"  {shlex.join(command(options))}", *_missing(config), "", "What differs here:"]
     found = list(differences(config, first)) if sessions else ["unknown, because the run has no environment.json"]
     return "\n".join([*lines, *(f"  {d}" for d in found or ["nothing"])]) + "\n"
+
+
+def confirm(options: ReproOptions) -> None:
+    """Ask whether to run the command, which another person's run directory determines.
+
+    Raises:
+        ValueError: If the answer is not yes, or nobody can be asked.
+    """
+    if options.yes:
+        return
+    if not sys.stdin.isatty():
+        raise ValueError(f"--run starts a training from the configuration in {options.source}; add --yes to run it")
+    sys.stdout.write("Run this command? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ValueError("not run")
 
 
 def repeat(options: ReproOptions) -> int:
@@ -97,7 +120,7 @@ def differences(config: "TrainConfig", then: "environment.Facts") -> Iterator[st
             yield f"git: uncommitted changes {when}"
     for location in config.data.shards:
         yield from _describe_change(
-            f"data {location}", then["data"].get(location, "not recorded"), _data_hash(location, config)
+            f"data {public(location)}", then["data"].get(public(location), "not recorded"), _data_hash(location, config)
         )
     cuda = torch.cuda.is_available()
     device = environment.device_facts(torch.device("cuda" if cuda else "cpu"))
@@ -122,6 +145,12 @@ def _data_hash(location: str, config: "TrainConfig") -> str:
         return ShardLocation(location, config.data.cache).hash
     except ValueError as error:
         return f"unreadable ({error})"
+
+
+def _missing(config: "TrainConfig") -> Iterator[str]:
+    """Yield what the command line must add because it is not saved with a run."""
+    if any(scheme_of(location) == "pipe" for location in config.data.stream):
+        yield "  (add --allow-pipe and the commands with --data.stream pipe:COMMAND, which are not saved)"
 
 
 def _describe_run(run: Path, config: "TrainConfig", sessions: "list[environment.Facts]") -> Iterator[str]:

@@ -10,9 +10,11 @@ from srgan_dist.cli.console import Menu
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.data.packing.index import index
 from srgan_dist.data.shards.location import ShardLocation
-from srgan_dist.data.shards.manifest import Split, read_manifest
+from srgan_dist.data.shards.manifest import Split
+from srgan_dist.data.shards.manifest_parser import read_manifest
 from srgan_dist.data.shards.verify import count_of, faults, layout_faults, one_line
 from srgan_dist.imaging import images
+from srgan_dist.utils.addresses import public
 from srgan_dist.utils.progress import start_logging
 
 
@@ -36,7 +38,7 @@ def verify(options: VerifyOptions) -> str:
             corrupt.append(one_line(shards.name(shard.name), shard, problems))
     if corrupt:
         raise ValueError("\n".join(corrupt))
-    return f"{options.location}: {len(manifest.shards)} shards are intact, {count_of(manifest)}"
+    return f"{shards.location}: {len(manifest.shards)} shards are intact, {count_of(manifest)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def show(options: ShowOptions) -> str:
     kind = find(DegradationConfig | None, options.degradation, "--degradation")
     sheet = degradation_sheet(*what, kind()) if kind else contact_sheet(*what)
     images.write(sheet, options.out)
-    return f"{options.out}: {options.count} crops of {options.location}"
+    return f"{options.out}: {options.count} crops of {public(options.location)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,9 +55,12 @@ def _train(args: list[str]) -> int:
         default, prog, rest = read_config(Path(args[1])), "train.py", args[2:]
     else:
         default, prog, rest = preset(args[0]), f"train.py {args[0]}", args[1:]
-    dry_run = "--dry-run" in rest
-    rest = [arg for arg in rest if arg != "--dry-run"]
-    config: TrainConfig = parse(TrainConfig, rest, f"{prog} [--dry-run]", _steps_for_epochs(default, rest))
+    # Neither is a field of the configuration: a file from somebody else must not allow shell commands.
+    dry_run, allow_pipe = "--dry-run" in rest, "--allow-pipe" in rest
+    rest = [arg for arg in rest if arg not in ("--dry-run", "--allow-pipe")]
+    config: TrainConfig = parse(
+        TrainConfig, rest, f"{prog} [--dry-run] [--allow-pipe]", _steps_for_epochs(default, rest)
+    )
     from srgan_dist.distributed.coordination import StopRequested
     from srgan_dist.training.dry_run import rehearse
     from srgan_dist.training.trainer import train
@@ -66,10 +69,10 @@ def _train(args: list[str]) -> int:
     first = os.environ.get("RANK", "0") == "0"
     try:
         if dry_run:
-            report = rehearse(config)
+            report = rehearse(config, allow_pipe=allow_pipe)
             sys.stdout.write(report if first else "")
             return 0
-        evaluation = train(config, startup)
+        evaluation = train(config, startup, allow_pipe=allow_pipe)
     except StopRequested as request:
         if first:
             sys.stderr.write(f"stopped ({request}) after saving a checkpoint; run the same command again to resume\n")

@@ -26,7 +26,7 @@ class DataConfig:
 
     stream: tuple[str, ...] = ()
     """WebDataset tars (URLs or files; {000..012} is expanded) to train on without a manifest or a cache. Not bit-exact
-    on resume."""
+    on resume. A shell command, pipe:COMMAND, also needs --allow-pipe."""
 
     cache: Path | None = None
     """Folder for downloaded shards; $SRGAN_CACHE or ~/.cache/srgan_dist if not given."""

@@ -20,6 +20,8 @@ from srgan_dist.distributed.launcher import find_launcher
 
 _SECONDS_BETWEEN = 1.0
 """Target time between two decisions."""
+_REASONS = ("signal", "STOP file", "time limit", "launcher exited")
+"""Why training stops, in the order of `StopCoordinator._flags`."""
 
 
 class StopRequested(Exception):  # noqa: N818 (not an error: the run is intact and can be resumed)
@@ -104,6 +106,13 @@ class StopCoordinator:
         """Return whether to call `decide` after this step; the same answer on every process."""
         return step >= self._next_step
 
+    def requested(self) -> str:
+        """Return why this process was asked to stop, or an empty string. Not collective: other processes may not know.
+
+        For a process that waits for something that may never come; all others stop by `decide`.
+        """
+        return ", ".join(reason for reason, flag in zip(_REASONS, self._flags(), strict=True) if flag)
+
     def decide(self, step: int, skips: Skips) -> Decision:
         """Agree with all processes on whether to stop. Collective; synchronizes with the device."""
         in_row, total, _ = skips.read()
@@ -111,9 +120,7 @@ class StopCoordinator:
         flags = self._accelerator.reduce(flags.float().to(self._accelerator.device), "sum").tolist()  # pyright: ignore
         # Each process measures its own pace, but all of them must meet at the same step: they take the mean.
         self._next_step = step + max(1, int(flags[-1] / self._accelerator.num_processes))
-        reasons = [
-            r for r, flag in zip(("signal", "STOP file", "time limit", "launcher exited"), flags, strict=False) if flag
-        ]
+        reasons = [r for r, flag in zip(_REASONS, flags, strict=False) if flag]
         new, self._skipped = total - self._skipped, total
         return Decision(", ".join(reasons), in_row, new)
 

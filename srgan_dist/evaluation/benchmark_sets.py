@@ -6,10 +6,11 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from srgan_dist.data.packing.sources import Item
+from srgan_dist.data.packing.pairing import Item
 from srgan_dist.imaging.extensions import EXTENSIONS
 from srgan_dist.imaging.resize import Kernel
 from srgan_dist.utils.files import publish
+from srgan_dist.utils.first_download import compare_with_first
 
 TESTSETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100", "urban100": "Urban100"}
 """Names on the command line, and the corresponding `eugenesiow/NAME` data sets on the Hub."""
@@ -24,9 +25,11 @@ def fetch_testset(name: str) -> list[Item]:
         name: A key of `TESTSETS`, in upper or lower case.
 
     Raises:
-        ValueError: If the test set is not cached and cannot be downloaded, or its archive is corrupt or has no images.
+        ValueError: If the test set is not cached and cannot be downloaded, or its archive is corrupt, has no images, or
+            has changed since the first download.
     """
     archive = _download(TESTSETS[name.lower()])
+    compare_with_first(f"hf://datasets/eugenesiow/{TESTSETS[name.lower()]}", archive.resolve())
     folder = _extract(archive)
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
     if not files:

@@ -22,6 +22,7 @@ from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.report import ImageComparison, Report
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.evaluation.shown_images import ShownImages
+from srgan_dist.evaluation.tradeoff import draw_tradeoff
 from srgan_dist.imaging.images import write
 from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 from srgan_dist.models.files import Generator, load_generator
@@ -32,7 +33,7 @@ log = logging.getLogger("srgan_dist")
 
 _IMAGES, _SIDE = 4, 768
 """Number of images on a run's own page and figure, and the largest side of an image on the page, in HR pixels."""
-PAGE, FIGURE = "comparison.html", "comparison.png"
+PAGE, FIGURE, TRADEOFF = "comparison.html", "comparison.png", "tradeoff.png"
 _PRIVATE = ("run_dir", "tracking.")
 """Prefixes of the configuration fields that do not affect the result."""
 
@@ -70,7 +71,7 @@ def compare(
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in against} | trained
     metrics = open_perceptual(perceptual, device, group)
     observer = ShownImages(evaluation_set.scale, names, images, side)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics, observer)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, metrics, observer, natural=True)
     shown, _ = observer.gather(group)
     if group.rank == 0:
         sources = dict(zip(names, runs, strict=True))
@@ -86,20 +87,22 @@ def compare_phases(
 ) -> Evaluation:
     """Evaluate a run's exported generators and interpolation, with the images distributed over `group`.
 
-    The first process writes `evaluation.json`, `comparison.png` and `comparison.html` to the run directory. Every
-    process returns the same scores.
+    The first process writes `evaluation.json`, `comparison.png`, `tradeoff.png` and `comparison.html` to the run
+    directory. Every process returns the same scores.
     """
     models = [load_generator(f) for f in files]
     trained = model_methods(models, files, device)
     methods: dict[str, Method] = {i: interpolation(i, evaluation_set.scale) for i in INTERPOLATIONS} | trained
     observer = ShownImages(evaluation_set.scale, list(trained), _IMAGES, _SIDE, figure_rows=_IMAGES)
-    evaluation = evaluate_methods(evaluation_set, methods, group, progress, observe=observer)
+    evaluation = evaluate_methods(evaluation_set, methods, group, progress, observe=observer, natural=True)
     shown, rows = observer.gather(group)
     if group.rank == 0:
         about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
         page = _report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about)
         write_json(evaluation.to_json(), run / "evaluation.json", indent=2)
         write(draw([r.cells for r in rows], [r.name for r in rows], _footnote(evaluation_set.scale)), run / FIGURE)
+        if (tradeoff := draw_tradeoff(evaluation)) is not None:
+            write(tradeoff, run / TRADEOFF)
         write_text(page.html(), run / PAGE)
     return evaluation
 

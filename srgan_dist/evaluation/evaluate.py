@@ -10,11 +10,12 @@ from srgan_dist.evaluation import published_results
 from srgan_dist.evaluation.evaluation_set import EvaluationSet, ImagePair, open_evaluation_set
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.evaluation.metrics import Scores, scores
+from srgan_dist.evaluation.naturalness import naturalness, original_naturalness
 from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.results import Evaluation, Row
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import INTERPOLATIONS, KERNELS, Interpolation, Kernel, interpolate
-from srgan_dist.inference.upscaler import Upscaler
+from srgan_dist.inference.upscaler import NonFiniteError, Upscaler
 from srgan_dist.models.files import Generator, load_generator
 
 log = logging.getLogger("srgan_dist")
@@ -41,7 +42,8 @@ def evaluate(
         scale: Upscaling factor; by default the models', or 4 without models.
         at: The checkpoint to load from run directories: "last", "best" or a step; see `load_generator`.
         against: Interpolations to evaluate as well.
-        perceptual: Metrics to compute besides PSNR and SSIM; they need the extra srgan-dist[perceptual].
+        perceptual: Metrics to compute besides PSNR and SSIM. With models, or with `niqe`, these are NIQE, gradient
+            energy and grid ratio, which need nothing else; the others need the extra srgan-dist[perceptual].
         published: Refuse data and scales for which the papers report no results.
         crop_hr: Crop HR at the right and bottom to `scale` times LR, if it is less than `scale` pixels larger.
         group: The processes that share the images. All of them return the same scores.
@@ -69,11 +71,12 @@ def evaluate(
     if published:
         published_results.published(evaluation_set.data, evaluation_set.scale)  # raise before the work, not after it
     metrics = open_perceptual(perceptual, device, group)
+    natural = bool(models) or "niqe" in perceptual
     methods: dict[str, Method] = {name: interpolation(name, evaluation_set.scale) for name in against}
     methods |= model_methods(opened, models, device)
     if not methods:
         raise ValueError("nothing to evaluate: pass --models, or interpolations with --against")
-    return evaluate_methods(evaluation_set, methods, group, progress, metrics)
+    return evaluate_methods(evaluation_set, methods, group, progress, metrics, natural=natural)
 
 
 def matching_evaluation_set(
@@ -140,6 +143,7 @@ def evaluate_methods(
     progress: ProgressFn,
     perceptual: ScoreFn | None = None,
     observe: ObserveFn | None = None,
+    natural: bool = False,
 ) -> Evaluation:
     """Return the scores of every method on every image; they do not depend on the number of processes.
 
@@ -150,25 +154,42 @@ def evaluate_methods(
         progress: Wraps the images, for a progress bar.
         perceptual: Computes further scores.
         observe: Called for each image of this process, while the image and its results are in memory.
+        natural: Whether to compute the scores of `naturalness` as well, for HR too.
 
     Raises:
-        ValueError: If an image cannot be read, or is too small for a metric.
+        ValueError: If an image cannot be read or is too small for a metric, or a method returns NaN or infinity.
     """
     rows: list[tuple[int, Row]] = []
+    originals: list[tuple[int, Row]] = []
     for i in progress(range(group.rank, evaluation_set.count, group.size), "evaluating"):
         pair = evaluation_set.read(i)
-        results = {name: method(pair.lr) for name, method in methods.items()}
-        found = {name: _score(evaluation_set, pair, sr, perceptual) for name, sr in results.items()}
+        results = {name: _upscale(evaluation_set, pair, name, method) for name, method in methods.items()}
+        found = {name: _score(evaluation_set, pair, sr, perceptual, natural) for name, sr in results.items()}
         rows += [(i, Row(evaluation_set.data, pair.name, name, scores)) for name, scores in found.items()]
+        if natural:
+            own = original_naturalness(pair.hr, evaluation_set.scale)
+            originals.append((i, Row(evaluation_set.data, pair.name, "HR", own)))
         if observe:
             observe(i, pair, results, found)
-    ordered = sorted(group.gather(rows), key=lambda numbered: numbered[0])
-    return Evaluation(evaluation_set.scale, [row for _, row in ordered])
+    ordered, ordered_originals = (
+        [row for _, row in sorted(group.gather(numbered), key=lambda entry: entry[0])] for numbered in (rows, originals)
+    )
+    return Evaluation(evaluation_set.scale, ordered, ordered_originals)
 
 
-def _score(evaluation_set: EvaluationSet, pair: ImagePair, sr: Pixels, perceptual: ScoreFn | None) -> Scores:
+def _upscale(evaluation_set: EvaluationSet, pair: ImagePair, name: str, method: Method) -> Pixels:
+    try:
+        return method(pair.lr)
+    except NonFiniteError as error:
+        raise ValueError(f"{evaluation_set.data}, {pair.name}: {name} {error.reason}") from None
+
+
+def _score(
+    evaluation_set: EvaluationSet, pair: ImagePair, sr: Pixels, perceptual: ScoreFn | None, natural: bool
+) -> Scores:
     try:
         found = scores(sr, pair.hr, border=evaluation_set.scale)
     except ValueError as error:
         raise ValueError(f"{evaluation_set.data}, {pair.name}: {error}") from None
+    found |= naturalness(sr, pair.hr, evaluation_set.scale) if natural else {}
     return found | (perceptual(sr, pair.hr) if perceptual else {})

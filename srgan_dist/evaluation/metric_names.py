@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-PerceptualMetric = Literal["lpips", "dists", "niqe"]
+PerceptualMetric = Literal["niqe", "lpips", "dists", "topiq"]

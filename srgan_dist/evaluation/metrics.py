@@ -31,7 +31,8 @@ Scores = dict[str, float]
 
 def protocol(column: str, scale: int) -> str:
     """Return a column's protocol: its name with the border in pixels, or with the library that computes it."""
-    return f"{column}_crop{scale}" if column in ("psnr_y", "ssim_y", "psnr_rgb") else f"{column}_pyiqa"
+    ours = ("psnr_y", "ssim_y", "psnr_rgb", "gradient_energy", "grid_ratio", "niqe")
+    return f"{column}_crop{scale}" if column in ours else f"{column}_pyiqa"
 
 
 def scores(sr: Pixels, hr: Pixels, border: int) -> Scores:

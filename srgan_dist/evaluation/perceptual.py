@@ -1,4 +1,4 @@
-"""LPIPS, DISTS and NIQE, computed by the optional package pyiqa. Only this module imports it."""
+"""LPIPS, DISTS and TOPIQ, computed by the optional package pyiqa. Only this module imports it."""
 
 import importlib
 from typing import Any
@@ -12,7 +12,9 @@ from srgan_dist.imaging.images import Pixels
 
 
 class Perceptual:
-    """Perceptual metrics of complete RGB images, without removing a border. Lower is better for all of them.
+    """Perceptual metrics of complete RGB images against the original, without removing a border.
+
+    Lower is better for LPIPS and DISTS, higher for TOPIQ.
 
     Args:
         names: The metrics to compute.
@@ -27,22 +29,23 @@ class Perceptual:
         self._metrics = {name: _create(name, device) for name in names}
 
     def __call__(self, sr: Pixels, hr: Pixels) -> Scores:
-        """Return every metric of `sr` against `hr`, (H, W, 3) uint8 RGB. NIQE does not use `hr`."""
+        """Return every metric of `sr` against `hr`, (H, W, 3) uint8 RGB."""
         result, original = self._batch(sr), self._batch(hr)
-        return {n: float(m(result) if n == "niqe" else m(result, original)) for n, m in self._metrics.items()}
+        return {name: float(metric(result, original)) for name, metric in self._metrics.items()}
 
     def _batch(self, image: Pixels) -> torch.Tensor:
         return torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float() / 255
 
 
 def open_perceptual(names: tuple[PerceptualMetric, ...], device: str, group: Group) -> Perceptual | None:
-    """Create metrics on every process of a group, or return None if there are no names.
+    """Create metrics on every process of a group, or return None if no name but `niqe` is given, which is our own.
 
     One process per machine goes first and downloads the weights.
 
     Raises:
         ValueError: See `Perceptual`.
     """
+    names = tuple(name for name in names if name != "niqe")
     if not names:
         return None
     with group.local_main_first():
@@ -55,7 +58,7 @@ def _create(name: PerceptualMetric, device: str) -> Any:
     except ImportError:
         raise ValueError(f"{name} needs pyiqa: pip install 'srgan-dist[perceptual]'") from None
     try:
-        return pyiqa.create_metric(name, device=torch.device(device))
+        return pyiqa.create_metric("topiq_fr" if name == "topiq" else name, device=torch.device(device))
     except Exception as error:  # the exception types depend on the library that pyiqa downloads with
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(

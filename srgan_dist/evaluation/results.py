@@ -4,24 +4,30 @@ import csv
 import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from srgan_dist.evaluation.metrics import Scores, protocol
+from srgan_dist.evaluation.naturalness import TRADE_OFF
 from srgan_dist.evaluation.published_results import published
 
 HEADINGS = {
     "psnr_y": "PSNR-Y dB",
     "ssim_y": "SSIM-Y",
     "psnr_rgb": "PSNR-RGB dB",
+    "gradient_energy": "gradient energy",
+    "grid_ratio": "grid ratio",
+    "niqe": "NIQE ↓",
     "lpips": "LPIPS ↓",
     "dists": "DISTS ↓",
-    "niqe": "NIQE ↓",
+    "topiq": "TOPIQ ↑",
 }
 """Column headings in tables."""
+_DIGITS = {"psnr_y": 2, "psnr_rgb": 2, "niqe": 2, "gradient_energy": 2, "grid_ratio": 2}
+"""Digits after the point that a score is printed with."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,29 @@ class Evaluation:
 
     scale: int
     rows: list[Row]
+    originals: list[Row] = field(default_factory=list)
+    """Scores of the HR images themselves, in columns that need no reference."""
+
+    def columns(self) -> list[str]:
+        """Return the names of all scores, in order of appearance; an image may lack some."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.scores))
 
     def means(self) -> dict[str, Scores]:
-        """Return each method's scores, averaged over images."""
-        means: dict[str, Scores] = {}
-        for method in dict.fromkeys(r.method for r in self.rows):
-            own = [r.scores for r in self.rows if r.method == method]
-            means[method] = {name: float(np.mean([s[name] for s in own])) for name in own[0]}
-        return means
+        """Return each method's scores, averaged over the images that have them; NaN where none has."""
+        methods = dict.fromkeys(r.method for r in self.rows)
+        return {method: self._mean([r for r in self.rows if r.method == method]) for method in methods}
+
+    def original_means(self) -> Scores:
+        """Return the scores of the HR images, averaged over those that have them; NaN where none has."""
+        return self._mean(self.originals)
+
+    def _mean(self, rows: list[Row]) -> Scores:
+        found = {name: [r.scores[name] for r in rows if name in r.scores] for name in self.columns()}
+        return {name: float(np.mean(values)) if values else math.nan for name, values in found.items()}
 
     def protocols(self) -> dict[str, str]:
         """Return the name of each column's protocol; see `metrics.protocol`."""
-        return {name: protocol(name, self.scale) for name in self.rows[0].scores}
+        return {name: protocol(name, self.scale) for name in self.columns()}
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values in the format that the README documents."""
@@ -63,15 +80,15 @@ class Evaluation:
             "protocol": protocol("psnr_y", self.scale),
             "protocols": self.protocols(),
             "rows": [_finite(r.flat()) for r in self.rows],
-            "means": {method: _finite(scores) for method, scores in self.means().items()},
-        }
+            "means": {method: _finite(_present(scores)) for method, scores in self.means().items()},
+        } | ({"originals": [r.flat() for r in self.originals]} if self.originals else {})
 
     def to_csv(self) -> str:
         """Return CSV with a header and one line per image and method."""
         out = io.StringIO()
-        writer = csv.DictWriter(out, list(self.rows[0].flat()), lineterminator="\n")
+        writer = csv.DictWriter(out, ["data", "image", "method", *self.columns()], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(r.flat() for r in self.rows)
+        writer.writerows(r.flat() for r in [*self.rows, *self.originals])
         return out.getvalue()
 
     def table(self, with_published: bool = False) -> str:
@@ -83,14 +100,16 @@ class Evaluation:
         Raises:
             ValueError: If the papers report no results for this data set and scale.
         """
-        means, names = self.means(), list(self.rows[0].scores)
+        means, names = self.means(), self.columns()
         images = len({(r.data, r.image) for r in self.rows})
         lines = [
             " | ".join([f"| {images} images", *(HEADINGS[n] for n in names), "vs bicubic |"]),
             "|:--|" + "--:|" * (len(names) + 1),
         ]
         lines += [self._line(method, scores, means.get("bicubic")) for method, scores in means.items()]
-        notes = [f"protocols: {', '.join(self.protocols().values())}"]
+        if self.originals:
+            lines.append(self._line("HR", self.original_means(), None))
+        notes = [f"protocols: {', '.join(self.protocols().values())}", *self.notes()]
         if with_published:
             published_rows, remarks = published(self.rows[0].data, self.scale)
             lines += [
@@ -100,8 +119,17 @@ class Evaluation:
             notes += remarks
         return "\n".join([*lines, "", *notes])
 
+    def notes(self) -> list[str]:
+        """Return sentences that explain the columns of the table."""
+        if "gradient_energy" not in self.columns():
+            return []
+        images = [r for r in self.rows if r.method == self.rows[0].method]
+        rated = sum("niqe" in r.scores for r in images)
+        few = f"NIQE is the mean of {rated} of {len(images)} images; the others are too small."
+        return [TRADE_OFF, *([few] if rated < len(images) else [])]
+
     def _line(self, method: str, scores: Scores, base: Scores | None) -> str:
-        values = [_format(name, scores[name]) for name in self.rows[0].scores]
+        values = [_format(name, scores[name]) for name in self.columns()]
         gain = f"{scores['psnr_y'] - base['psnr_y']:+.2f} dB" if base else ""
         return f"| {method} | {' | '.join(values)} | {gain} |"
 
@@ -112,16 +140,22 @@ def read_evaluation(run: Path, scale: int) -> Evaluation | None:
     if not file.is_file():
         return None
     rows: list[Row] = []
-    for row in json.loads(file.read_text())["rows"]:
+    content = json.loads(file.read_text())
+    for row in [*content["rows"], *content.get("originals", [])]:
         scores = {n: math.inf if v is None else v for n, v in row.items() if n not in ("data", "image", "method")}
         rows.append(Row(row["data"], row["image"], row["method"], scores))
-    return Evaluation(scale, rows)
+    count = len(content["rows"])
+    return Evaluation(scale, rows[:count], rows[count:])
 
 
 def _format(name: str, value: float) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:.2f}" if name.startswith("psnr") or name == "niqe" else f"{value:.4f}"
+    return f"{value:.{_DIGITS.get(name, 4)}f}"
+
+
+def _present(scores: Scores) -> Scores:
+    return {name: value for name, value in scores.items() if not math.isnan(value)}
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

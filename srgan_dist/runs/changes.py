@@ -11,7 +11,7 @@ FREE = frozenset(
     {
         "run_dir", "mixed_precision", "compile", "deterministic", "profile", "threads", "max_skips", "time_limit",
         "log_every", "expect_world_size", "data.shards", "data.cache", "data.threads", "validation.every",
-        "validation.images", "validation.side", "validation.patience", "validation.best_by",
+        "validation.images", "validation.side", "validation.metrics", "validation.patience", "validation.best_by",
         "validation.adversarial_patience", "validation.adversarial_best_by", "checkpoint.every", "checkpoint.keep",
         "tracking.enabled", "tracking.experiment", "tracking.register", "tracking.buffer", "loss.content.weights",
         "generator.recompute", "data.decoded_mb",
@@ -20,6 +20,8 @@ FREE = frozenset(
 """Fields that do not affect the trained weights."""
 CHANGED_DEFAULTS: dict[str, tuple[Any, Any]] = {"degradation.margin": (0, 144), "data.decoded_cache": (64, 0)}
 """Fields whose default has changed, with the value that runs had before and the present default."""
+_FREE_IN_TRAINING = frozenset({"clip_norm", "discriminator_rate"})
+"""Fields that affect the weights but may change when a run is resumed, apart from those of schedules."""
 _BATCH = frozenset({"data.batch", "accumulate"})
 
 
@@ -90,7 +92,7 @@ def refuse_changes(changes: list[Change], now: Mapping[str, Any], progress: Prog
 def _refusal(change: Change, now: Mapping[str, Any], progress: Progress) -> str | None:
     """Return why a change is refused, which may be an empty string; None if the change is allowed."""
     section, _, field = change.name.partition(".")
-    if change.name == "clip_norm" or (section in PHASES and field.startswith("schedule")) or field == "epochs":
+    if change.name in _FREE_IN_TRAINING or (section in PHASES and field.startswith("schedule")) or field == "epochs":
         return None
     if change.name in _BATCH:
         return _batch_refusal(now, progress)

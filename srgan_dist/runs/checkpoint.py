@@ -10,12 +10,14 @@ import torch
 
 from srgan_dist.utils.files import atomic_path, remove, sha256_of, write_json, write_text
 from srgan_dist.utils.renamed import with_current_names
+from srgan_dist.utils.untrusted import path_below
 
 log = logging.getLogger("srgan_dist")
 
 _STATE = "state.pt"
 COMPLETE = "COMPLETE.json"
 """The file that marks a checkpoint directory as complete; holds step, phase and hashes."""
+_LONGEST_NAME = 300
 LAST, BEST = "last", "best"
 """Files next to the checkpoints that each hold the name of one."""
 
@@ -101,7 +103,7 @@ def load(checkpoint: Path) -> dict[str, Any]:
     checkpoint = resolve(checkpoint)
     try:
         for name, digest in json.loads((checkpoint / COMPLETE).read_text())["sha256"].items():
-            if sha256_of(checkpoint / name) != digest:
+            if sha256_of(path_below(checkpoint, name)) != digest:
                 raise ValueError(f"{name} does not match its recorded hash")
         return with_current_names(torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever a corrupt file makes json, pickle or zip raise
@@ -112,9 +114,14 @@ def resolve(path: Path) -> Path:
     """Return the checkpoint directory that `last` or `best` refers to; any other path unchanged.
 
     They are plain files that hold a name, which every file system can copy; older versions wrote symbolic links.
+
+    Raises:
+        ValueError: if the name is not that of a directory beside the file.
     """
     if path.is_file() and path.name in (LAST, BEST):
-        return path.parent / path.read_text().strip()
+        with path.open("rb") as content:
+            name = content.read(_LONGEST_NAME).decode(errors="replace").strip()
+        return path_below(path.parent, name, follow_links=True)
     return path.resolve() if path.is_symlink() else path
 
 

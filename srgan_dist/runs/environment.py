@@ -3,20 +3,23 @@
 `environment.json` in the run directory holds one session per start.
 """
 
-import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, get_args
 
 import torch
 
+from srgan_dist.distributed.precision import MixedPrecision
+from srgan_dist.utils.addresses import redacted_command
 from srgan_dist.utils.files import write_bytes, write_json
+from srgan_dist.utils.untrusted import choice, integer, is_file_name, items, parse_json, section
 
 FILE = "environment.json"
 PACKAGES = (
@@ -25,6 +28,9 @@ PACKAGES = (
 _PATCH_LIMIT = 1 << 20
 """Largest diff of uncommitted changes that is saved, in bytes."""
 _SOURCE = Path(__file__).parent
+
+_LONGEST = 16 << 20
+"""Largest `environment.json` that is read, in bytes."""
 
 Facts = dict[str, Any]
 """One session, as plain JSON values."""
@@ -35,11 +41,11 @@ def session_facts(device: torch.device, processes: int, precision: str, command:
 
     Args:
         precision: what `auto` was resolved to.
-        command: command line of the launcher, or of this process if there is none.
+        command: command line of the launcher, or of this process if there is none; secrets in URLs are not recorded.
     """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": shlex.join(command),
+        "command": shlex.join(redacted_command(command)),
         "folder": str(Path.cwd()),
         "host": platform.node(),
         "system": platform.platform(),
@@ -119,9 +125,44 @@ def _dirty(session: Facts) -> bool:
 
 
 def sessions(folder: Path) -> list[Facts]:
-    """Return the sessions of a run in order of their start; an empty list for runs of older versions."""
+    """Return the sessions of a run in order of their start; an empty list for runs of older versions.
+
+    Raises:
+        ValueError: the file is corrupt, or a fact has the wrong type.
+    """
     file = folder / FILE
-    return cast(dict[str, Any], json.loads(file.read_text()))["sessions"] if file.exists() else []
+    if not file.exists():
+        return []
+    try:
+        return [_checked(session) for session in items(parse_json(file.read_bytes(), _LONGEST), "sessions")]
+    except ValueError as error:
+        raise ValueError(f"{file}: corrupt ({error})") from None
+
+
+def _checked(session: Any) -> Facts:
+    """Return a session whose facts have the right types; missing ones are filled in. Runs may be other people's."""
+    if not isinstance(session, dict):
+        raise ValueError("a session is not an object")
+    facts: Facts = dict(session)  # pyright: ignore[reportUnknownArgumentType]
+    for name in ("device", "versions", "git", "data"):
+        facts[name] = {str(k): _plain(v) for k, v in section({name: {}} | facts, name).items()}
+    for name in ("started", "command", "folder", "host", "system"):
+        facts[name] = _plain(facts.get(name, "unknown"))
+    facts["world_size"] = integer({"world_size": 1} | facts, "world_size", 1, 1 << 20)
+    facts["precision"] = choice({"precision": "no"} | facts, "precision", get_args(MixedPrecision))
+    facts["device"] = {"type": "unknown", "name": "unknown"} | facts["device"]
+    if not re.fullmatch(r"[0-9a-f]{7,64}|", str(facts["git"].get("commit", ""))):
+        raise ValueError("git commit is not a hash")
+    if "patch" in facts and not is_file_name(facts["patch"]):
+        raise ValueError("patch is not the name of a file in the run directory")
+    return facts
+
+
+def _plain(value: Any) -> Any:
+    """Return a number unchanged, and anything else as text of one line without control characters."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return "".join(c if c.isprintable() else " " for c in str(value)[:20_000])
 
 
 def tags(session: Facts) -> dict[str, str]:

@@ -57,7 +57,8 @@ def _models(run: Path) -> list[_PhaseModel]:
     if labels:
         found = [_PhaseModel(directory / RunDir.model_name(n), n, n == labels[-1]) for n in labels]
         return [m for m in found if m.file.is_file()]
-    files = sorted(directory.glob("*.safetensors"))  # exported models without the run's configuration
+    # Exported models without the run's configuration.
+    files = sorted(f for f in directory.glob("*.safetensors") if not f.name.endswith(RunDir.DISCRIMINATOR))
     if len(files) > 1:
         names = ", ".join(f.name for f in files)
         raise ValueError(f"{run} does not record which of its models is the final one; pass one of the files: {names}")
@@ -68,13 +69,16 @@ def _phases(run: Path) -> list[dict[str, Any]]:
     """Return the phases in the run's configuration; an empty list if there is none."""
     try:
         config = json.loads((run / CONFIG).read_text())
-        return [config[name] for name in PHASES]
-    except (OSError, ValueError, KeyError, TypeError):
+        phases = [config[name] for name in PHASES]
+        valid = all(isinstance(p["steps"], int) and isinstance(p["label"], str) for p in phases)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
+    return phases if valid else []
 
 
 def _steps(run: Path) -> list[int]:
-    return sorted(int(f.name.split("-")[1]) for f in (run / "checkpoints").glob("step-*"))
+    names = [f.name.removeprefix("step-") for f in (run / "checkpoints").glob("step-*")]
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _checkpoint(run: Path, at: str) -> RunModel:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srgan_dist.runs.changes import Change, Progress, find_changes, refuse_changes
+from srgan_dist.utils.addresses import redacted
 from srgan_dist.utils.files import write_json, write_text
 from srgan_dist.utils.jsonl import Journal
 from srgan_dist.utils.renamed import current_name
+from srgan_dist.utils.untrusted import is_file_name
 
 Status = Literal["running", "preempted", "done", "failed"]
 
@@ -55,14 +57,28 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(dict(config), self.path / CONFIG, indent=2)
 
+    DISCRIMINATOR = "-discriminator.safetensors"
+    """End of the file name of an exported discriminator."""
+
+    def discriminator(self, label: str) -> Path:
+        """Return the path of a phase's exported discriminator."""
+        return self.models / self.model_name(label).replace(".safetensors", self.DISCRIMINATOR)
+
     def model(self, label: str) -> Path:
         """Return the path of a phase's exported generator."""
         return self.models / self.model_name(label)
 
     @staticmethod
     def model_name(label: str) -> str:
-        """Return the file name of a phase's exported generator."""
-        return f"{label.lower().replace(' ', '-')}.safetensors"
+        """Return the file name of a phase's exported generator.
+
+        Raises:
+            ValueError: if the label cannot be part of a file name.
+        """
+        name = f"{label.lower().replace(' ', '-')}.safetensors"
+        if not is_file_name(name):
+            raise ValueError(f"label={label[:80]!r} cannot be part of a file name")
+        return name
 
     @staticmethod
     def models_of(path: Path) -> Path:
@@ -110,7 +126,9 @@ class RunDir:
 def fail_run(run: Path, step: int, reason: str) -> None:
     """Record in a run directory that its run failed, unless an earlier failure is recorded already."""
     if run.is_dir() and RunDir.state_of(run) != "failed":
-        write_json({"state": "failed", "step": step, "reason": reason, "time": time.time()}, run / "status.json")
+        write_json(
+            {"state": "failed", "step": step, "reason": redacted(reason), "time": time.time()}, run / "status.json"
+        )
 
 
 def _with_current_names(line: str) -> str:

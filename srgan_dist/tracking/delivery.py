@@ -16,6 +16,7 @@ from srgan_dist.tracking.outbox import Item
 from srgan_dist.tracking.points import Point, last_steps
 from srgan_dist.tracking.server import upload_timeout
 from srgan_dist.tracking.state import TrackingStateFile
+from srgan_dist.utils.untrusted import path_below
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,7 +70,10 @@ class Delivery:
         Args:
             retry: whether an earlier attempt may have reached the server.
         """
-        self._handlers[item.kind](item, retry)
+        handler = self._handlers.get(item.kind)
+        if handler is None:
+            raise ValueError(f"item {item.number} is of the unknown kind {item.kind[:40]!r}")
+        handler(item, retry)
 
     def _params(self, item: Item, _: bool) -> None:
         from mlflow.entities import Param
@@ -119,7 +123,7 @@ class Delivery:
         return len(found) >= 2  # the image and its thumbnail
 
     def _artifact(self, item: Item, _: bool) -> None:
-        file = self._folder / item.content["file"]
+        file = path_below(self._folder, item.content["file"])  # the run may be somebody else's
         if file.exists():
             with upload_timeout(file):
                 self._client.log_artifact(self._run, str(file), item.content["folder"])

@@ -11,6 +11,7 @@ from srgan_dist.tracking.points import sanitized
 from srgan_dist.tracking.server import upload_timeout
 from srgan_dist.tracking.state import TrackingStateFile
 from srgan_dist.utils.files import sha256_of
+from srgan_dist.utils.untrusted import path_below
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +34,7 @@ def log_model(client: "MlflowClient", state_file: TrackingStateFile, folder: Pat
         content: `file` relative to the run directory, `label`, `scale`, `step`, `time` in milliseconds, `scores` (may
             be empty), and `register`, the name of a registered model (empty to not register).
     """
-    file, label = folder / content["file"], content["label"]
+    file, label = path_below(folder, content["file"]), content["label"]
     digest = sha256_of(file)
     known = state_file.now.models.get(label, {})
     if known.get("sha256") != digest:

@@ -1,7 +1,6 @@
 """The queue on disk of items that MLflow has not received yet; it outlives server outages and the process."""
 
 import itertools
-import json
 import logging
 import threading
 from contextlib import suppress
@@ -9,8 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srgan_dist.utils.files import write_bytes, write_json
+from srgan_dist.utils.untrusted import parse_json, path_below, text
 
 log = logging.getLogger("srgan_dist")
+
+_LONGEST_ITEM = 64 << 20
 
 
 class Item(NamedTuple):
@@ -65,11 +67,18 @@ class Outbox:
                 )
 
     def items(self) -> list[Item]:
-        """Return all items in order."""
+        """Return all items in order. An item that cannot be read is dropped with a warning."""
         found: list[Item] = []
         for number in self._numbers():
-            content: dict[str, Any] = json.loads(self._file(number).read_text())
-            found.append(Item(number, content.pop("kind"), content, self._image(number)))
+            try:
+                content = parse_json(path_below(self._folder, self._file(number).name).read_bytes(), _LONGEST_ITEM)
+                image = path_below(self._folder, self._image(number).name)
+                kind = text(content, "kind")
+                del content["kind"]
+                found.append(Item(number, kind, content, image))
+            except ValueError as error:
+                log.warning("%s: not an item for MLflow (%s); dropping it", self._file(number), error)
+                self._file(number).unlink(missing_ok=True)
         return found
 
     def done(self, item: Item) -> None:

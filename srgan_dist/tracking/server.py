@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan_dist.tracking.state import read_tracking_state
+from srgan_dist.utils.addresses import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -122,7 +123,8 @@ def _find_server_problem(uri: str) -> str:
         if code := _refusal_code(error):
             return (
                 f"access denied ({code}: {reason(error)}); MLflow reads credentials from "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or from "
+                "MLFLOW_TRACKING_URI, whose password is not saved with a run"
             )
         if any(text in str(error) for text in ("failed with error code 404", "valid JSON", "Invalid url")):
             return f"this is not an MLflow server ({reason(error)})"
@@ -138,7 +140,7 @@ def _refusal_code(error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """Return a short, single-line reason for an error."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = redacted(" ".join(str(error).split())) or type(error).__name__
     for pattern, short in _REASONS.items():
         if re.search(pattern, text):
             return short

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srgan_dist.tracking.points import Steps
+from srgan_dist.utils.addresses import public
 from srgan_dist.utils.files import write_json
 from srgan_dist.utils.renamed import with_current_names
 
@@ -52,7 +53,7 @@ class TrackingStateFile:
         """
         self.now = replace(self.now, **fields)
         location = {
-            "tracking_uri": _relative(self.now.tracking_uri, self._folder),
+            "tracking_uri": _relative(_public(self.now.tracking_uri), self._folder),
             "folder": str(self._folder.resolve()),
         }
         write_json(asdict(self.now) | location, self._file)
@@ -85,6 +86,11 @@ def _is_copy(folder: Path, state: TrackingState) -> bool:
 
 
 _SQLITE = "sqlite:///"
+
+
+def _public(uri: str) -> str:
+    """Return an address without user name, password and query; that of a local database is not secret."""
+    return uri if uri.startswith(_SQLITE) else public(uri)
 
 
 def _relative(uri: str, folder: Path) -> str:

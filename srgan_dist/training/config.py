@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.models.vgg import check_layers
 from srgan_dist.runs.changes import older_values, with_older_defaults
 from srgan_dist.runs.run_dir import CONFIG, RunDir
 from srgan_dist.tracking.config import TrackingConfig
@@ -19,8 +18,13 @@ from srgan_dist.training.compilation import Compile
 from srgan_dist.training.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
 from srgan_dist.training.optimizers import AdamConfig, OptimizerConfig
 from srgan_dist.training.schedules import MilestoneSchedule, Schedule
+from srgan_dist.utils.addresses import without_secrets
 from srgan_dist.utils.renamed import with_current_names
 from srgan_dist.utils.serialization import from_dict, to_dict
+from srgan_dist.utils.untrusted import parse_yaml
+
+_LONGEST = 256 << 10
+"""Largest configuration file, in bytes."""
 
 log = logging.getLogger("srgan_dist")
 
@@ -33,13 +37,25 @@ class LossConfig:
     """Pixel distance; the only loss of the pretraining phase."""
 
     content: ContentConfig | None = ContentConfig()
-    """VGG content loss of the adversarial phase; none uses the pixel term as content."""
+    """VGG content loss of the adversarial phase; none uses the pixel term as content, with its own weight, or with the
+    weight of content if its own is 0."""
 
     adversarial: AdversarialConfig = VanillaGAN()
     """GAN loss."""
 
     weights: Weights = Weights()
     """Weights of the terms in the adversarial phase."""
+
+    @property
+    def vgg(self) -> ContentConfig | None:
+        """The content loss if it is computed; None if there is none, or its weight is 0."""
+        return self.content if self.weights.content else None
+
+    @property
+    def effective_weights(self) -> Weights:
+        """The weights that are trained with: without `content`, the pixel term takes its place (SRGAN-MSE)."""
+        given = self.weights
+        return replace(given, pixel=given.pixel or given.content, content=0.0) if self.content is None else given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +72,11 @@ class PhaseConfig:
     """Name of the phase's generator in tables, images and file names."""
 
     schedule: Schedule = MilestoneSchedule()
-    """Learning rate schedule of both networks."""
+    """Learning rate schedule of both networks (see `discriminator_rate`)."""
 
 
-BestBy = Literal["last", "psnr_y", "ssim_y"]
+ValidationMetric = Literal["psnr_y", "ssim_y", "niqe", "lpips", "dists", "topiq"]
+BestBy = Literal["last", "psnr_y", "ssim_y", "niqe", "lpips", "dists", "topiq"]
 """Validation metric that selects the best checkpoint of a phase, higher is better; last selects none."""
 
 
@@ -76,17 +93,26 @@ class ValidationConfig:
     side: int = 512
     """Side of the center crop that is evaluated, in HR pixels; the final evaluation uses full images."""
 
+    metrics: tuple[ValidationMetric, ...] = ("psnr_y", "ssim_y", "niqe")
+    """Metrics to compute, besides those that select the best checkpoints. niqe comes with gradient energy, grid ratio
+    and color drift; lpips, dists and topiq require the extra srgan-dist[perceptual]."""
+
     best_by: BestBy = "psnr_y"
     """Metric that selects the best checkpoint of the pretraining phase; last keeps only the latest ones."""
 
     patience: int = 0
     """End the pretraining phase early after this many validations without improvement; 0 never ends it early."""
 
-    adversarial_best_by: BestBy = "last"
-    """best_by for the adversarial phase, in which PSNR and SSIM decrease by design (SRGAN Table 2)."""
+    adversarial_best_by: BestBy = "niqe"
+    """best_by for the adversarial phase, in which PSNR and SSIM decrease by design (SRGAN Table 2). Results with a
+    grid, a color drift, much more detail than HR, or a NIQE far below HR's are never the best."""
 
     adversarial_patience: int = 0
     """patience for the adversarial phase; 0 never ends it early."""
+
+    def computed(self) -> set[str]:
+        """Return the metrics to compute: those asked for, and those that select the best checkpoints."""
+        return {*self.metrics, self.best_by, self.adversarial_best_by} - {"last"}
 
     def rule(self, phase: int) -> tuple[BestBy, int]:
         """Return the metric that selects the best checkpoint of a phase (0 or 1), and the patience."""
@@ -171,8 +197,17 @@ class TrainConfig:
     """The super-resolution network."""
     weights: Path | None = None
     """Initialize the generator from an exported file, a checkpoint, a run, or a published .pth."""
+    weights_partial: bool = False
+    """Take those of the weights that fit and list the others, instead of refusing a file that does not fit."""
     discriminator: DiscriminatorConfig = field(default_factory=VGGDiscriminatorConfig)
     """The network that tells real images from generated ones."""
+    discriminator_weights: Path | None = None
+    """Initialize the discriminator from an exported file, a checkpoint, a run, or a published .pth."""
+    discriminator_rate: float = 1.0
+    """Learning rate of the discriminator, as a multiple of the generator's."""
+    discriminator_warmup: int = 0
+    """First steps of the adversarial phase, which update only the discriminator: a trained generator would otherwise
+    learn from one that is untrained."""
     optimizer: OptimizerConfig = AdamConfig()
     """Optimizer of both networks."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -218,6 +253,7 @@ def check(config: TrainConfig) -> None:
     if min(config.pretrain.steps, config.adversarial.steps) < 0 or config.steps == 0:
         raise ValueError("pretrain.steps and adversarial.steps must not be negative, and at least one must be positive")
     _check_phases(config)
+    _check_adversarial(config)
     if not 0 <= config.ema_decay < 1:
         raise ValueError(f"ema_decay={config.ema_decay} must be at least 0 and less than 1; 0 turns averaging off")
 
@@ -238,8 +274,34 @@ def _check_phases(config: TrainConfig) -> None:
         if patience and best_by == "last":
             raise ValueError(
                 f"validation.{name}patience={patience} needs a metric that can improve; set "
-                f"validation.{name}best_by to psnr_y or ssim_y"
+                f"validation.{name}best_by to {'niqe' if number else 'psnr_y'}"
             )
+
+
+def _check_adversarial(config: TrainConfig) -> None:
+    """Raise ValueError if the adversarial phase has no content to keep, or nothing to start from."""
+    if not config.adversarial.steps:
+        return
+    loss, warmup = config.loss, config.discriminator_warmup
+    if loss.content:
+        check_layers(loss.content.network, [layer for layer, _ in loss.content.layers])
+    if not loss.effective_weights.pixel and not loss.vgg:
+        raise ValueError(
+            "loss.weights.pixel and loss.weights.content are both 0, so that nothing would keep sr similar to hr; set "
+            "--loss.weights.pixel 1"
+        )
+    if config.discriminator_rate <= 0:
+        raise ValueError(f"discriminator_rate={config.discriminator_rate} must be positive")
+    if warmup < 0 or (warmup >= config.adversarial.steps and config.adversarial.epochs is None):
+        raise ValueError(
+            f"discriminator_warmup={warmup} must be at least 0 and less than adversarial.steps="
+            f"{config.adversarial.steps}"
+        )
+    if warmup and not config.pretrain.steps and config.weights is None:
+        raise ValueError(
+            f"discriminator_warmup={warmup} and pretrain.steps=0 fine-tune a trained generator; name it with --weights "
+            "FILE (an exported file, a run, or a published .pth)"
+        )
 
 
 def read_config(file: Path) -> TrainConfig:
@@ -250,17 +312,14 @@ def read_config(file: Path) -> TrainConfig:
             or a value of the wrong type.
     """
     try:
-        content = _renamed(yaml.safe_load(file.read_text()))  # JSON is YAML
-        is_of_run = file.name == CONFIG and isinstance(content, dict)
-        return from_dict(TrainConfig, with_older_defaults(content) if is_of_run else content)
+        with file.open("rb") as content:
+            settings = parse_yaml(content.read(_LONGEST + 1), _LONGEST)  # JSON is YAML
+        settings = with_current_names(settings)
+        return from_dict(TrainConfig, with_older_defaults(settings) if file.name == CONFIG else settings)
     except OSError as error:
         raise ValueError(f"--config {file}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"--config {file}: {error}") from error
-
-
-def _renamed(content: Any) -> Any:
-    return with_current_names(content) if isinstance(content, dict) else content  # pyright: ignore[reportUnknownArgumentType]
 
 
 def read_run_config(run: Path) -> TrainConfig | None:
@@ -286,6 +345,11 @@ def as_begun(config: TrainConfig) -> TrainConfig:
     return config
 
 
+def recorded(config: TrainConfig) -> dict[str, Any]:
+    """Return the configuration as plain JSON values for files and MLflow: URLs without what may be secret in them."""
+    return without_secrets(to_dict(config))
+
+
 def dump(config: TrainConfig) -> str:
-    """Return the resolved configuration as indented JSON."""
-    return json.dumps(to_dict(config), indent=2)
+    """Return the resolved configuration as indented JSON, see `recorded`."""
+    return json.dumps(recorded(config), indent=2)

@@ -22,8 +22,11 @@ _STEPS = 3
 """Steps per phase. The first ones include allocation and autotuning; the last one is measured."""
 
 
-def rehearse(config: TrainConfig) -> str:
+def rehearse(config: TrainConfig, *, allow_pipe: bool = False) -> str:
     """Run a short version of `config` in a temporary directory; return a report with the full run's time and memory.
+
+    Args:
+        allow_pipe: whether `data.stream` may contain shell commands.
 
     Raises:
         ValueError: if the full run could not start, for example because of its data, weights or processes.
@@ -31,12 +34,12 @@ def rehearse(config: TrainConfig) -> str:
     """
     with _shared_folder(config) as folder, explain_out_of_memory(config):
         short = _shortened(config, folder / "run")
-        with prepare(short) as trainer:
+        with prepare(short, allow_pipe=allow_pipe) as trainer:
             trainer.run()
         done = _Done(trainer.state.step, trainer.state.crops_per_step, trainer.accelerator.device)
         memory = peak_memory(done.device)
         del trainer  # two sets of networks at once would need more memory than the real run
-        with prepare(short) as resumed:
+        with prepare(short, allow_pipe=allow_pipe) as resumed:
             resumed.resume()
         if resumed.state.step != done.step:
             raise RuntimeError(f"saved at step {done.step}, but resumed at step {resumed.state.step}")
@@ -75,6 +78,7 @@ def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
         profile=0,
         pretrain=shortened_phase(config.pretrain),
         adversarial=shortened_phase(config.adversarial),
+        discriminator_warmup=min(config.discriminator_warmup, 1),
         validation=replace(config.validation, every=_STEPS, images=min(config.validation.images, 2)),
         checkpoint=replace(config.checkpoint, every=_STEPS),
         tracking=replace(config.tracking, enabled=False),

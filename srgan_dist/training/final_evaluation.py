@@ -14,6 +14,7 @@ from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.models.files import save_generator
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.config import PhaseConfig, TrainConfig
+from srgan_dist.utils.addresses import public
 from srgan_dist.utils.progress import progress_bar
 
 
@@ -56,6 +57,6 @@ def evaluate_run(
     if held_out is None:
         return None
     files = tuple(run_dir.model(p.label) for p in (config.pretrain, config.adversarial) if p.steps)
-    evaluation_set = shard_evaluation_set(held_out, Path(config.data.shards[0]).name)
+    evaluation_set = shard_evaluation_set(held_out, Path(public(config.data.shards[0])).name)
     group, device = AcceleratorGroup(accelerator), str(accelerator.device)
     return compare_phases(run_dir.path, files, evaluation_set, group, progress_bar, device)

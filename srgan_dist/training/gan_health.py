@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 
-def color_drift(sr: Tensor, lr: Tensor) -> Tensor:
-    """Return how far the average color of SR is from that of LR, as a mean over crops and channels, in levels of 255.
+def color_drift(sr: Tensor, hr: Tensor) -> Tensor:
+    """Return how far the average color of SR is from that of HR, as a mean over crops and channels, in levels of 255.
 
-    Bicubic upscaling preserves the average color, so this is also the drift from bicubic.
+    Not from LR: a degradation changes the average color, and a perfect generator restores it.
     """
-    return (sr.detach().float().mean((2, 3)) - lr.float().mean((2, 3))).abs().mean() * 255
+    return (sr.detach().float().mean((2, 3)) - hr.float().mean((2, 3))).abs().mean() * 255
 
 
 def gradient_shares(weighted: dict[str, Tensor], sr: Tensor) -> dict[str, Tensor]:
@@ -88,17 +88,20 @@ RULES = (
         1000.0,
         "norm above 1000; lower the learning rate or clip gradients",
     ),
-    Rule(
-        "color drift", "color_drift", -1, 4.0, "the average color differs from bicubic's by more than 4 of 255 levels"
-    ),
+    Rule("color drift", "color_drift", -1, 4.0, "the average color differs from HR's by more than 4 of 255 levels"),
     Rule("steps skipped", "skipped", -1, 0.01, "more than 1 % of the steps had non-finite gradients"),
 )
 
 
-def health_warnings(means: dict[str, float]) -> list[HealthWarning]:
-    """Return the warnings about one window of logged means."""
+def health_warnings(means: dict[str, float], starting: bool = False) -> list[HealthWarning]:
+    """Return the warnings about one window of logged means.
+
+    Args:
+        starting: whether these are a new network's first steps, in which its colors are not right yet.
+    """
     return [
         HealthWarning(rule.name, f"{rule.name}: {rule.metric} {means[rule.metric]:.3g}, {rule.message}")
         for rule in RULES
         if rule.metric in means and not rule.minimum <= means[rule.metric] <= rule.maximum
+        if not (starting and rule.metric == "color_drift")
     ]

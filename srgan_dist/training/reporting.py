@@ -1,6 +1,7 @@
 """Reports a training run to the log, `metrics.jsonl` and MLflow: its environment, metrics and results."""
 
 import logging
+import math
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from accelerate import Accelerator
 from srgan_dist.data.loading.feed import Feed
 from srgan_dist.distributed.accelerator import launch_command
 from srgan_dist.distributed.coordination import StopRequested
-from srgan_dist.evaluation.metrics import Quality
+from srgan_dist.evaluation.comparison import FIGURE, PAGE, TRADEOFF
+from srgan_dist.evaluation.metrics import Scores
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import interpolate
@@ -19,14 +21,18 @@ from srgan_dist.runs import environment
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import UnreachableError, check_server, shown, uri_of
 from srgan_dist.tracking.tracker import Dataset, Tracker, detach
-from srgan_dist.training.config import PhaseConfig, TrainConfig
-from srgan_dist.training.gan_health import health_warnings
+from srgan_dist.training.config import PhaseConfig, TrainConfig, recorded
+from srgan_dist.training.gan_health import HealthWarning, health_warnings
 from srgan_dist.training.run_state import RunState
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.validation import Validation
-from srgan_dist.utils.serialization import flatten, to_dict
+from srgan_dist.utils.addresses import redacted
+from srgan_dist.utils.serialization import flatten
 
 log = logging.getLogger("srgan_dist")
+
+_SETTLED = 1000
+"""Steps of pretraining after which a new network's colors are right."""
 
 
 class Reporter:
@@ -40,8 +46,8 @@ class Reporter:
         self, config: TrainConfig, accelerator: Accelerator, run_dir: RunDir, feed: Feed, crops_per_step: int
     ) -> None:
         self._config, self._accelerator, self._run_dir, self._feed = config, accelerator, run_dir, feed
-        self._active_warnings: set[str] = set()
-        """Names of the warnings in the last window."""
+        self._active_warnings, self._active_validation_warnings = set[str](), set[str]()
+        """Names of the warnings in the last window, and in the last validation."""
         self.tracker = _open_tracker(config, accelerator, run_dir, feed, crops_per_step)
 
     def begin(self, state: RunState, validation: Validation | None) -> None:
@@ -60,6 +66,7 @@ class Reporter:
         for change in self._run_dir.changes:
             log.info("setting changed from step %d on: %s", state.step, change)
         self._log_epochs(state)
+        self._warn_of_pixel_phase(state)
         a, crops, accumulate = self._accelerator, state.crops_per_step, self._config.accumulate
         batch = crops // (a.num_processes * accumulate)
         log.info(
@@ -83,11 +90,8 @@ class Reporter:
         skip_bad = self._config.data.on_bad == "skip"
         replaced = {"replaced": self._feed.replaced(0, state.step * state.crops_per_step)} if skip_bad else {}
         metrics = means | replaced
-        warnings = health_warnings(metrics)
-        for warning in warnings:
-            if warning.name not in self._active_warnings:  # only when it appears, not in every window
-                self._warn("step %d  %s", state.step, warning.message)
-        self._active_warnings = {warning.name for warning in warnings}
+        warnings = health_warnings(metrics, starting=state.phase == 0 and state.step < _SETTLED)
+        self._warn_of_new(state.step, warnings, self._active_warnings)
         train = {f"train/{name}": value for name, value in metrics.items()} | {"phase": state.phase + 1.0}
         health = {f"health/{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
         self._run_dir.append_metrics(state.step, train | health)
@@ -104,20 +108,38 @@ class Reporter:
             log.info("an epoch of %d images takes %.4g steps; step %d is at epoch %.4g", images, steps, state.step,
                      state.step / steps)  # fmt: skip
 
-    def _warn(self, message: str, *values: object) -> None:
-        """Log a warning on rank 0 only: all processes see the same metrics."""
-        if self._accelerator.is_main_process:
-            log.warning(message, *values)
+    def _warn_of_new(self, step: int, warnings: list[HealthWarning], active: set[str]) -> None:
+        """Log those warnings that were not active before, on rank 0 only: all processes see the same metrics."""
+        for warning in warnings:
+            if warning.name not in active and self._accelerator.is_main_process:
+                log.warning("step %d  %s", step, warning.message)
+        active.clear()
+        active.update(warning.name for warning in warnings)
 
-    def validation(self, step: int, validation: Validation, quality: Quality, images: list[Pixels]) -> None:
-        """Record the quality of a validation, next to bicubic's, and its images."""
-        bicubic = validation.bicubic
-        log.info(
-            "step %d  validation on center crops of %d: PSNR-Y %.2f dB, SSIM-Y %.4f (bicubic %.2f dB)",
-            step, self._config.validation.side, *quality, bicubic.psnr_y,
-        )  # fmt: skip
-        numbers = {"psnr_y": quality.psnr_y, "ssim_y": quality.ssim_y, "bicubic": bicubic.psnr_y}
-        self._run_dir.append_metrics(step, {f"valid/{name}": value for name, value in numbers.items()})
+    def _warn_of_pixel_phase(self, state: RunState) -> None:
+        """Log what a pixel phase does to given weights: the loss of a trained GAN's texture shows only hours later."""
+        config = self._config
+        if config.weights and config.pretrain.steps and not state.step and self._accelerator.is_main_process:
+            log.warning(
+                "--weights %s: the pixel phase comes first; if they are a GAN's, its %d steps on %s will train the "
+                "texture away. To keep it, pass --pretrain.steps 0, or use a preset finetune-...",
+                config.weights, config.pretrain.steps, config.loss.pixel.upper(),
+            )  # fmt: skip
+
+    def validation(self, step: int, validation: Validation, scores: Scores, images: list[Pixels]) -> None:
+        """Record the scores of a validation, next to bicubic's and HR's, its images, and new warnings."""
+        bicubic, original = validation.bicubic, validation.original
+        text = f"PSNR-Y {scores['psnr_y']:.2f} dB (bicubic {bicubic['psnr_y']:.2f}), SSIM-Y {scores['ssim_y']:.4f}"
+        if "niqe" in scores and "niqe" in original:
+            text += f", NIQE {scores['niqe']:.2f} (bicubic {bicubic['niqe']:.2f}, HR {original['niqe']:.2f})"
+        log.info("step %d  validation on center crops of %d: %s", step, self._config.validation.side, text)
+        numbers = scores | {"bicubic": bicubic["psnr_y"]}
+        numbers |= {f"niqe_{name}": found["niqe"] for name, found in (("bicubic", bicubic), ("hr", original))
+                    if "niqe" in found}  # fmt: skip
+        warnings = [HealthWarning(name, f"{name}: {message}") for name, message in validation.warnings(scores)]
+        self._warn_of_new(step, warnings, self._active_validation_warnings)
+        health = {f"health/valid_{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
+        self._run_dir.append_metrics(step, {f"valid/{name}": value for name, value in numbers.items()} | health)
         for crop, image in zip(validation.crops, images, strict=True):
             self.tracker.image(crop.name, image, step)
 
@@ -136,7 +158,7 @@ class Reporter:
             self.tracker.close("KILLED")
         else:
             try:
-                self._run_dir.fail(step, f"process {self._accelerator.process_index}: {error!r}")
+                self._run_dir.fail(step, f"process {self._accelerator.process_index}: {redacted(repr(error))}")
             finally:
                 self.tracker.close("FAILED")
 
@@ -170,7 +192,7 @@ def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fe
     session["changed"] = [str(change) for change in run.changes]
     session["data"] = {place.location: place.hash for place in feed.places}
     environment.append_session(run.path, session)
-    params = flatten(to_dict(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
+    params = flatten(recorded(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
     tracker = Tracker(tracking, run.path, params, environment.tags(session), _datasets(feed))
     for name in ("config.json", environment.FILE, *([session["patch"]] if "patch" in session else [])):
         if (run.path / name).exists():
@@ -203,10 +225,13 @@ def _log_results(
     """Log the final evaluation, and each phase's generator with its scores as a model that can be served."""
     means = evaluation.means() if evaluation else {}
     if evaluation:
-        for file in ("evaluation.json", "comparison.png", "comparison.html"):
-            tracker.artifact(run.path / file)
+        for file in ("evaluation.json", FIGURE, TRADEOFF, PAGE):
+            if (run.path / file).is_file():
+                tracker.artifact(run.path / file)
         tracker.table([row.flat() for row in evaluation.rows])
         tracker.metrics(step, {f"final/{method}": scores["psnr_y"] for method, scores in means.items()})
+        niqe = {f"final_niqe/{method}": scores.get("niqe", math.nan) for method, scores in means.items()}
+        tracker.metrics(step, {name: value for name, value in niqe.items() if not math.isnan(value)})
     for phase in phases:
         if phase.steps:
             tracker.model(run.model(phase.label), phase.label, scale, step, means.get(phase.label))

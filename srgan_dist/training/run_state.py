@@ -14,8 +14,7 @@ from srgan_dist.distributed.group import AgreedError
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.changes import PHASES, Progress, find_changes
 from srgan_dist.runs.run_dir import RunDir, fail_run
-from srgan_dist.training.config import PhaseConfig, TrainConfig, read_run_config
-from srgan_dist.utils.serialization import to_dict
+from srgan_dist.training.config import PhaseConfig, TrainConfig, read_run_config, recorded
 
 log = logging.getLogger("srgan_dist")
 
@@ -44,6 +43,9 @@ class RunState:
     best: tuple[float, int] = _WORST
     """Score and step of the best validation of the phase."""
 
+    best_by: str = ""
+    """The metric of that score; empty before the first validation, and in checkpoints of older versions."""
+
     stale: int = 0
     """Validations since the best one."""
 
@@ -53,15 +55,19 @@ class RunState:
     def start_phase(self, number: int) -> None:
         """Start a phase at the current step; the best validation of the previous phase does not count in it."""
         self.phase, self.phase_start, self.phase_over = number, self.step, False
-        self.best, self.stale, self.ended_early = _WORST, 0, False
+        self.best, self.best_by, self.stale, self.ended_early = _WORST, "", 0, False
 
-    def add_validation(self, score: float, patience: int) -> bool:
+    def add_validation(self, score: float, patience: int, best_by: str = "") -> bool:
         """Record the score of a validation; return whether it is the best of the phase.
 
         Args:
-            score: higher is better.
+            score: higher is better; -inf is never the best.
             patience: end the phase after this many validations without improvement; 0 never ends it.
+            best_by: the metric of the score. If it changed since the last validation, the count starts over.
         """
+        if self.best_by not in ("", best_by):  # scores of two metrics cannot be compared
+            self.best, self.stale = _WORST, 0
+        self.best_by = best_by
         improved = score > self.best[0]
         self.best = (score, self.step) if improved else self.best
         self.stale = 0 if improved else self.stale + 1
@@ -139,7 +145,7 @@ def open_run_dir(config: TrainConfig, writes: bool, progress: Progress | None = 
         ValueError: if it contains a run that cannot be resumed with this configuration.
     """
     before = read_run_config(config.run_dir)
-    return RunDir(config.run_dir, to_dict(config), to_dict(before) if before else None, writes, progress)
+    return RunDir(config.run_dir, recorded(config), recorded(before) if before else None, writes, progress)
 
 
 def progress_of(content: dict[str, Any], processes: int) -> Progress:
@@ -201,4 +207,4 @@ def is_finished(config: TrainConfig) -> bool:
     if before is None or RunDir.state_of(config.run_dir) != "done":
         return False
     derived = {f"{name}.steps" for name in PHASES if getattr(config, name).epochs is not None}
-    return {c.name for c in find_changes(to_dict(before), to_dict(config))} <= derived
+    return {c.name for c in find_changes(recorded(before), recorded(config))} <= derived

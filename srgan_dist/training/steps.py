@@ -75,7 +75,7 @@ def pretrain_step(generator: Trainable, pixel: PixelKind, parts: Sequence[Pair],
     def generator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
         sr = generator.net(batch.lr)
         loss = pixel_loss(pixel, sr, batch.target)
-        return loss, {"pixel": loss, "color_drift": color_drift(sr, batch.lr)}
+        return loss, {"pixel": loss, "color_drift": color_drift(sr, batch.target)}
 
     return _update(generator, "generator", parts, generator_loss, backward)
 
@@ -116,7 +116,7 @@ def gan_step(
         weighted = {name: getattr(losses.weights, name) * term for name, term in terms.items()}
         shares = gradient_shares(weighted, sr) if measure_gradient_shares else {}
         loss = sum(weighted.values(), start=torch.zeros_like(terms["pixel"]))
-        return loss, terms | {"color_drift": color_drift(sr, batch.lr)} | shares
+        return loss, terms | {"color_drift": color_drift(sr, batch.target)} | shares
 
     def discriminator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
         sr, real, fake = outputs.pop(0)
@@ -129,6 +129,31 @@ def gan_step(
     with nullcontext() if share_logits else _frozen(discriminator.raw):
         metrics = _update(generator, "generator", parts, generator_loss, partial(backward, retain_graph=share_logits))
     return metrics | _update(discriminator, "discriminator", parts, discriminator_loss, backward)
+
+
+def discriminator_step(
+    generator: Trainable, discriminator: Trainable, losses: Losses, parts: Sequence[Pair], backward: Backward
+) -> StepMetrics:
+    """Update the discriminator alone, on images of a generator that stays as it is.
+
+    Not in the papers: a new discriminator has to learn what a trained generator's images look like before its gradient
+    is of any use.
+
+    Args:
+        parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
+        backward: `Accelerator.backward`, or `Tensor.backward` in tests.
+
+    Returns:
+        `discriminator`, `real_logits`, `fake_logits`, `accuracy` and `discriminator_norm`.
+    """
+
+    def discriminator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
+        with torch.no_grad():
+            sr = generator.raw(batch.lr)  # without DDP's wrapper, which would prepare to reduce gradients
+        result = losses.adversarial.for_discriminator(discriminator.net(batch.hr), discriminator.net(sr))
+        return result.loss, {"discriminator": result.loss} | result.diagnostics()
+
+    return _update(discriminator, "discriminator", parts, discriminator_loss, backward)
 
 
 def _generator_terms(losses: Losses, sr: Tensor, target: Tensor, real: Tensor | None, fake: Tensor) -> StepMetrics:

@@ -7,13 +7,14 @@ from typing import Any, Self
 
 from accelerate import Accelerator
 
+from srgan_dist.data.batch import Pair
 from srgan_dist.data.loading.feed import Feed, open_data
-from srgan_dist.data.loading.prefetch import Batches
-from srgan_dist.data.shards.cache import cache_folder
+from srgan_dist.data.loading.prefetch import Batches, StoppedWaitingError
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.accelerator import run_on_main, start
 from srgan_dist.distributed.coordination import StopCoordinator, StopRequested
 from srgan_dist.evaluation.results import Evaluation, read_evaluation
+from srgan_dist.models.discriminator_files import save_discriminator
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.lock import RunLock
 from srgan_dist.runs.run_dir import RunDir
@@ -36,6 +37,7 @@ from srgan_dist.training.skipped_steps import SkippedSteps
 from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.trainable import Networks, load_vgg_early
 from srgan_dist.training.validation import Validation
+from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.profiling import Profiler
 from srgan_dist.utils.progress import Progress, start_logging
 from srgan_dist.utils.unions import tag
@@ -43,11 +45,12 @@ from srgan_dist.utils.unions import tag
 log = logging.getLogger("srgan_dist")
 
 
-def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | None:
+def train(config: TrainConfig, startup: Startup | None = None, *, allow_pipe: bool = False) -> Evaluation | None:
     """Start or resume a training run, and return the evaluation of its generators on the held-out images.
 
     Args:
         startup: the startup timer of the command; None starts one now.
+        allow_pipe: whether `data.stream` may contain shell commands.
 
     Returns:
         The same on every process; None without held-out images.
@@ -63,12 +66,12 @@ def train(config: TrainConfig, startup: Startup | None = None) -> Evaluation | N
         last = "adversarial" if config.adversarial.steps else "pretrain"
         log.info("%s is finished; to continue training, raise the number of steps: --%s.steps N", config.run_dir, last)
         return read_evaluation(config.run_dir, config.scale)
-    with explain_out_of_memory(config), prepare(config, startup) as trainer:
+    with explain_out_of_memory(config), prepare(config, startup, allow_pipe=allow_pipe) as trainer:
         trainer.run()
         return trainer.evaluate()
 
 
-def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
+def prepare(config: TrainConfig, startup: Startup | None = None, *, allow_pipe: bool = False) -> "Trainer":
     """Check the configuration and build everything that a run needs, without training.
 
     Returns:
@@ -86,7 +89,8 @@ def prepare(config: TrainConfig, startup: Startup | None = None) -> "Trainer":
     check_tracking(config, accelerator)
     startup.mark("process group")
     margin = config.degradation.margin_at(config.scale) if config.degradation else 0
-    feed, held_out = open_data(config.data, config.scale, config.seed, accelerator.process_index, margin)
+    rank = accelerator.process_index
+    feed, held_out = open_data(config.data, config.scale, config.seed, rank, margin, allow_pipe=allow_pipe)
     startup.mark("data")
     load_vgg_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))
@@ -187,21 +191,28 @@ class Trainer:
         self.meter.flops_per_crop = 0
         if number == 1:
             self.networks.start_adversarial()
+            if warmup := self.config.discriminator_warmup:
+                log.info("the discriminator learns alone in the first %d steps of %s", warmup, self.phases[1].label)
 
     def _batches(self) -> Batches:
         a, state = self.accelerator, self.state
         local_crops, first = state.share(state.step, a.process_index, a.num_processes)
-        return self.feed.batches(local_crops, first, state.crops_per_step, a.device)
+        batches = self.feed.batches(local_crops, first, state.crops_per_step, a.device)
+        batches.stop_requested = self.coordinator.requested
+        return batches
 
     def _train_step(self, batches: Batches, phase: PhaseConfig) -> None:
         """Run one optimizer step. Nothing here waits for the device: work is queued and no value is read back."""
         started = time.perf_counter()
-        parts = next(batches).split(self.config.accumulate)
+        parts = self._next(batches).split(self.config.accumulate)
         waited = time.perf_counter() - started  # for the reader, not for the device
         state = self.state
-        learning_rate = phase.schedule.at(state.step - state.phase_start, phase.steps)
+        done = state.step - state.phase_start
         terms, skipped = self.networks.update(
-            parts, learning_rate, measure_gradient_shares=(state.step + 1) % self.config.gradient_shares_every == 0
+            parts,
+            phase.schedule.at(done, phase.steps),
+            measure_gradient_shares=(state.step + 1) % self.config.gradient_shares_every == 0,
+            discriminator_alone=state.phase == 1 and done < self.config.discriminator_warmup,
         )
         self.meter.add(terms, skipped, waited)
         self.skipped_steps.counts.add(terms, skipped, state.step)
@@ -210,6 +221,22 @@ class Trainer:
         if self.startup:
             self.reporter.first_step(self.startup)
             self.startup = None
+
+    def _next(self, batches: Batches) -> Pair:
+        """Return the next batch, unless training is to stop while its data does not arrive.
+
+        Raises:
+            StopRequested: after writing a checkpoint.
+            ValueError: the same with several processes, which cannot write one without each other.
+        """
+        try:
+            return next(batches)
+        except StoppedWaitingError as stop:
+            reason, processes = f"{stop}, while waiting for data", self.accelerator.num_processes
+        if processes > 1:
+            raise ValueError(f"stopped ({reason}); run the same command again to resume from the last checkpoint")
+        self._save()
+        raise StopRequested(reason)
 
     def _after_step(self, progress: Progress) -> None:
         """Log, validate, save and stop, each when it is due.
@@ -242,10 +269,12 @@ class Trainer:
         if not self.validation:
             return False
         with explain_out_of_memory(self.config, "validation"):
-            quality, images = self.validation(self.networks.ema.module)
-        self.reporter.validation(self.state.step, self.validation, quality, images)
+            scores, images = self.validation(self.networks.ema.module)
+        self.reporter.validation(self.state.step, self.validation, scores, images)
         best_by, patience = self.config.validation.rule(self.state.phase)
-        return best_by != "last" and self.state.add_validation(getattr(quality, best_by), patience)
+        if best_by == "last" or (best_by == "niqe" and not self.validation.rates_naturalness):
+            return False
+        return self.state.add_validation(self.validation.score(scores, best_by), patience, best_by)
 
     def _decide(self) -> str:
         """Return the reason for a requested stop, or an empty string; the same on every process."""
@@ -282,6 +311,9 @@ class Trainer:
             about = {"degradation": self.degradation, "data": self.feed.hashes}
             file = export_phase(self.config, phase, self.run_dir, self.networks.ema.module, about)
             self.reporter.tracker.artifact(file, "models")
+            if weights := self.networks.discriminator_weights():
+                file = self.run_dir.discriminator(phase.label)
+                save_discriminator(file, weights, self.config.discriminator, self.config.data.hr_crop)
         self.accelerator.wait_for_everyone()
 
     def evaluate(self) -> Evaluation | None:

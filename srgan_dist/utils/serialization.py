@@ -1,6 +1,6 @@
 """Conversion of config dataclasses to and from plain JSON values. Only this module imports cattrs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -43,22 +43,28 @@ def from_dict(kind: type[T], content: Any) -> T:
     """
     try:
         return _converter().structure(content, kind)
-    except* cattrs.ForbiddenExtraKeysError as group:
-        error = _first_leaf(group)
-        assert isinstance(error, cattrs.ForbiddenExtraKeysError)
-        key = min(error.extra_fields)
-        raise ValueError(f"unknown key {key!r}{nearest(key, [f.name for f in fields(error.cl)])}") from None
-    except* Exception as group:
-        reasons = cattrs.transform_error(group, format_exception=_describe)
-        raise ValueError(f"not a valid {getattr(kind, '__name__', kind)}: {reasons[0]}") from None
+    except Exception as error:
+        unknown = next((e for e in _leaves(error) if isinstance(e, cattrs.ForbiddenExtraKeysError)), None)
+        if unknown:
+            key = min(unknown.extra_fields)
+            hint = nearest(key, [f.name for f in fields(unknown.cl)])
+            raise ValueError(f"unknown key {key[:80]!r}{hint}") from None
+        reason = " ".join(cattrs.transform_error(error, format_exception=_describe)[0].split())[:500]
+        name = getattr(kind, "__name__", "section")
+        raise ValueError(f"not a valid {name}: {reason}") from None
 
 
 def _describe(error: BaseException, kind: type | None) -> str:
     return str(error) if isinstance(error, unions.UnknownChoiceError) else cattrs.v.format_exception(error, kind)
 
 
-def _first_leaf(group: BaseException) -> BaseException:
-    return _first_leaf(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors in nested exception groups, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
 
 
 def _converter() -> cattrs.Converter:

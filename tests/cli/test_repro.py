@@ -18,7 +18,7 @@ def test_a_run_is_given_again_bit_for_bit_and_what_differs_is_said(
     assert train_main(["quickstart", "--data.shards", str(shards), *TINY, *SHORT, "--run-dir=run", "--seed=5"]) == 0
     capsys.readouterr()
 
-    assert main(["repro", "run", "--run"]) == 0
+    assert main(["repro", "run", "--run", "--yes"]) == 0
 
     said = capsys.readouterr().out
     assert "seed 5" in said

@@ -65,6 +65,7 @@ def hub() -> Iterator[tuple[str, list[str]]]:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
+    monkeypatch.setenv("SRGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     for name in ("NO_PROXY", "no_proxy"):

@@ -1,3 +1,4 @@
+import socket
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from srgan_dist.cli.app import main
 from srgan_dist.evaluation import perceptual
 from srgan_dist.evaluation.metrics import psnr
 from srgan_dist.evaluation.perceptual import Perceptual
+from tests.conftest import random_image
 
 
 @pytest.fixture
@@ -39,11 +41,11 @@ def test_without_weights_one_line_says_where_they_belong(
 
     monkeypatch.setitem(sys.modules, "pyiqa", Library)
 
-    code = main(["evaluate", "--data", str(folder), "--perceptual", "niqe"])
+    code = main(["evaluate", "--data", str(folder), "--perceptual", "lpips"])
 
     said = capsys.readouterr().err
     assert code == 1
-    assert "niqe: its weights are not on this machine" in said
+    assert "lpips: its weights are not on this machine" in said
     assert "TORCH_HOME" in said
 
 
@@ -70,7 +72,26 @@ def test_one_process_of_a_machine_fetches_the_weights_before_the_others(monkeypa
 
     monkeypatch.setattr(perceptual, "Perceptual", lambda *_: order.append("open"))
 
-    perceptual.open_perceptual(("niqe",), "cpu", Group())
+    perceptual.open_perceptual(("lpips",), "cpu", Group())
 
     assert order == ["enter", "open", "leave"]
     assert perceptual.open_perceptual((), "cpu", Group()) is None
+
+
+def test_niqe_needs_neither_pyiqa_nor_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(*_: object) -> None:
+        raise OSError("no network here")
+
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    monkeypatch.setattr(socket, "socket", refuse)
+    Image.fromarray(random_image(216, 312)).save(tmp_path / "a.png")
+
+    code = main(["evaluate", "--data", str(tmp_path), "--scale", "4", "--against", "bicubic", "--perceptual", "niqe"])
+
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "NIQE" in said
+    assert "| HR |  |  |  | 1.00 |" in said
+    assert "niqe_crop4" in said

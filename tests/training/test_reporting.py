@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from srgan_dist.training.gan_health import HealthWarning
 from srgan_dist.training.reporting import Reporter
 
 
@@ -10,7 +11,9 @@ from srgan_dist.training.reporting import Reporter
 def test_what_all_processes_see_is_warned_of_once(first: bool, times: int, caplog: pytest.LogCaptureFixture):
     reporter: Any = SimpleNamespace(_accelerator=SimpleNamespace(is_main_process=first))
 
-    Reporter._warn(reporter, "step %d  %s", 7, "discriminator at chance")
+    active = set[str]()
+    for step in (7, 8):
+        Reporter._warn_of_new(reporter, step, [HealthWarning("at chance", "discriminator at chance")], active)
 
     assert caplog.text.count("step 7  discriminator at chance") == times
 

@@ -71,8 +71,8 @@ class StreamFeed:
         ValueError: see `WebStream`.
     """
 
-    def __init__(self, config: DataConfig, scale: int, seed: int, rank: int) -> None:
-        self._stream = WebStream(config, scale, seed, rank)
+    def __init__(self, config: DataConfig, scale: int, seed: int, rank: int, allow_pipe: bool = False) -> None:
+        self._stream = WebStream(config, scale, seed, rank, allow_pipe)
         self.places: list[ShardLocation] = []
         self.hashes: list[str] = []
         self.degradation: str = "given"
@@ -97,11 +97,14 @@ class StreamFeed:
 Feed = ShardFeed | StreamFeed
 
 
-def open_data(config: DataConfig, scale: int, seed: int, rank: int, margin: int = 0) -> tuple[Feed, ShardSet | None]:
+def open_data(
+    config: DataConfig, scale: int, seed: int, rank: int, margin: int = 0, *, allow_pipe: bool = False
+) -> tuple[Feed, ShardSet | None]:
     """Open the training data of a run.
 
     Args:
         margin: see `ShardFeed`; streams have none.
+        allow_pipe: whether the command line allows shell commands in `data.stream`.
 
     Returns:
         The training data, and the `valid` split of the shards, or None if they have none.
@@ -121,11 +124,15 @@ def open_data(config: DataConfig, scale: int, seed: int, rank: int, margin: int 
         log.info("training on data.stream; of data.shards only the valid split is used")
     if config.stream and margin:
         log.warning("data.stream: crops of a stream are degraded without the margin of %d pixels", margin)
-    feed = StreamFeed(config, scale, seed, rank) if config.stream else ShardFeed(config, locations, seed, margin)
+    feed = (
+        StreamFeed(config, scale, seed, rank, allow_pipe)
+        if config.stream
+        else ShardFeed(config, locations, seed, margin)
+    )
     if any(p.manifest.samples("valid") for p in locations):
         return feed, ShardSet(locations, "valid", config.on_bad)
     log.warning(
         "%s: no valid split, so there is no evaluation during training",
-        ", ".join(config.shards) or "data.shards is empty",
+        ", ".join(location.location for location in locations) or "data.shards is empty",
     )
     return feed, None

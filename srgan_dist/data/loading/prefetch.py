@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from srgan_dist.data.batch import Pair, RawBatch
 from srgan_dist.data.loading.reader import CropReader
 
+_POLL, _PATIENCE = 0.5, 5.0
+"""Seconds between two looks at the stop request, and seconds to wait for a batch after it."""
 _BUFFERS = 3  # one being filled, one ready, one being copied to the device
 
 
@@ -39,8 +42,15 @@ def _to_float(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float().div_(255)  # NHWC in memory already is channels_last
 
 
+class StoppedWaitingError(Exception):
+    """Training was to stop while it waited for data that does not arrive."""
+
+
 class Batches(Protocol):
     """An iterator over batches on the device."""
+
+    stop_requested: Callable[[], str]
+    """Returns why training is to stop, or an empty string; called while `__next__` waits."""
 
     def __next__(self) -> Pair: ...
 
@@ -65,10 +75,14 @@ class ThreadedBatches:
     Args:
         fill: fills the buffers; runs in the reading thread.
         buffers: batches to fill, pinned if `device` is a GPU.
+        closing: set by `close`, so that a thread that finds no data ends, too.
     """
 
-    def __init__(self, fill: Fill, buffers: list[RawBatch], device: torch.device) -> None:
-        self._device = device
+    def __init__(
+        self, fill: Fill, buffers: list[RawBatch], device: torch.device, closing: threading.Event | None = None
+    ) -> None:
+        self._device, self._closing = device, closing or threading.Event()
+        self.stop_requested: Callable[[], str] = lambda: ""
         self._empty: queue.SimpleQueue[tuple[RawBatch, torch.cuda.Event | None] | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[RawBatch | BaseException | None] = queue.SimpleQueue()
         for buffer in buffers:
@@ -99,7 +113,7 @@ class ThreadedBatches:
         return self
 
     def __next__(self) -> Pair:
-        raw = self._ready.get()
+        raw = self._wait()
         if raw is None:
             raise StopIteration
         if isinstance(raw, BaseException):
@@ -110,10 +124,28 @@ class ThreadedBatches:
         self._empty.put((raw, _record(self._device)))
         return pair
 
+    def _wait(self) -> RawBatch | BaseException | None:
+        """Return the next full buffer, or what `_read` has put at the end.
+
+        Raises:
+            StoppedWaitingError: training is to stop, and no batch has arrived for some seconds.
+        """
+        deadline = 0.0
+        while True:
+            try:
+                return self._ready.get(timeout=_POLL)
+            except queue.Empty:
+                reason = self.stop_requested()
+            now = time.monotonic()
+            deadline = deadline or (now + _PATIENCE if reason else 0.0)
+            if reason and now >= deadline:
+                raise StoppedWaitingError(reason)
+
     def close(self) -> None:
-        """Stop the reading thread and wait for it."""
+        """Stop the reading thread and wait for it, but not for a server or a disk that does not respond."""
+        self._closing.set()
         self._empty.put(None)
-        self._thread.join()
+        self._thread.join(_PATIENCE)
 
 
 def _record(device: torch.device) -> torch.cuda.Event | None:

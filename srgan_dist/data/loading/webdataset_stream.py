@@ -1,13 +1,12 @@
-"""Training from WebDataset tars without a manifest or a cache, through webdataset's own pipeline.
+"""Training from WebDataset tars without a manifest or a cache.
 
 See decision 2 in docs/explanation/architecture.md. Not in the paper: statistically equal to shards with a manifest, but
 not bit-exact on resume, and different for another number of processes.
 """
 
-import io
 import logging
-import tarfile
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +15,24 @@ import torch
 from srgan_dist.data.batch import RawBatch
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.prefetch import ThreadedBatches
+from srgan_dist.data.loading.tar_stream import IMAGE_EXTENSIONS, check_stream, expand, tar_samples
 from srgan_dist.data.pairs import crop_for_downscaling, match_pair
+from srgan_dist.data.shards.npy import decode_npy
 from srgan_dist.imaging import images
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import downscale
+from srgan_dist.utils.addresses import public
 
 log = logging.getLogger("srgan_dist")
 
-_IMAGE_EXTENSIONS = ("npy", "png", "webp", "jpg", "jpeg")
 _SHUFFLE_BUFFER = 512  # crops; about 15 MB at crop 96
 _BUFFERS = 3
+_LOGGED = 10
+"""Skipped samples that are logged one by one."""
+
+
+class _CorruptTarError(ValueError):
+    """What is corrupt and must not be skipped."""
 
 
 class _Crop(NamedTuple):
@@ -34,13 +41,17 @@ class _Crop(NamedTuple):
 
 
 class WebStream:
-    """Random crops from the samples of tars, which are drawn with replacement, so that no process runs out of data.
+    """Random crops from the samples of tars, which each process reads in its own order, round after round.
+
+    Args:
+        allow_pipe: whether the command line allows shell commands in `config.stream`.
 
     Raises:
-        ValueError: `hr_crop` is not a multiple of the scale.
+        ValueError: `hr_crop` is not a multiple of the scale, or see `tar_stream.check_stream`.
     """
 
-    def __init__(self, config: DataConfig, scale: int, seed: int, rank: int) -> None:
+    def __init__(self, config: DataConfig, scale: int, seed: int, rank: int, allow_pipe: bool = False) -> None:
+        check_stream(config.stream, allow_pipe)
         if config.hr_crop % scale:
             raise ValueError(f"data.hr_crop={config.hr_crop} must be a multiple of scale={scale}")
         self._config, self._scale, self._seed, self._rank = config, scale, seed, rank
@@ -50,7 +61,8 @@ class WebStream:
     def batches(self, batch: int, first: int, device: torch.device) -> ThreadedBatches:
         """Return an iterator over batches on the device, read ahead by one thread.
 
-        Iterating raises a ValueError for a tar that cannot be read, and for a bad sample unless bad ones are skipped.
+        Iterating raises a ValueError for a tar that cannot be read, for a tar without samples and for a bad sample,
+        unless they are skipped; and after a round over all tars without a usable sample.
 
         Args:
             batch: crops per batch.
@@ -67,64 +79,83 @@ class WebStream:
             )
             for _ in range(_BUFFERS)
         ]
-        return ThreadedBatches(lambda empty: self._fill(empty, first), buffers, device)
+        closing = threading.Event()
+        return ThreadedBatches(lambda empty: self._fill(empty, first, closing), buffers, device, closing)
 
-    def _fill(self, empty: Iterator[RawBatch], first: int) -> Iterator[RawBatch]:
+    def _fill(self, empty: Iterator[RawBatch], first: int, closing: threading.Event) -> Iterator[RawBatch]:
         """Fill the batches of `empty` and yield them. Runs in the thread of `ThreadedBatches`, as do all stages below.
 
         Tars become samples, samples become `crops_per_decode` crops each, and these are shuffled, because neighbors
-        come from one image. Every stage is a generator, so that only one decoded sample is in memory at a time.
+        come from one image. Every stage is a generator, so that only one decoded sample is in memory at a time. The
+        crops end when `closing` is set, which is looked at between the members of a tar.
         """
         rng = np.random.default_rng([self._seed, self._rank, first])
-        crops = self._shuffled(self._crops(self._samples(int(rng.integers(2**31))), rng), rng)
+        crops = self._shuffled(self._crops(rng, closing.is_set), rng)
         for batch in empty:
             lr, hr = batch.lr.numpy(), batch.hr.numpy()
             for j in range(len(lr)):
-                lr[j], hr[j] = next(crops)
+                crop = next(crops, None)
+                if crop is None:
+                    return
+                lr[j], hr[j] = crop
             batch.orientation.numpy()[:] = rng.integers(0, 8, len(lr))
             batch.indices[:] = rng.integers(0, 2**63, len(lr))  # they only seed the degradation of each crop
             yield batch
 
-    def _samples(self, seed: int) -> Iterator[dict[str, Any]]:
-        """Yield WebDataset samples without end: dictionaries from extension to bytes, plus `__key__` and `__url__`.
+    def _crops(self, rng: np.random.Generator, stopped: Callable[[], bool]) -> Iterator[_Crop]:
+        """Yield `crops_per_decode` random crops of each sample, as views of its images, in rounds over all tars.
 
         Raises:
-            ValueError: a tar cannot be read.
+            ValueError: a round over all tars had no usable sample, or see `_skip`.
         """
-        from webdataset.pipeline import DataPipeline  # slow to load; runs on shards do not need it
-        from webdataset.shardlists import ResampledShards, expand_urls
-        from webdataset.tariterators import tarfile_to_samples
+        tars = [tar for pattern in self._config.stream for tar in expand(pattern)]
+        while True:
+            usable = 0
+            for number in rng.permutation(len(tars)):
+                for lr, hr in self._pairs(tars[number], stopped):
+                    usable += 1
+                    yield from self._cut(lr, hr, rng)
+                if stopped():
+                    return
+            if not usable:
+                more = f" or in the other {len(tars) - 1} tars" if len(tars) > 1 else ""
+                raise ValueError(f"data.stream: no usable sample in {public(tars[0])}{more}")
 
-        urls = [url for pattern in self._config.stream for url in expand_urls(pattern)]
-        pipeline: Any = DataPipeline(
-            ResampledShards(urls, seed=seed, deterministic=True),
-            tarfile_to_samples(handler=self._handle),
-        )
+    def _pairs(self, tar: str, stopped: Callable[[], bool]) -> Iterator[tuple[Pixels, Pixels]]:
+        """Yield LR and HR of the usable samples of one tar."""
+        found = 0
         try:
-            yield from pipeline
-        except (OSError, EOFError, tarfile.TarError) as error:
-            raise ValueError(f"data.stream: {' '.join(map(str, error.args))}") from error
+            for sample in tar_samples(tar, stopped):
+                found += 1
+                try:
+                    pair = decode_pair(sample, self._scale, self._config.hr_crop // self._scale)
+                except ValueError as error:
+                    self._skip(f"data.stream: {error}", error)
+                    continue
+                yield pair
+        except _CorruptTarError:
+            raise
+        except ValueError as error:
+            self._skip(str(error), error)
+        else:
+            if not found and not stopped():
+                self._skip(f"data.stream: {public(tar)}: no samples", None)
 
-    def _handle(self, error: Exception) -> bool:
-        """Raise `error`, or count and log it if bad samples are skipped; True tells webdataset to go on."""
+    def _skip(self, line: str, error: Exception | None) -> None:
+        """Count and log what is skipped, or raise a ValueError if it is not to be skipped."""
         if self._config.on_bad == "stop":
-            raise error
-        log.warning("data.stream: %s; skipped", error)
+            raise _CorruptTarError(f"{line}. To skip corrupt samples: --data.on-bad skip") from error
         self.skipped += 1
-        return True
+        if self.skipped <= _LOGGED:
+            log.warning("%s; skipped", line)
+        elif self.skipped.bit_count() == 1:  # a power of two: a stream repeats its samples, and so its bad ones
+            log.warning("data.stream: %d samples and tars skipped so far", self.skipped)
 
-    def _crops(self, samples: Iterable[dict[str, Any]], rng: np.random.Generator) -> Iterator[_Crop]:
-        """Yield `crops_per_decode` random crops of each sample, as views of its images."""
+    def _cut(self, lr: Pixels, hr: Pixels, rng: np.random.Generator) -> Iterator[_Crop]:
         s, c = self._scale, self._config.hr_crop // self._scale
-        for sample in samples:
-            try:
-                lr, hr = decode_pair(sample, s, c)
-            except ValueError as error:
-                self._handle(error)
-                continue
-            for _ in range(self._config.crops_per_decode):
-                y, x = rng.integers(0, np.array(lr.shape[:2]) - c + 1)
-                yield _Crop(lr[y : y + c, x : x + c], hr[s * y : s * (y + c), s * x : s * (x + c)])
+        for _ in range(self._config.crops_per_decode):
+            y, x = rng.integers(0, np.array(lr.shape[:2]) - c + 1)
+            yield _Crop(lr[y : y + c, x : x + c], hr[s * y : s * (y + c), s * x : s * (x + c)])
 
     def _shuffled(self, crops: Iterator[_Crop], rng: np.random.Generator) -> Iterator[_Crop]:
         """Yield the crops from a shuffle buffer, so that a batch does not consist of one image."""
@@ -166,7 +197,7 @@ def decode_pair(sample: dict[str, Any], scale: int, lr_crop: int) -> tuple[Pixel
 
 def _part(sample: dict[str, Any], part: str, where: str) -> Pixels | None:
     """Decode `hr.*` or `lr.*` of a sample, or return None if it has none."""
-    for extension in _IMAGE_EXTENSIONS:
+    for extension in IMAGE_EXTENSIONS:
         if content := sample.get(f"{part}.{extension}"):
             return _decode(content, extension, f"{where}, {part}")
     return None
@@ -174,16 +205,11 @@ def _part(sample: dict[str, Any], part: str, where: str) -> Pixels | None:
 
 def _only_image(sample: dict[str, Any], where: str) -> Pixels:
     """Decode the image of a sample that has no `hr.*`."""
-    for extension in _IMAGE_EXTENSIONS:
+    for extension in IMAGE_EXTENSIONS:
         if content := sample.get(extension):
             return _decode(content, extension, where)
     raise ValueError(f"{where}: no hr.* and no image among {sorted(k for k in sample if k[0] != '_')}")
 
 
 def _decode(content: bytes, extension: str, where: str) -> Pixels:
-    if extension != "npy":
-        return images.decode(content, where)
-    array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"{where}: {array.dtype} of shape {array.shape}, not uint8 (H, W, 3)")
-    return array
+    return decode_npy(content, where) if extension == "npy" else images.decode(content, where)

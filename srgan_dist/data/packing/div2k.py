@@ -11,11 +11,12 @@ from typing import Literal
 from tqdm import tqdm
 
 from srgan_dist.data.packing import hub
-from srgan_dist.data.packing.sources import Item, pair
+from srgan_dist.data.packing.pairing import Item, pair
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_images
+from srgan_dist.imaging.listing import list_images
 from srgan_dist.utils.files import publish
+from srgan_dist.utils.first_download import compare_with_first
 
 Track = Literal["bicubic", "unknown", "x8", "mild", "difficult", "wild"]
 
@@ -135,6 +136,11 @@ def _download(archive: str, root: Path) -> None:
     if md5 != MD5[archive]:
         file.unlink()
         raise ValueError(f"{url}: corrupt, md5 {md5} is not the official {MD5[archive]}; run the command again")
+    try:
+        compare_with_first(url, file)
+    except ValueError:
+        file.unlink()
+        raise
     partial = root / f".{archive}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with zipfile.ZipFile(file) as archived:

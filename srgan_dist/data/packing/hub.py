@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Split
+from srgan_dist.utils.addresses import redacted
 from srgan_dist.utils.files import write_bytes
+from srgan_dist.utils.first_download import first_of, remember_first
 
 _SCHEME = "hf://datasets/"
 
 
 def download(repository: str, folders: list[str], root: Path, limit: int | None = None) -> None:
     """Download folders of a data set into `root`; continue an interrupted download.
+
+    The first download determines the revision; later ones, of other folders, use the same.
 
     Args:
         repository: USER/NAME of the data set.
@@ -22,12 +26,15 @@ def download(repository: str, folders: list[str], root: Path, limit: int | None 
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        files = HfApi().list_repo_files(repository, repo_type="dataset")
+        api, origin = HfApi(), f"hf://datasets/{repository}"
+        revision = first_of(origin) or str(api.dataset_info(repository).sha)
+        files = api.list_repo_files(repository, repo_type="dataset", revision=revision)
         wanted = [f for folder in folders for f in sorted(f for f in files if f.startswith(f"{folder}/"))[:limit]]
         missing = [folder for folder in folders if not any(f.startswith(f"{folder}/") for f in files)]
         if missing:
             raise ValueError(f"hf://datasets/{repository}: it has no folder {', '.join(missing)}")
-        snapshot_download(repository, repo_type="dataset", allow_patterns=wanted, local_dir=root)
+        snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=wanted, local_dir=root)
+        remember_first(origin, revision)
     except (HfHubHTTPError, OSError) as error:
         raise ValueError(f"hf://datasets/{repository}: {_summary(error)}") from error
 
@@ -117,4 +124,4 @@ A sample is `KEY.hr.*`, `KEY.lr.*` and `KEY.json`; any WebDataset reader opens t
 
 def _summary(error: Exception) -> str:
     """Return the error's message on one line, at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return redacted(" ".join(str(error).split()))[:300] or type(error).__name__

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,14 +12,6 @@ from filelock import FileLock
 from srgan_dist.data.shards.manifest import Shard
 from srgan_dist.data.shards.verify import CorruptSample, faults
 from srgan_dist.utils.files import write_json
-
-
-def cache_folder(chosen: Path | None = None) -> Path:
-    """Return `chosen`, else `$SRGAN_CACHE`, else `srgan_dist` in the user's cache folder."""
-    if chosen:
-        return chosen
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SRGAN_CACHE") or home / "srgan_dist")
 
 
 def lock(file: Path) -> AbstractContextManager[Any]:
@@ -65,9 +56,12 @@ class Checks:
         try:
             entry = json.loads(self._entry(file, shard).read_text())
             known = entry["state"] == _state(file)
-        except (FileNotFoundError, ValueError, KeyError):
+            found = [CorruptSample(*f) for f in entry["faults"]]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        return [CorruptSample(*f) for f in entry["faults"]] if known else None
+        # The manifest may have changed since: it may say another size, or list fewer samples.
+        applies = all(f.sample < len(shard.keys) for f in found) and (found or file.stat().st_size == shard.bytes)
+        return found if known and applies else None
 
     def _record(self, file: Path, shard: Shard, result: list[CorruptSample]) -> None:
         if file.exists():

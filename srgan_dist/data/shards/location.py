@@ -5,10 +5,14 @@ import logging
 from pathlib import Path
 
 from srgan_dist.data.shards import remote
-from srgan_dist.data.shards.cache import Checks, cache_folder, lock
-from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Shard, manifest_bytes, parse_manifest
+from srgan_dist.data.shards.cache import Checks, lock
+from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Shard
+from srgan_dist.data.shards.manifest_parser import MOST_BYTES, manifest_bytes, parse_manifest
 from srgan_dist.data.shards.verify import CorruptSample
+from srgan_dist.utils.addresses import join, public, scheme_of, with_secrets
+from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.files import publish
+from srgan_dist.utils.untrusted import path_below
 
 log = logging.getLogger("srgan_dist")
 
@@ -21,19 +25,25 @@ class ShardLocation:
     """
 
     def __init__(self, location: str, cache: Path | None = None) -> None:
-        self.location = location.rstrip("/")
+        self.location = public(location).rstrip("/")
+        """The folder or URL, without secrets: for messages and records."""
+        self._address = with_secrets(location.rstrip("/"))
         self._cache = cache_folder(cache)
         self._checks = Checks(self._cache)
-        local = location.removeprefix("file://")
-        self._folder = None if remote.is_url(local) else Path(local)
-        content = manifest_bytes(self._folder) if self._folder else remote.fetch_small(self._url(MANIFEST), self._cache)
+        remote.check_scheme(location, "data.shards")
+        self._folder = None if scheme_of(location) != "file" else Path(location.removeprefix("file://"))
+        content = (
+            manifest_bytes(self._folder)
+            if self._folder
+            else remote.fetch_small(self._url(MANIFEST), self._cache, MOST_BYTES)
+        )
         self.hash = hashlib.sha256(content).hexdigest()
         """SHA-256 of the manifest; identifies the data."""
         self.manifest: Manifest = parse_manifest(content, self.name(MANIFEST))
 
     def name(self, file: str) -> str:
         """Return the path or URL of a file of this location, for messages."""
-        return str(self._folder / file) if self._folder else self._url(file)
+        return str(self._folder / file) if self._folder else public(self._url(file))
 
     def file(self, shard: Shard) -> tuple[Path, list[CorruptSample]]:
         """Return a shard's local file, downloaded if necessary, and its faults.
@@ -44,7 +54,7 @@ class ShardLocation:
             ValueError: the shard cannot be downloaded.
         """
         if self._folder:
-            file = self._folder / shard.name
+            file = path_below(self._folder, shard.name, follow_links=True)
             return file, self._checks.faults(file, shard)
         file = self._cached(shard)
         if not file.exists():
@@ -65,15 +75,15 @@ class ShardLocation:
 
     def _download(self, shard: Shard, file: Path) -> None:
         """Download a shard to the cache, also if it is corrupt at the source."""
-        log.info("downloading %s (%.0f MB)", self._url(shard.name), shard.bytes / 1e6)
+        log.info("downloading %s (%.0f MB)", self.name(shard.name), shard.bytes / 1e6)
         try:
-            remote.fetch(self._url(shard.name), file, shard.sha256)
+            remote.fetch(self._url(shard.name), file, shard.sha256, most_bytes=shard.bytes)
             self._checks.remember(file, shard)
         except remote.CorruptFileError:  # keep it: its intact samples can still be used
             publish(file.with_name(f".{file.name}.partial"), file)
 
     def _cached(self, shard: Shard) -> Path:
-        return self._cache / "shards" / f"{shard.sha256[:32]}.tar"
+        return path_below(self._cache / "shards", f"{shard.sha256[:32]}.tar", follow_links=True)
 
     def _url(self, file: str) -> str:
-        return f"{self.location}/{file}"
+        return join(self._address, file)

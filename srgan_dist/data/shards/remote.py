@@ -5,15 +5,22 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 
 from srgan_dist.data.shards.cache import lock
+from srgan_dist.utils.addresses import SIGNED_URLS, is_url, public, redacted, scheme_of
 from srgan_dist.utils.files import publish, sha256_of, write_text
 
 log = logging.getLogger("srgan_dist")
 
+SCHEMES = ("file", "http", "https", "hf", "s3", "gs")
+"""Schemes of locations that are read."""
+MOST_BYTES = 64 << 30
+"""Largest download of which no size was promised; the largest archive of DIV2K has 4 GB."""
+_TIMEOUT = 60.0
+"""Seconds that a server may be silent."""
 _CHUNK = 1 << 20
 _ATTEMPTS = 4
 _STREAMED = ("http", "https", "hf")  # with block_size=0 they read a file as one stream
@@ -23,12 +30,24 @@ Progress = Callable[[int], object]
 """Called with the number of bytes that have just arrived."""
 
 
-def is_url(location: str) -> bool:
-    """Return whether a location is a URL rather than a local folder."""
-    return "://" in location
+def check_scheme(location: str, field: str, known: tuple[str, ...] = SCHEMES) -> None:
+    """Raise ValueError if the scheme of a location is not supported; `field` names the setting in the message.
+
+    Schemes are allowed by name, because fsspec and WebDataset know others, some of which run programs.
+    """
+    chained = is_url(location) and "::" in location  # fsspec would open both parts
+    if chained or scheme_of(location) not in known:
+        shown = redacted(public(location))
+        raise ValueError(f"{field}: {shown} is neither a local path nor a URL of {', '.join(known[1:])}")
 
 
-def fetch(url: str, file: Path, sha256: str | None = None, progress: Progress | None = None) -> Path:
+def fetch(
+    url: str,
+    file: Path,
+    sha256: str | None = None,
+    progress: Progress | None = None,
+    most_bytes: int = MOST_BYTES,
+) -> Path:
     """Download `url` to `file` unless it exists; continue an interrupted download.
 
     Processes of one machine that want the same file wait for the one that downloads it.
@@ -36,18 +55,20 @@ def fetch(url: str, file: Path, sha256: str | None = None, progress: Progress | 
     Args:
         sha256: expected hash of the content, in hexadecimal; not checked if None.
         progress: called as data arrives.
+        most_bytes: size that was promised; a download ends with an error, and is removed, when it exceeds this.
 
     Returns:
         `file`.
 
     Raises:
         CorruptFileError: the content does not have the expected hash, even after several attempts.
-        ValueError: there is no such file, access is denied, or the server cannot be reached.
+        ValueError: there is no such file, it is larger than `most_bytes`, access is denied, or the server cannot be
+            reached.
     """
     with lock(file):
         if not file.exists():
             partial = file.with_name(f".{file.name}.partial")
-            _download(url, partial, sha256, progress or (lambda _: None))
+            _download(url, partial, sha256, progress or (lambda _: None), most_bytes)
             publish(partial, file)
     return file
 
@@ -64,61 +85,77 @@ def identity(url: str) -> str:
     return repr(known) if known.keys() - {"size"} else ""  # the size alone does not identify the content
 
 
-def _download(url: str, partial: Path, sha256: str | None, progress: Progress) -> None:
+def _download(url: str, partial: Path, sha256: str | None, progress: Progress, most_bytes: int) -> None:
     """Download `url` into `partial`, in several attempts. Raises as `fetch`."""
     fs, path = _open_filesystem(url)
     for attempt in range(_ATTEMPTS):
         last = attempt == _ATTEMPTS - 1
         try:
-            _append(fs, path, partial, progress)
+            _append(fs, path, partial, progress, most_bytes)
+        except _TooLargeError as error:
+            partial.unlink()
+            raise ValueError(
+                f"{public(url)}: larger than the {most_bytes} bytes that were expected; removed"
+            ) from error
         except Exception as error:  # every file system raises its own kinds
             if last or isinstance(error, (FileNotFoundError, PermissionError, ImportError)):
                 raise _as_value_error(url, error) from error
-            log.warning("%s: %s; retrying", url, _summary(error))
+            log.warning("%s: %s; retrying", public(url), _summary(error))
             time.sleep(0.5 * 2**attempt)
             continue
         if sha256 is None or sha256_of(partial) == sha256:
             return
         if last:
             raise CorruptFileError(
-                f"{url}: corrupt at the source, its sha256 is not {sha256[:12]}... as in the manifest"
+                f"{public(url)}: corrupt at the source, its sha256 is not {sha256[:12]}... as in the manifest"
             )
         partial.unlink()
     raise AssertionError
+
+
+class _TooLargeError(Exception):
+    """The server sends more bytes than were promised."""
 
 
 class CorruptFileError(ValueError):
     """The content of a URL does not have the expected hash in any attempt. The partial file is kept."""
 
 
-def _append(fs: Any, path: str, partial: Path, progress: Progress) -> None:
+def _append(fs: Any, path: str, partial: Path, progress: Progress, most_bytes: int) -> None:
     """Append the rest of the content to the partial file; start over if the server does not support ranges."""
     start = partial.stat().st_size if partial.exists() else 0
     expected = fs.info(path).get("size")
+    if expected and expected > most_bytes:
+        partial.touch()
+        raise _TooLargeError
     if start and expected and start > expected:
         partial.unlink()
         start = 0
     if start:
         try:
-            _copy(fs.open(path, "rb", cache_type="readahead"), start, partial, progress)
+            _copy(fs.open(path, "rb", cache_type="readahead"), start, partial, progress, most_bytes)
         except ValueError:  # fsspec raises it for a server without ranges
             partial.unlink()
             start = 0
     if not start:
         streamed = {"block_size": 0} if set(_STREAMED) & set(_protocols(fs)) else {}
-        _copy(fs.open(path, "rb", **streamed), 0, partial, progress)
+        _copy(fs.open(path, "rb", **streamed), 0, partial, progress, most_bytes)
     received = partial.stat().st_size
     if expected and received != expected:
         raise OSError(f"the connection ended after {received} of {expected} bytes")
 
 
-def _copy(source: Any, start: int, partial: Path, progress: Progress) -> None:
+def _copy(source: Any, start: int, partial: Path, progress: Progress, most_bytes: int) -> None:
     """Append the content of an open remote file, from byte `start` on, to the partial file."""
     with source as content, partial.open("ab") as out:
         if start:
             content.seek(start)
             progress(start)
+        received = start
         while chunk := content.read(_CHUNK):
+            received += len(chunk)
+            if received > most_bytes:  # whatever size the server declared
+                raise _TooLargeError
             out.write(chunk)
             progress(len(chunk))
 
@@ -128,24 +165,49 @@ def _protocols(fs: Any) -> tuple[str, ...]:
 
 
 def _open_filesystem(url: str) -> tuple[Any, str]:
+    options: dict[str, Any] = {}
     try:
-        return fsspec.core.url_to_fs(url)
+        if scheme_of(url) in ("http", "https"):
+            options = {"client_kwargs": {"timeout": _http_timeout()}}
+        return fsspec.core.url_to_fs(url, **options)
     except ImportError:
-        raise ValueError(f"{url}: needs additional packages: pip install 'srgan-dist[remote]'") from None
+        raise ValueError(f"{public(url)}: needs additional packages: pip install 'srgan-dist[remote]'") from None
     except Exception as error:
         raise _as_value_error(url, error) from error
+
+
+def _http_timeout() -> Any:
+    """Return timeouts for each wait; aiohttp's default limits the entire download to five minutes."""
+    import aiohttp  # an optional dependency
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=_TIMEOUT)
+
+
+def open_stream(url: str) -> IO[bytes]:
+    """Open a URL for reading once from start to end, in several attempts. Raises as `fetch`."""
+    fs, path = _open_filesystem(url)
+    streamed = {"block_size": 0} if set(_STREAMED) & set(_protocols(fs)) else {}
+    for attempt in range(_ATTEMPTS):
+        try:
+            return fs.open(path, "rb", **streamed)
+        except Exception as error:  # every file system raises its own kinds
+            if attempt == _ATTEMPTS - 1 or isinstance(error, (FileNotFoundError, PermissionError, ImportError)):
+                raise _as_value_error(url, error) from error
+            time.sleep(0.5 * 2**attempt)
+    raise AssertionError
 
 
 def _as_value_error(url: str, error: Exception) -> ValueError:
     """Return the error of a file system as an error for the user."""
     if isinstance(error, FileNotFoundError) and type(error.__cause__).__module__.startswith("aiohttp"):
         error = _as_exception(error.__cause__)  # fsspec also says "not found" of unreachable servers
-    status = getattr(error, "status", None)
+    status, url = getattr(error, "status", None), public(url)
+    hint = f"if its address contains a signature or a password, pass it again or set {SIGNED_URLS}"
     if isinstance(error, FileNotFoundError) or status == 404:
         return ValueError(f"{url}: not found (404)")
     if isinstance(error, PermissionError) or status in (401, 403):
         return ValueError(
-            f"{url}: access denied; set credentials (HF_TOKEN, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+            f"{url}: access denied; set credentials (HF_TOKEN, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY); {hint}"
         )
     return ValueError(f"{url}: cannot be read ({_summary(error)})")
 
@@ -157,19 +219,19 @@ def _as_exception(error: BaseException | None) -> Exception:
 
 def _summary(error: Exception) -> str:
     """Return the error's type and message on one line, at most about 200 characters."""
-    text = " ".join(str(error).split())[:200]
+    text = redacted(" ".join(str(error).split()))[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def fetch_small(url: str, cache: Path) -> bytes:
+def fetch_small(url: str, cache: Path, most_bytes: int) -> bytes:
     """Return the content of a small file; download it only if the server reports a change. Raises as `fetch`."""
-    file = cache / "small" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    file = cache / "small" / hashlib.sha256(public(url).encode()).hexdigest()[:32]
     with lock(file):
         current, recorded = identity(url), file.with_suffix(".identity")
         if not (file.exists() and recorded.exists() and current and recorded.read_text() == current):
             partial = file.with_suffix(".partial")
             partial.unlink(missing_ok=True)
-            _download(url, partial, None, lambda _: None)
+            _download(url, partial, None, lambda _: None, most_bytes)
             recorded.unlink(missing_ok=True)
             publish(partial, file)
             write_text(current, recorded)

@@ -144,6 +144,8 @@ class ShardSet:
         if faults:
             self._handle_faults(location, shard, number, faults)
         self.maps[number] = _map(file)
+        if not faults and len(self.maps[number]) != shard.bytes:  # otherwise offsets could lie behind its end
+            raise ValueError(f"{location.name(shard.name)}: the file changed while it was opened; run again")
 
     def _handle_faults(self, location: ShardLocation, shard: Shard, number: int, faults: list[CorruptSample]) -> None:
         """Raise a ValueError for a corrupt shard, or log it and mark its corrupt samples as bad."""

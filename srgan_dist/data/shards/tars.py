@@ -18,6 +18,12 @@ from srgan_dist.imaging.images import Pixels
 from srgan_dist.utils.files import publish
 
 _BLOCK = tarfile.BLOCKSIZE
+_LARGEST_MEMBER = 1 << 50
+_LARGEST_EXTENSION = 1 << 20
+"""Largest header with a long name or further attributes, in bytes."""
+_EXTENSIONS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
 
 
 def encode(image: Pixels, encoding: Encoding) -> bytes:
@@ -142,12 +148,40 @@ class Member(NamedTuple):
         return self.name.rpartition("/")[2].partition(".")[2].lower()
 
 
+class CheckedTarInfo(tarfile.TarInfo):
+    """Header of a member whose size is checked before anything of that size is read. Pass it as `tarinfo`.
+
+    Without it, a few compressed bytes can declare an extended header of gigabytes, which tarfile reads into memory.
+    """
+
+    most_bytes = _LARGEST_MEMBER
+
+    def _proc_member(self, tarfile: tarfile.TarFile) -> Any:
+        """Override the method by which tarfile processes each header."""
+        limit = _LARGEST_EXTENSION if self.type in _EXTENSIONS else self.most_bytes
+        check_size(self, limit)
+        return super()._proc_member(tarfile)  # pyright: ignore
+
+
+def check_size(info: tarfile.TarInfo, most: int) -> None:
+    """Raise tarfile.ReadError if a member declares a negative size or more than `most` bytes."""
+    if not 0 <= info.size <= most:
+        raise tarfile.ReadError(f"member {info.name[:80]!r} declares {info.size} bytes, more than {most} or negative")
+
+
 def members(file: Path) -> Iterator[Member]:
-    """Yield the files of a tar up to the first one that cannot be read."""
+    """Yield the files of an uncompressed tar up to the first one that cannot be read.
+
+    Links and sparse files are omitted, because their content is not stored in one piece.
+    """
+    last = -1
     try:
-        with tarfile.open(file) as tar:
+        with tarfile.open(file, "r:", tarinfo=CheckedTarInfo) as tar:
             for info in tar:
-                if info.isfile():
+                if info.size < 0 or info.offset <= last:  # an extended header can change the size afterwards
+                    return
+                last = info.offset
+                if info.isreg() and not info.issparse():
                     yield Member(info.name, info.offset, info.offset_data, info.size)
-    except (tarfile.TarError, OSError, EOFError):
+    except Exception:  # tarfile raises many types for corrupt headers
         return

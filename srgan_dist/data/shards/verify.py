@@ -7,11 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from srgan_dist.data.shards.manifest import HR, LR, Manifest, Shard, Stored
+from srgan_dist.data.shards.npy import read_header
 from srgan_dist.data.shards.tars import Member, extension, members
+from srgan_dist.imaging.opening import named_errors
 from srgan_dist.utils.files import sha256_of
 
 _MISSING = "listed in the manifest, but missing"
@@ -56,8 +57,8 @@ def _corrupt_samples(file: Path, shard: Shard) -> list[CorruptSample]:
     if size:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
             view = memoryview(content)
-            inside = shard.table[: len(shard.keys) - len(corrupt)]
-            corrupt += [i for i, (at, n, crc) in enumerate(inside[:, :3].tolist()) if _crc(view, at, n) != crc]
+            rows = enumerate(shard.table[:, :3].tolist())
+            corrupt += [i for i, (at, n, crc) in rows if at + n <= size and _crc(view, at, n) != crc]
             view.release()
     if not corrupt:
         return []
@@ -125,24 +126,12 @@ def _size(start: bytes, encoding: Stored) -> tuple[int, int]:
     """Return the height and width that the first bytes of a member declare; (0, 0) if they cannot be read."""
     if encoding != "raw":
         try:
-            with Image.open(io.BytesIO(start)) as image:
+            with named_errors(""), Image.open(io.BytesIO(start)) as image:
                 return image.height, image.width
-        except (OSError, SyntaxError, ValueError):
+        except ValueError:
             return 0, 0
-    shape = npy_shape(start)
-    return (shape[0], shape[1]) if shape else (0, 0)
-
-
-def npy_shape(start: bytes) -> tuple[int, int, int] | None:
-    """Return the shape of a `.npy` from its first bytes, or None if it is not uint8 (H, W, 3) in C order."""
-    content = io.BytesIO(start)
-    try:
-        version = np.lib.format.read_magic(content)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(content)
-    except ValueError:
-        return None
-    return shape if dtype == np.uint8 and not fortran and len(shape) == 3 and shape[2] == 3 else None
+    header = read_header(start)
+    return (header.height, header.width) if header else (0, 0)
 
 
 def one_line(file: str, shard: Shard, corrupt: list[CorruptSample]) -> str:

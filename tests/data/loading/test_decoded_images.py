@@ -21,7 +21,7 @@ PAIR = 3 * (64 * 80 + 32 * 40)
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
     root: Path = tmp_path_factory.mktemp("decoded")
-    write_images(root / "hr", 40, size=(64, 80))
+    write_images(root / "hr", 39, size=(64, 80))
     pack(FolderSource(root=root / "hr"), PackOptions(out=root / "out", scale=2, encoding="png"))
     return ShardSet((str(root / "out"),), "train")
 
