@@ -3,6 +3,7 @@
     python benchmarks/data.py crops  [--quick]    crops per second of one core, and memory
     python benchmarks/data.py pack   [--quick]    seconds per megapixel, one process against two
     python benchmarks/data.py celeba [--quick]    200,000 small images: start-up and memory
+    python benchmarks/data.py cold   [--quick]    reads from disk: bytes per crop and crops/s, with and without advice
 
 `--images DIR` takes images of your own (for `crops` and `pack`), otherwise photograph-like ones are made.
 Every round of `crops` runs all candidates one behind the other; the table gives medians over the rounds, and the
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from srgan_dist.data.config import DataConfig
+from srgan_dist.data.loading import reader as reader_module
 from srgan_dist.data.loading.reader import CropReader
 from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import FolderSource
@@ -40,7 +43,7 @@ CROP_BYTES = 3 * (CROP * CROP + (CROP // SCALE) ** 2)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("crops", "pack", "celeba"))
+    parser.add_argument("what", choices=("crops", "pack", "celeba", "cold"))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--chart", type=Path, help="also draw the bar chart here (crops)")
@@ -48,7 +51,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SRGAN_CACHE"] = f"{folder}/cache"
-        {"crops": crops, "pack": packing, "celeba": celeba}[args.what](Path(folder), args)
+        {"crops": crops, "pack": packing, "celeba": celeba, "cold": cold}[args.what](Path(folder), args)
 
 
 def photographs(folder: Path, count: int, height: int, width: int) -> Path:
@@ -188,7 +191,7 @@ def candidates(folder: Path, quick: bool) -> list[Candidate]:
 
 
 def crops(folder: Path, args: argparse.Namespace) -> None:
-    images = args.pictures or photographs(folder / "images", 8 if args.quick else 24, 1356, 2040)
+    images = args.images or photographs(folder / "images", 8 if args.quick else 24, 1356, 2040)
     pack_all(images, folder)
     wall: dict[str, list[float]] = {}
     core: dict[str, list[float]] = {}
@@ -247,7 +250,7 @@ def chart(core: dict[str, list[float]], file: Path) -> None:
 
 def packing(folder: Path, args: argparse.Namespace) -> None:
     """Two processes against one, and what is written to disk alone, interleaved."""
-    images = args.pictures or photographs(folder / "images", 4 if args.quick else 12, 1356, 2040)
+    images = args.images or photographs(folder / "images", 4 if args.quick else 12, 1356, 2040)
     source = FolderSource(root=images)
     items = [i for split in ("train", "valid") for i in source.items(split, SCALE)]
     megapixels = sum(np.prod(Image.open(i.hr).size) for i in items) / 1e6
@@ -326,6 +329,56 @@ def celeba(folder: Path, args: argparse.Namespace) -> None:
     (n1, p1, m1), (n2, p2, m2) = found
     per = [1024**2 * (b - a) / (n2 - n1) for a, b in ((p1, p2), (m1, m2))]
     print(f"\nbytes per image: {per[0]:.0f} while packing, {per[1]:.0f} in a run")
+
+
+def cold(folder: Path, args: argparse.Namespace) -> None:
+    """Raw shards whose pages were dropped before each turn; turns with and without advice to the kernel interleaved.
+
+    The last two rows are the warm reader, without advice because the set fits the memory, and with it.
+    """
+    first = photographs(folder / "one", 1, 1356, 2040) / "0000.png"
+    image = np.asarray(Image.open(first))
+    (folder / "images").mkdir()
+    for n in range(12 if args.quick else 48):
+        shifted = np.roll(image, (n * 97, n * 131), (0, 1)) ^ np.uint8(n % 4)
+        Image.fromarray(shifted).save(folder / "images" / f"{n:03d}.png", compress_level=1)
+    pack(FolderSource(root=folder / "images"), PackOptions(out=folder / "raw", scale=SCALE))
+    ShardSet((str(folder / "raw"),), "train")  # verifies the shards, which reads all of them
+    found: dict[tuple[bool, bool], list[tuple[float, float]]] = {}
+    for _ in range(3 if args.quick else 7):
+        for warm, advised in itertools.product((False, True), (False, True)):
+            found.setdefault((warm, advised), []).append(read_turn(folder / "raw", warm, advised))
+    print("| pages | advice | MB read a crop | crops/s | against no advice |")
+    print("|:--|:--|--:|--:|--:|")
+    for (warm, advised), turns in found.items():
+        read, rate = (statistics.median(column) for column in zip(*turns, strict=True))
+        gain = statistics.median(a[1] / b[1] for a, b in zip(turns, found[warm, False], strict=True))
+        print(
+            f"| {'warm' if warm else 'cold'} | {'yes' if advised else 'no'} | {read:.2f} | {rate:,.0f} | {gain:.2f} |"
+        )
+
+
+def read_turn(shards: Path, warm: bool, advised: bool) -> tuple[float, float]:
+    """MB read from disk per crop, and crops per second."""
+    if not warm:
+        for tar in shards.glob("*.tar"):
+            with tar.open("rb") as content:
+                os.fsync(content.fileno())
+                os.posix_fadvise(content.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with mock.patch.object(reader_module, "fits_memory", return_value=not advised):
+        batches = ours(shards)
+    count = 2000 if warm else 6
+    if warm:
+        list(itertools.islice(batches, count))
+    before, began = disk_bytes(), time.perf_counter()
+    list(itertools.islice(batches, count))
+    seconds = time.perf_counter() - began
+    return (disk_bytes() - before) / 1e6 / (count * BATCH), count * BATCH / seconds
+
+
+def disk_bytes() -> int:
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
 
 
 def faces(folder: Path, count: int) -> None:

@@ -131,6 +131,8 @@ def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
 def _with_missing_sections(default: T, arg: str, chosen: set[str]) -> T:
     """Return `default` with the only class of an optional section that is None although a flag sets one of its fields.
 
+    If all others are derived from the first class, it is that one.
+
     Args:
         default: The configuration.
         arg: One argument of the command line.
@@ -139,7 +141,8 @@ def _with_missing_sections(default: T, arg: str, chosen: set[str]) -> T:
     path = arg.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
     for end in range(1, len(path)) if arg.startswith("--") else ():
         section, kinds = path[:end], members(_hint(default, path[:end]))
-        is_missing = len(kinds) == 1 and functools.reduce(getattr, section, default) is None
+        of_one_kind = bool(kinds) and all(issubclass(k, kinds[0]) for k in kinds)
+        is_missing = of_one_kind and functools.reduce(getattr, section, default) is None
         if (
             is_missing
             and ".".join(section) not in chosen

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srgan_dist.cli.console import Menu
 from srgan_dist.cli.parsing import Positional, parse
@@ -82,13 +82,20 @@ class ShowOptions:
     seed: int = 0
     """Seed of a training run. The first crops of that run are shown."""
 
+    degradation: Literal["none", "light", "medium", "real"] = "none"
+    """Show instead what this degradation makes of the HR crops, with the parameters of each crop."""
+
 
 def show(options: ShowOptions) -> str:
     """Draw HR and LR crops side by side, and their positions in their images."""
     # Imported here because it loads torch, which the other actions do not need.
-    from srgan_dist.data.loading.contact_sheet import contact_sheet
+    from srgan_dist.data.degradations import DegradationConfig
+    from srgan_dist.data.loading.contact_sheet import contact_sheet, degradation_sheet
+    from srgan_dist.utils.unions import find
 
-    sheet = contact_sheet(options.location, options.split, options.count, options.hr_crop, options.seed)
+    what = options.location, options.split, options.count, options.hr_crop, options.seed
+    kind = find(DegradationConfig | None, options.degradation, "--degradation")
+    sheet = degradation_sheet(*what, kind()) if kind else contact_sheet(*what)
     images.write(sheet, options.out)
     return f"{options.out}: {options.count} crops of {public(options.location)}"
 

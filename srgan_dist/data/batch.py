@@ -16,6 +16,9 @@ class Pair(NamedTuple):
     """Numbers of the crops within the run, (B,)."""
     sharpened: Tensor | None = None
     """Target of the pixel and content terms if it is not hr; same shape as hr."""
+    offsets: NDArray[np.int64] | None = None
+    """Until a degradation with a margin has been applied, hr contains the crops with their margin, and these are the
+    top and left edges of the crops within hr, in LR pixels, (B, 2)."""
 
     def split(self, parts: int) -> list["Pair"]:
         """Return the batch in `parts` consecutive parts of equal size; `parts` must divide B.
@@ -25,7 +28,9 @@ class Pair(NamedTuple):
         size = len(self.hr) // parts
         indices = np.empty(0, np.uint64) if self.indices is None else self.indices
         ranges = [slice(i * size, (i + 1) * size) for i in range(parts)]
-        return [Pair(self.lr[r], self.hr[r], indices[r]) for r in ranges] if parts > 1 else [self]
+        offsets = [None if self.offsets is None else self.offsets[r] for r in ranges]
+        split = zip(ranges, offsets, strict=True)
+        return [Pair(self.lr[r], self.hr[r], indices[r], offsets=o) for r, o in split] if parts > 1 else [self]
 
     @property
     def target(self) -> Tensor:
@@ -42,3 +47,5 @@ class RawBatch(NamedTuple):
     """Orientations that the device will apply, uint8 (B,); see `crop_plan.Crops`."""
     indices: NDArray[np.uint64]
     """Numbers of the crops within the run, (B,)."""
+    offsets: NDArray[np.int64] | None = None
+    """See `Pair.offsets`."""

@@ -38,8 +38,13 @@ class DataConfig:
     crops_per_decode: int = 8
     """Crops to cut from a png or webp image each time it is decoded. Raw shards need no decoding."""
 
-    decoded_cache: int = 64
-    """Decoded images to keep, counted over all processes; at least the crops of a step. Not used for raw shards."""
+    decoded_cache: int = 0
+    """Compressed images that are visited together, counted over all processes: this many consecutive crops come from
+    distinct images. 0 means a multiple of the crops of a step, at least 64. Not used for raw shards."""
+
+    decoded_mb: int = 0
+    """MiB of decoded images that a process may keep; those of a batch may exceed it. 0 means a quarter of the free
+    memory, divided by the processes of the machine. Affects only memory and speed."""
 
     threads: int = 2
     """Decoding threads per process; affects only the speed."""

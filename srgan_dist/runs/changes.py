@@ -15,10 +15,12 @@ FREE = frozenset(
         "validation.images", "validation.side", "validation.metrics", "validation.patience", "validation.best_by",
         "validation.adversarial_patience", "validation.adversarial_best_by", "checkpoint.every", "checkpoint.keep",
         "tracking.enabled", "tracking.experiment", "tracking.register", "tracking.buffer", "loss.content.weights",
-        "generator.recompute",
+        "generator.recompute", "data.decoded_mb",
     }
 )  # fmt: skip
 """Fields that do not affect the trained weights."""
+CHANGED_DEFAULTS: dict[str, tuple[Any, Any]] = {"degradation.margin": (0, 144), "data.decoded_cache": (64, 0)}
+"""Fields whose default has changed, with the value that runs had before and the present default."""
 _FREE_IN_TRAINING = frozenset({"clip_norm", "discriminator_rate"})
 """Fields that affect the weights but may change when a run is resumed, apart from those of schedules."""
 _BATCH = frozenset({"data.batch", "accumulate"})
@@ -53,6 +55,22 @@ def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Chan
     old, new = flatten(before), flatten(now)
     names = sorted((old.keys() | new.keys()) - FREE)
     return [Change(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
+
+
+def older_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with which a run was begun, of fields that now have their present default only."""
+    old, new = flatten(before), flatten(now)
+    return {n: then for n, (then, at) in CHANGED_DEFAULTS.items() if old.get(n) == then and new.get(n) == at}
+
+
+def with_older_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a `config.json` with the older value of each field of `CHANGED_DEFAULTS` that it lacks."""
+    content = dict(config)
+    for name, (then, _) in CHANGED_DEFAULTS.items():
+        section, _, field = name.partition(".")
+        if isinstance(content.get(section), dict):
+            content[section] = {field: then} | content[section]
+    return content
 
 
 def refuse_changes(changes: list[Change], now: Mapping[str, Any], progress: Progress, run: Path) -> None:

@@ -1,6 +1,7 @@
 """The configuration of a training run: the flags of the command line and the fields of `config.json`."""
 
 import json
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.models.vgg import check_layers
+from srgan_dist.runs.changes import older_values, with_older_defaults
 from srgan_dist.runs.run_dir import CONFIG, RunDir
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.training.compilation import Compile
@@ -23,6 +25,8 @@ from srgan_dist.utils.untrusted import parse_yaml
 
 _LONGEST = 256 << 10
 """Largest configuration file, in bytes."""
+
+log = logging.getLogger("srgan_dist")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,7 +314,8 @@ def read_config(file: Path) -> TrainConfig:
     try:
         with file.open("rb") as content:
             settings = parse_yaml(content.read(_LONGEST + 1), _LONGEST)  # JSON is YAML
-        return from_dict(TrainConfig, with_current_names(settings))
+        settings = with_current_names(settings)
+        return from_dict(TrainConfig, with_older_defaults(settings) if file.name == CONFIG else settings)
     except OSError as error:
         raise ValueError(f"--config {file}: {error.strerror}") from None
     except ValueError as error:
@@ -324,6 +329,20 @@ def read_run_config(run: Path) -> TrainConfig | None:
         ValueError: see `read_config`.
     """
     return read_config(run / CONFIG) if (run / CONFIG).is_file() else None
+
+
+def as_begun(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with which to resume the run in its directory, if there is one.
+
+    Fields whose default has changed since the run was begun keep the value that they had then.
+    """
+    before = read_run_config(config.run_dir)
+    kept = older_values(to_dict(before), to_dict(config)) if before else {}
+    for name, value in kept.items():
+        log.info("%s was begun with %s=%s, and goes on with it", config.run_dir, name, value)
+        section, _, field_name = name.partition(".")
+        config = replace(config, **{section: replace(getattr(config, section), **{field_name: value})})
+    return config
 
 
 def recorded(config: TrainConfig) -> dict[str, Any]:

@@ -153,8 +153,8 @@ class Networks:
         if self._degrade is None:
             return batch
         assert batch.indices is not None
-        degraded = self._degrade(batch.hr, batch.indices)
-        return batch._replace(lr=degraded.lr, sharpened=degraded.target)
+        degraded = self._degrade(batch.hr, batch.indices, batch.offsets)
+        return batch._replace(lr=degraded.lr, hr=degraded.hr, sharpened=degraded.target, offsets=None)
 
     def _set_learning_rate(self, value: float) -> None:
         for trainable in self._all():

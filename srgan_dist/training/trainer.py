@@ -19,7 +19,7 @@ from srgan_dist.runs import checkpoint
 from srgan_dist.runs.lock import RunLock
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.compilation import choose_kernels, prepare_compilation
-from srgan_dist.training.config import PhaseConfig, TrainConfig, check
+from srgan_dist.training.config import PhaseConfig, TrainConfig, as_begun, check
 from srgan_dist.training.final_evaluation import evaluate_run, export_phase
 from srgan_dist.training.flops import peak_tflops
 from srgan_dist.training.meter import Meter
@@ -61,6 +61,7 @@ def train(config: TrainConfig, startup: Startup | None = None, *, allow_pipe: bo
     """
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
+    config = as_begun(config)
     if run_on_main(accelerator, lambda: is_finished(config)):
         last = "adversarial" if config.adversarial.steps else "pretrain"
         log.info("%s is finished; to continue training, raise the number of steps: --%s.steps N", config.run_dir, last)
@@ -83,11 +84,13 @@ def prepare(config: TrainConfig, startup: Startup | None = None, *, allow_pipe: 
     startup = startup or Startup()
     accelerator = start(config.mixed_precision, config.expect_world_size, config.threads)
     start_logging(accelerator.is_main_process)
+    config = as_begun(config)
     choose_kernels(config.deterministic, config.compile)
     check_tracking(config, accelerator)
     startup.mark("process group")
+    margin = config.degradation.margin_at(config.scale) if config.degradation else 0
     rank = accelerator.process_index
-    feed, held_out = open_data(config.data, config.scale, config.seed, rank, allow_pipe=allow_pipe)
+    feed, held_out = open_data(config.data, config.scale, config.seed, rank, margin, allow_pipe=allow_pipe)
     startup.mark("data")
     load_vgg_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 T = TypeVar("T")
 
 _SUFFIXES = ("Config", "Discriminator", "Schedule", "GAN", "Degradation")
+_ALIASES = {"real": "realesrgan"}
+"""Other words for a `type`."""
 NONE = "none"
 """The `type` that stands for None."""
 
@@ -47,6 +49,7 @@ def find(kind: Any, wanted: str, where: str) -> type | None:
     tags: dict[str, type | None] = {tag(k): k for k in members(kind)}
     if type(None) in get_args(kind):
         tags[NONE] = None
+    wanted = _ALIASES.get(wanted, wanted)
     if wanted not in tags:
         close = difflib.get_close_matches(wanted, tags, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(tags)}"

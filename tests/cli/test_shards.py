@@ -155,3 +155,19 @@ def test_the_card_says_source_license_kernel_and_counts(shards: Path):
         "hf://datasets/user/name",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(("kind", "count"), [("light", 4), ("real", 3)])
+def test_show_draws_what_a_degradation_makes(shards: Path, tmp_path: Path, kind: str, count: int):
+    out = tmp_path / "sheet.png"
+    flags = ("--degradation", kind, "--count", str(count), "--hr-crop", "32")
+
+    assert app.main(["shards", "show", str(shards), "--out", str(out), *flags]) == 0
+
+    sheet = images.read(out)
+    assert sheet.shape[0] == 26 + 2 * 312  # two crops per row
+    hr, lr = sheet[26:314, 8:296].astype(float), sheet[26:314, 304:592].astype(float)
+    means = [cell.reshape(2, 144, 2, 144, 3).mean((1, 3)) for cell in (hr, lr)]
+    assert hr.std() > 20
+    assert np.abs(means[0] - means[1]).max() < 30  # they show the same place
+    assert not np.array_equal(hr, lr)

@@ -6,9 +6,10 @@ import pytest
 
 from srgan_dist.runs import run_dir
 from srgan_dist.runs.changes import Progress
-from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.config import TrainConfig, as_begun
 from srgan_dist.training.presets import preset
 from srgan_dist.training.run_state import open_run_dir
+from srgan_dist.utils.serialization import to_dict
 
 
 def config(path: Path, **changes: object) -> TrainConfig:
@@ -77,3 +78,31 @@ def test_a_failure_is_recorded_on_a_full_disk_too(tmp_path: Path, monkeypatch: p
 
     status = json.loads((tmp_path / "status.json").read_text())
     assert (status["state"], status["step"], status["reason"]) == ("failed", 7, "the disk is full")
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_a_run_begun_before_there_were_margins_goes_on_without_one(tmp_path: Path, lacks: bool):
+    now = replace(preset("real-esrgan-x4"), run_dir=tmp_path)
+    assert now.degradation is not None
+    before = to_dict(now)
+    before["degradation"]["margin"] = 0
+    if lacks:
+        del before["degradation"]["margin"], before["degradation"]["type"]
+    (tmp_path / "config.json").write_text(json.dumps(before))
+
+    resumed = as_begun(now)
+
+    assert resumed == replace(now, degradation=replace(now.degradation, margin=0))
+    open_run_dir(resumed, writes=True, progress=Progress(0, 5, 8, 1))
+    assert as_begun(now) == resumed  # and so at the next start
+    other = replace(now, degradation=replace(now.degradation, margin=64))
+    with pytest.raises(ValueError, match=r"degradation.margin: 0 in the run, 64 now"):
+        open_run_dir(as_begun(other), writes=True, progress=Progress(0, 5, 8, 1))
+
+
+def test_a_new_run_has_the_present_defaults(tmp_path: Path):
+    now = replace(preset("real-esrgan-x4"), run_dir=tmp_path / "new")
+
+    assert as_begun(now) == now
+    assert now.degradation is not None
+    assert now.degradation.margin == 144

@@ -5,7 +5,8 @@ so that LR is the same for any number of processes and after any resume.
 """
 
 from srgan_dist.data.degradations.realesrgan import Degraded, RealESRGANDegradation
+from srgan_dist.data.degradations.strengths import LightDegradation, MediumDegradation
 
-DegradationConfig = RealESRGANDegradation
+DegradationConfig = RealESRGANDegradation | MediumDegradation | LightDegradation
 
-__all__ = ["DegradationConfig", "Degraded", "RealESRGANDegradation"]
+__all__ = ["DegradationConfig", "Degraded", "LightDegradation", "MediumDegradation", "RealESRGANDegradation"]

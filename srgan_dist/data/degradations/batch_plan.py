@@ -57,7 +57,9 @@ class Parameters(NamedTuple):
     strengths: Any
     """Strengths of the noise of both stages, (2, B)."""
     qualities: Any
-    """Qualities of both JPEGs, (2, B)."""
+    """Qualities of both JPEGs, 0 without JPEG, (2, B)."""
+    offsets: Any
+    """Top and left edges of the crops within the degraded areas, in LR pixels, in the order of the batch, (B, 2)."""
 
 
 class BatchPlan(NamedTuple):
@@ -69,18 +71,21 @@ class BatchPlan(NamedTuple):
     parameters: Parameters
 
 
-def plan_batch(draws: Draws, sizes: tuple[Sides, Sides], canvases: Sequence[int], device: torch.device) -> BatchPlan:
+def plan_batch(
+    draws: Draws, sizes: tuple[Sides, Sides], canvases: Sequence[int], offsets: Sides, device: torch.device
+) -> BatchPlan:
     """Sort the crops of a batch and copy their parameters to the device.
 
     Args:
         sizes: sides in pixels after the first and the second resize, (B,) each.
         canvases: sides of the canvases in the first stage, ascending. A crop's canvas depends only on its own size, so
             that the result does not depend on the other crops.
+        offsets: see `Parameters.offsets`.
     """
     canvas = np.searchsorted(canvases, sizes[0])
     gaussian = np.asarray(draws.first.gaussian, bool)
     order = np.lexsort((gaussian, canvas))
-    parameters = _parameters(draws, sizes, order)
+    parameters = _parameters(draws, sizes, order, offsets)
     ordered = sizes[0][order], sizes[1][order]
     groups = list(_groups(canvas[order], gaussian[order], canvases))
     return BatchPlan(groups, ordered, Parameters(*moved(parameters, device)))
@@ -96,7 +101,7 @@ def _groups(canvas: Sides, gaussian: NDArray[np.bool_], canvases: Sequence[int])
     return groups
 
 
-def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides) -> Parameters:
+def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides, offsets: Sides) -> Parameters:
     """Return the parameters as arrays, in this order of the crops."""
     stages = draws.first, draws.second
     gaussian_last = np.asarray(draws.second.gaussian, bool)[order]
@@ -118,6 +123,7 @@ def _parameters(draws: Draws, sizes: tuple[Sides, Sides], order: Sides) -> Param
         blurs=np.concatenate(blurs, 1),
         strengths=np.stack([s.strength for s in stages])[:, order],
         qualities=np.stack([s.quality for s in stages])[:, order],
+        offsets=offsets,
     )
 
 

@@ -39,6 +39,12 @@ class StageConfig:
     poisson_scale: Range = (0.05, 3.0)
     """Range of the factor on Poisson noise, whose counts are as large as the number of levels in the image."""
 
+    noise_probability: float = 1.0
+    """Probability of noise; 0 turns it off."""
+
+    jpeg_probability: float = 1.0
+    """Probability of the JPEG compression; 0 turns it off."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlurConfig:
@@ -98,7 +104,7 @@ class Stage(NamedTuple):
     key2: Any
     """Second key of the noise, int32."""
     quality: Any
-    """JPEG quality, 1 to 100."""
+    """JPEG quality, 1 to 100, or 0 without JPEG."""
 
 
 class Draws(NamedTuple):
@@ -168,14 +174,21 @@ def draw_last_blur(rng: CropRng, config: BlurConfig, probability: float) -> Blur
 
 
 def draw_stage(
-    rng: CropRng, config: StageConfig, blur: BlurConfig, gaussian: float, gray: float, jpeg: tuple[int, int]
+    rng: CropRng,
+    config: StageConfig,
+    blur: BlurConfig,
+    gaussian: float,
+    gray: float,
+    jpeg: tuple[int, int],
+    modes: Sequence[float],
 ) -> Stage:
-    """Draw the parameters of a stage.
+    """Draw the parameters of a stage, with noise and JPEG; see `with_probabilities`.
 
     Args:
         gaussian: probability of Gaussian noise.
         gray: probability of the same noise in all channels.
         jpeg: lowest and highest quality, inclusive.
+        modes: weights of AREA, BILINEAR and BICUBIC.
     """
     kernels = draw_blur(rng, blur, config.sigma, config.blur_probability)
     direction = rng.choice(config.resize)
@@ -184,7 +197,7 @@ def draw_stage(
         [rng.uniform(1.0, config.resize_range[1]), rng.uniform(config.resize_range[0], 1.0)],
         1.0,
     )
-    mode = rng.choice([1.0, 1.0, 1.0])
+    mode = rng.choice(modes)
     is_gaussian = rng.chance(gaussian)
     sigma, scale = rng.uniform(*config.gaussian_sigma), rng.uniform(*config.poisson_scale)
     strength = np.where(is_gaussian, sigma / 255, scale)
@@ -192,3 +205,12 @@ def draw_stage(
     key1, key2 = (part.astype(np.uint32).view(np.int32) for part in (key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)))
     quality = np.floor(rng.uniform(jpeg[0], jpeg[1] + 1))
     return Stage(kernels, factor, mode, is_gaussian, strength, rng.chance(gray), key1, key2, quality)
+
+
+def with_probabilities(rng: CropRng, config: StageConfig, stage: Stage) -> Stage:
+    """Return the stage without noise and without JPEG where its probabilities say so.
+
+    Called after everything else was drawn, so that these probabilities change no other number.
+    """
+    noisy, compressed = rng.chance(config.noise_probability), rng.chance(config.jpeg_probability)
+    return stage._replace(strength=stage.strength * noisy, quality=stage.quality * compressed)

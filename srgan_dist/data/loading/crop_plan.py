@@ -40,6 +40,8 @@ class SamplingOrder(NamedTuple):
     """Crops per visit to an image; above 1 where images have to be decoded."""
     decoded_cache: int = 1
     """Images that are visited together if `crops_per_decode` is above 1; this many consecutive crops are distinct."""
+    fewest: int = 1
+    """If fewer images than this remain at the end of an epoch, they are visited together with those before them."""
 
 
 class CropPlan:
@@ -128,10 +130,13 @@ class CropPlan:
         epochs, within = np.divmod(numbers, count * repeats)
         if repeats == 1:
             return epochs, within
-        # The epoch is divided into blocks of `cached` images; a block goes through its images `repeats` times.
-        block, offset = np.divmod(within, cached * repeats)
-        block_images = np.minimum(cached, count - block * cached)  # the last block of an epoch is smaller
-        return epochs, block * cached + offset % block_images
+        # The epoch is divided into blocks of `cached` images; a block goes through its images `repeats` times. The last
+        # block contains the images that remain, or up to `fewest` more than the others.
+        blocks, rest = divmod(count, cached)
+        last = max(0, blocks - 1 if rest < self._sampling.fewest else blocks)
+        block = np.minimum(within // (cached * repeats), last)
+        block_images = np.where(block == last, count - block * cached, cached)
+        return epochs, block * cached + (within - block * cached * repeats) % block_images
 
     def _replace(self, indices: Indices, image: NDArray[np.int64], bad: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Replace the bad images, in place, by good ones of the same window."""

@@ -1,6 +1,7 @@
 """The training data of a run, from packed shards or from a WebDataset stream."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 
@@ -17,13 +18,20 @@ log = logging.getLogger("srgan_dist")
 class ShardFeed:
     """Crops from shards with a manifest: the same for any number of processes and after any resume.
 
+    Args:
+        margin: HR pixels by which the HR images of a batch exceed the crops, for a degradation; see `margins`.
+
     Raises:
         ValueError: see `ShardSet` and `CropReader`.
     """
 
-    def __init__(self, config: DataConfig, locations: list[ShardLocation], seed: int) -> None:
+    def __init__(self, config: DataConfig, locations: list[ShardLocation], seed: int, margin: int = 0) -> None:
         shards = ShardSet(locations, "train", config.on_bad, lazy=config.window > 0)
-        self._reader = CropReader(shards, config.hr_crop, seed, config)
+        self._make_reader: Callable[[int], CropReader] = lambda step: CropReader(
+            shards, config.hr_crop, seed, config, margin, step
+        )
+        self._step = config.batch
+        self._reader = self._make_reader(self._step)
         self.places: list[ShardLocation] = locations
         """Locations of the shards, with their manifests."""
         self.hashes: list[str] = shards.hashes
@@ -43,6 +51,8 @@ class ShardFeed:
             first: number of the first crop of the first batch.
             stride: crops from one batch to the next: those of all processes together.
         """
+        if stride != self._step:  # only now is it known how many crops a step has, which decides on their order
+            self._step, self._reader = stride, self._make_reader(stride)
         return BatchStream(self._reader, batch, first, stride, device)
 
     def describe(self, first: int, count: int) -> str:
@@ -88,11 +98,12 @@ Feed = ShardFeed | StreamFeed
 
 
 def open_data(
-    config: DataConfig, scale: int, seed: int, rank: int, *, allow_pipe: bool = False
+    config: DataConfig, scale: int, seed: int, rank: int, margin: int = 0, *, allow_pipe: bool = False
 ) -> tuple[Feed, ShardSet | None]:
     """Open the training data of a run.
 
     Args:
+        margin: see `ShardFeed`; streams have none.
         allow_pipe: whether the command line allows shell commands in `data.stream`.
 
     Returns:
@@ -111,7 +122,13 @@ def open_data(
             )
     if config.stream and config.shards:
         log.info("training on data.stream; of data.shards only the valid split is used")
-    feed = StreamFeed(config, scale, seed, rank, allow_pipe) if config.stream else ShardFeed(config, locations, seed)
+    if config.stream and margin:
+        log.warning("data.stream: crops of a stream are degraded without the margin of %d pixels", margin)
+    feed = (
+        StreamFeed(config, scale, seed, rank, allow_pipe)
+        if config.stream
+        else ShardFeed(config, locations, seed, margin)
+    )
     if any(p.manifest.samples("valid") for p in locations):
         return feed, ShardSet(locations, "valid", config.on_bad)
     log.warning(

@@ -24,7 +24,8 @@ def to_device(raw: RawBatch, device: torch.device) -> Pair:
     """
     orientation = raw.orientation.to(device, non_blocking=True)
     lr, hr = (_to_float(orient(t.to(device, non_blocking=True), orientation)) for t in (raw.lr, raw.hr))
-    return Pair(lr, hr, raw.indices.copy())  # the buffer will be filled again
+    offsets = None if raw.offsets is None else raw.offsets.copy()
+    return Pair(lr, hr, raw.indices.copy(), offsets=offsets)  # copies, because the buffer will be filled again
 
 
 def orient(images: Tensor, orientation: Tensor) -> Tensor:

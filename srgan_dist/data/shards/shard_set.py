@@ -67,6 +67,8 @@ class ShardSet:
         """Which images are corrupt, bool (N,); known only for shards that have been opened."""
         self.maps: dict[int, memoryview] = {}
         """The bytes of each open shard, by its number."""
+        self._numbers = np.arange(len(self.keys))
+        """Number of each image in the manifests, int64 (N,)."""
         self._on_bad: OnBad = on_bad
         if not lazy:
             self.open(range(len(self._shards)))
@@ -108,6 +110,13 @@ class ShardSet:
             location, shard = self._shards[number]
             location.drop(shard)
 
+    def omit(self, images: NDArray[np.bool_]) -> None:
+        """Remove images from the set, bool (N,); the others are numbered anew."""
+        kept = np.flatnonzero(~images)
+        self.keys = [self.keys[i] for i in kept]
+        self.shard, self.table, self.bad = self.shard[kept], self.table[kept], self.bad[kept]
+        self._numbers = self._numbers[kept]
+
     def hr(self, image: int) -> Pixels:
         """Return an HR image, (H, W, 3) uint8 RGB, read-only; its shard must be open."""
         return self._image(image, HR)
@@ -145,14 +154,12 @@ class ShardSet:
             raise ValueError(f"{line}. Download or pack the shard again, or skip corrupt samples: --data.on-bad skip")
         log.warning("%s; skipped", line)
         samples = range(len(shard.keys)) if is_missing(faults) else [f.sample for f in faults if f.sample >= 0]
-        self.bad[self._firsts[number] + np.array(samples, np.int64)] = True
+        self.bad |= np.isin(self._numbers, self._firsts[number] + np.array(samples, np.int64))
 
     def _omit_bad(self) -> None:
-        good = np.flatnonzero(~self.bad)
-        if not good.size:
+        if self.bad.all():
             raise ValueError("every sample of the valid split is corrupt: download or pack the shards again")
-        self.keys = [self.keys[i] for i in good]
-        self.shard, self.table, self.bad = self.shard[good], self.table[good], self.bad[good]
+        self.omit(self.bad)
 
 
 def _single_value(values: dict[str, T], what: str) -> T:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from srgan_dist.data.degradations import RealESRGANDegradation
+from srgan_dist.data.degradations import LightDegradation, MediumDegradation, RealESRGANDegradation
 from srgan_dist.data.degradations.draws import StageConfig
 
 CONFIG = RealESRGANDegradation()
@@ -100,3 +100,102 @@ def test_sharpening_is_opencvs_recipe():
     got = CONFIG.build(4, 0)(hr(1), indices(0)).target[0].permute(1, 2, 0).numpy()
 
     assert np.abs(got - wanted).max() < 1e-4
+
+
+def test_a_crop_with_a_margin_is_cut_from_the_degraded_area_at_its_own_place():
+    degrade, images, numbers = replace(CONFIG, margin=30).build(4, 0), hr(5, 96), np.arange(5, dtype=np.uint64)
+    offsets = np.array([(0, 0), (7, 7), (3, 5), (5, 3), (1, 0)])
+
+    made, area = degrade(images, numbers, offsets), degrade(images, numbers)
+
+    for j, (y, x) in enumerate(offsets.tolist()):
+        assert torch.equal(made.lr[j], area.lr[j, :, y : y + 17, x : x + 17])
+        for got, entire in ((made.hr, images), (made.target, area.target)):
+            assert torch.equal(got[j], entire[j, :, 4 * y : 4 * y + 68, 4 * x : 4 * x + 68])
+    assert made.lr.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_margin_is_a_multiple_of_the_scale_and_not_negative():
+    assert [replace(CONFIG, margin=m).margin_at(s) for m, s in ((144, 4), (30, 4), (144, 5), (0, 3))] == [
+        144,
+        28,
+        140,
+        0,
+    ]
+    with pytest.raises(ValueError, match=r"degradation.margin=-4 must be at least 0"):
+        replace(CONFIG, margin=-4).margin_at(4)
+
+
+@pytest.mark.extended
+def test_steps_at_block_borders_are_those_of_the_authors_procedure():
+    """Large crops from large areas, degraded by OpenCV and Pillow: blocks of JPEG begin anywhere in LR."""
+    pytest.importorskip("cv2")
+    from benchmarks.degradation import border_steps, large_areas
+
+    authors, ours, locked = border_steps(large_areas(64, None), 256, 8).values()
+
+    assert ours[7] == pytest.approx(authors[7], rel=0.02)
+    assert ours[7] / ours[:7].mean() == pytest.approx(authors[7] / authors[:7].mean(), rel=0.02)
+    assert abs(locked[7] / locked[:7].mean() - 1) > 0.05  # lower in these images, higher in photographs
+
+
+OFF = StageConfig(blur_probability=0, resize=(0, 0, 1), noise_probability=0, jpeg_probability=0)
+
+
+def test_with_all_stages_off_lr_is_the_downscaled_crop():
+    calm = replace(CONFIG, first=OFF, second=OFF, sharpen=False, last_sinc_probability=0.0, resize_modes=(1, 0, 0))
+    images = hr(6)
+
+    lr = calm.build(4, 0)(images, np.arange(6, dtype=np.uint64)).lr
+
+    assert (lr - torch.nn.functional.avg_pool2d(images, 4)).abs().max() <= 0.5001 / 255
+
+
+@pytest.mark.parametrize("name", ["noise_probability", "jpeg_probability"])
+def test_a_part_of_one_stage_can_be_turned_off_without_changing_the_other_draws(name: str):
+    numbers = np.arange(400, dtype=np.uint64)
+    config = replace(CONFIG, second=replace(CONFIG.second, **{name: 0.25}))
+
+    every, some = CONFIG.draw(0, numbers), config.draw(0, numbers)
+
+    field = {"noise_probability": "strength", "jpeg_probability": "quality"}[name]
+    before, after = getattr(every.second, field), getattr(some.second, field)
+    on = after != 0
+    assert 0.15 < on.mean() < 0.35
+    assert np.array_equal(after[on], before[on])
+    assert all(np.array_equal(a, b) for a, b in zip(every.first[1:], some.first[1:], strict=True))
+    others = [f for f in every.second._fields if f not in ("blur", field)]
+    assert all(np.array_equal(getattr(every.second, f), getattr(some.second, f)) for f in others)
+
+
+def test_a_crop_without_jpeg_becomes_the_same_beside_crops_with_it():
+    calm = replace(OFF, jpeg_probability=0.5)
+    config, images = replace(CONFIG, first=calm, second=calm, last_sinc_probability=0.0), hr(24)
+    numbers = np.arange(24, dtype=np.uint64)
+    draws = config.draw(0, numbers)
+    neither = (draws.first.quality == 0) & (draws.second.quality == 0)
+
+    mixed = config.build(4, 0)(images, numbers).lr
+    without = replace(config, first=OFF, second=OFF).build(4, 0)(images, numbers).lr
+
+    assert 0 < neither.sum() < 24
+    same = [torch.equal(a, b) for a, b in zip(mixed, without, strict=True)]
+    assert same == neither.tolist()
+
+
+def test_resize_filters_can_be_turned_off():
+    draws = replace(CONFIG, resize_modes=(0, 1, 0)).draw(0, np.arange(300, dtype=np.uint64))
+
+    assert {*draws.first.mode, *draws.second.mode, *draws.last_mode} == {1}
+
+
+def test_weaker_degradations_change_the_image_less():
+    images, numbers = hr(48, 96), np.arange(48, dtype=np.uint64)
+    small = torch.nn.functional.interpolate(images, scale_factor=0.25, mode="bicubic", antialias=True)
+
+    errors = [
+        (k(sharpen=False).build(4, 0)(images, numbers).lr - small).abs().mean()
+        for k in (LightDegradation, MediumDegradation, RealESRGANDegradation)
+    ]
+
+    assert 1.5 * errors[0] < errors[1] < errors[2] / 1.2

@@ -1,4 +1,5 @@
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from srgan_dist.data.loading.prefetch import BatchStream, orient
 from srgan_dist.data.loading.reader import CropReader
 from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import FolderSource
+from srgan_dist.data.shards.manifest import HR
 from srgan_dist.data.shards.shard_set import ShardSet
 from tests.conftest import write_images
 
@@ -169,7 +171,8 @@ def test_a_window_gives_the_same_crops_while_only_its_own_shards_and_its_neighbo
 
 
 def test_a_crop_that_is_larger_than_a_image_names_it(folders):
-    with pytest.raises(ValueError, match=r"train-00000\d.tar, sample 1000: its LR is 32x40.*lower data.hr_crop"):
+    message = r"train-00000\d.tar, sample 1000: its LR is 32x40.*--data.hr-crop.*--data.on-bad skip.*--min-side 72"
+    with pytest.raises(ValueError, match=message):
         CropReader(ShardSet((folders["raw"],), "train"), 72, seed=0)
 
 
@@ -183,3 +186,51 @@ def test_replaced_crops_are_counted_as_by_hand(first: int, end: int, config: Dat
     by_hand = sum(bool(bad[reader.plan.images(np.array([n], np.uint64))[0]]) for n in range(first, end))
 
     assert reader.replaced(first, end) == by_hand
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+@pytest.mark.parametrize("window", [0, 1])
+def test_images_smaller_than_a_crop_are_left_out_once_if_bad_ones_are_skipped(folders, caplog, encoding, window: int):
+    config = DataConfig(on_bad="skip", window=window)
+    shards = ShardSet((folders[encoding],), "train", "skip", lazy=window > 0)
+
+    with caplog.at_level("WARNING"):
+        reader = CropReader(shards, 72, 0, config)
+        CropReader(shards, 72, 0, config)
+
+    assert [r.message for r in caplog.records] == [
+        "10 of 30 images are smaller than the crop of 72 pixels; left out"
+    ]  # fmt: skip
+    assert len(shards) == 20
+    assert not any(key.startswith("1") for key in shards.keys)
+    batch = reader.empty(40, pinned=False)
+    reader.fill(batch, 0)
+    planned = reader.plan(np.arange(40, dtype=np.uint64))
+    assert sorted(set(planned.image.tolist())) == list(range(20))
+    for j, (image, y, x, _) in enumerate(zip(*planned, strict=True)):
+        shards.open([shards.shard[image]])
+        assert np.array_equal(batch.hr[j].numpy(), shards.hr(image)[2 * y : 2 * y + 72, 2 * x : 2 * x + 72])
+
+
+def test_a_set_in_which_every_image_is_smaller_than_a_crop_says_so(folders):
+    with pytest.raises(
+        ValueError, match=r"all 30 images are smaller than the crop of 200 pixels; lower --data.hr-crop"
+    ):
+        CropReader(ShardSet((folders["raw"],), "train"), 200, 0, DataConfig(on_bad="skip"))
+
+
+def test_a_corrupt_image_is_still_skipped_where_small_ones_before_it_were_left_out(folders, tmp_path: Path):
+    shutil.copytree(folders["raw"], tmp_path / "set")
+    shards = ShardSet((str(tmp_path / "set"),), "train", lazy=True)
+    victim = next(i for i, key in enumerate(shards.keys) if key.startswith("2"))
+    number, (offset, length) = int(shards.shard[victim]), shards.table[victim, HR : HR + 2].tolist()
+    with (tmp_path / "set" / shards._shards[number][1].name).open("r+b") as tar:
+        tar.seek(offset + length - 50)
+        tar.write(b"corrupt" * 5)
+    key = shards.keys[victim]
+
+    shards = ShardSet((str(tmp_path / "set"),), "train", "skip", lazy=True)
+    CropReader(shards, 72, 0, DataConfig(on_bad="skip", window=1))
+    shards.open(range(number + 1))
+
+    assert [shards.keys[i] for i in np.flatnonzero(shards.bad)] == [key]
