@@ -160,22 +160,21 @@ def evaluate_methods(
     Raises:
         ValueError: If an image cannot be read or is too small for a metric, or a method returns NaN or infinity.
     """
-    rows: list[tuple[int, Row]] = []
-    originals: list[tuple[int, Row]] = []
+    rows: list[tuple[int, bool, Row]] = []
+    """Index of the image, whether it is HR itself, and the scores."""
     for i in progress(range(group.rank, evaluation_set.count, group.size), "evaluating"):
         pair = evaluation_set.read(i)
         results = {name: _upscale(evaluation_set, pair, name, method) for name, method in methods.items()}
         found = {name: _score(evaluation_set, pair, sr, perceptual, natural) for name, sr in results.items()}
-        rows += [(i, Row(evaluation_set.data, pair.name, name, scores)) for name, scores in found.items()]
+        rows += [(i, False, Row(evaluation_set.data, pair.name, name, scores)) for name, scores in found.items()]
         if natural:
             own = original_naturalness(pair.hr, evaluation_set.scale)
-            originals.append((i, Row(evaluation_set.data, pair.name, "HR", own)))
+            rows.append((i, True, Row(evaluation_set.data, pair.name, "HR", own)))
         if observe:
             observe(i, pair, results, found)
-    ordered, ordered_originals = (
-        [row for _, row in sorted(group.gather(numbered), key=lambda entry: entry[0])] for numbered in (rows, originals)
-    )
-    return Evaluation(evaluation_set.scale, ordered, ordered_originals)
+    ordered = sorted(group.gather(rows), key=lambda numbered: numbered[0])
+    found_rows, originals = ([row for _, of_hr, row in ordered if of_hr == wanted] for wanted in (False, True))
+    return Evaluation(evaluation_set.scale, found_rows, originals)
 
 
 def _upscale(evaluation_set: EvaluationSet, pair: ImagePair, name: str, method: Method) -> Pixels:

@@ -89,7 +89,7 @@ class Evaluation:
         out = io.StringIO()
         writer = csv.DictWriter(out, ["data", "image", "method", *self.columns()], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(r.flat() for r in [*self.rows, *self.originals])
+        writer.writerows(r.flat() for r in self.rows)
         return out.getvalue()
 
     def table(self, with_published: bool = False) -> str:

@@ -82,7 +82,8 @@ def test_patience_needs_a_number_to_wait_for():
     config = preset("quickstart")
 
     check(replace(config, validation=replace(config.validation, patience=3)))
-    impatient = replace(config.validation, adversarial_patience=3)
+    check(replace(config, validation=replace(config.validation, adversarial_patience=3)))
+    impatient = replace(config.validation, adversarial_patience=3, adversarial_best_by="last")
     with pytest.raises(
         ValueError, match=r"validation\.adversarial_patience=3 needs .* validation\.adversarial_best_by"
     ):
