@@ -15,11 +15,12 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision.models import vgg19
+from torchvision.models import vgg16, vgg19
 
 from srgan_dist.data.batch import Pair
 from srgan_dist.distributed.accelerator import start
 from srgan_dist.models import vgg
+from srgan_dist.models.vgg import VGGNetwork
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.meter import Meter
 from srgan_dist.training.presets import preset
@@ -95,10 +96,10 @@ def _pair(scale: int, batch: int, crop: int = _CROP) -> Pair:
     return Pair(lr, hr, np.arange(batch, dtype=np.uint64))
 
 
-def random_vgg() -> dict[str, torch.Tensor]:
-    """Return VGG19's convolutions with random weights, as they are in torchvision's file."""
+def random_vgg(network: VGGNetwork) -> dict[str, torch.Tensor]:
+    """Return the convolutions with random weights, as they are in torchvision's file."""
     with torch.device("meta"):
-        shapes = vgg19().features.state_dict()
+        shapes = {"vgg19": vgg19, "vgg16": vgg16}[network]().features.state_dict()
     return {f"features.{name}": 0.05 * torch.randn(t.shape) for name, t in shapes.items()}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import rgb_to_grayscale
 
-from srgan_dist.models.vgg import VGG19Features, load_vgg19
+from srgan_dist.models.vgg import VGGFeatures, load_vgg
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.losses import RelativisticGAN
 
@@ -153,10 +153,10 @@ def _basicsr_options(config: TrainConfig, device: torch.device) -> dict[str, obj
     }  # fmt: skip
 
 
-def features(config: TrainConfig) -> VGG19Features:
+def features(config: TrainConfig) -> VGGFeatures:
     """VGG19 as a plain program has it: activations that are not in place."""
     content = config.loss.content
-    vgg = load_vgg19([layer for layer, _ in content.layers], content.weights)
+    vgg = load_vgg(content.network, [layer for layer, _ in content.layers], content.weights)
     for module in vgg.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False

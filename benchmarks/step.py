@@ -257,7 +257,7 @@ def meta_step(config: Any) -> Any:
     import torch
     from torchvision.models import vgg19
 
-    from srgan_dist.models.vgg import VGG19Features
+    from srgan_dist.models.vgg import VGGFeatures
     from srgan_dist.training.flops import MetaStep
     from srgan_dist.training.losses import ContentLoss
     from srgan_dist.training.steps import Losses
@@ -268,7 +268,7 @@ def meta_step(config: Any) -> Any:
             config.generator.build(config.scale),
             config.discriminator.build(config.data.hr_crop),
         )
-        vgg = VGG19Features(vgg19().features, [layer for layer, _ in content.layers])
+        vgg = VGGFeatures(vgg19().features, [layer for layer, _ in content.layers])
     gan = config.loss.adversarial.build(lambda mean: mean)
     return MetaStep(
         generator, evaluate_methods, Losses(config.loss.pixel, ContentLoss(vgg, content), gan, config.loss.weights)

@@ -22,10 +22,16 @@ class ExportOptions:
     """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""
 
     out: Path
-    """File to write. Its model card is written beside it, with the extension .md."""
+    """File to write. Its model card is written beside it, as FILE.md."""
 
     format: Literal["safetensors", "onnx"] = "safetensors"
     """safetensors for chaiNNer, ComfyUI and other programs based on spandrel; onnx for all others."""
+
+    half: bool = False
+    """Store the weights in float16: half the size. The report says by how much the images differ from float32's."""
+
+    discriminator: bool = False
+    """Export the discriminator of an adversarial phase instead, for --discriminator-weights of another run."""
 
     interpolate: tuple[Path, Path] | None = None
     """Interpolate the weights of two generators instead: first the PSNR-oriented one, then the GAN-trained one."""
@@ -60,18 +66,40 @@ def export(options: ExportOptions) -> list[str]:
     from srgan_dist.models.export import export_generator
     from srgan_dist.models.model_card import push
 
-    generator = _load(options)
-    file, card, lines = export_generator(generator, options.out, options.format, options.license, options.source)
+    if options.discriminator:
+        return _export_discriminator(options)
+    generator, source = _load(options)
+    file, card, lines = export_generator(
+        generator, options.out, options.format, options.license, source, half=options.half
+    )
     return lines + ([f"uploaded: {push(options.push, file, card)}"] if options.push else [])
 
 
-def _load(options: ExportOptions) -> "Generator":
+def _export_discriminator(options: ExportOptions) -> list[str]:
+    from srgan_dist.models.discriminator_files import read_discriminator_weights, save_discriminator
+    from srgan_dist.models.files import find_model
+    from srgan_dist.training.config import read_run_config
+
+    if options.source is None or options.interpolate or options.push or options.half or options.format == "onnx":
+        raise ValueError("--discriminator needs a run directory, and is written as float32 safetensors without a card")
+    chosen = find_model(options.source, options.at) if options.at else options.source
+    run = chosen.resolve().parent.parent if options.at else options.source
+    config = read_run_config(run)
+    if config is None:
+        raise ValueError(f"--discriminator: {run} is not a run directory")
+    save_discriminator(options.out, read_discriminator_weights(chosen), config.discriminator, config.data.hr_crop)
+    return [f"{options.out}: {options.out.stat().st_size:,} bytes, discriminator for --discriminator-weights"]
+
+
+def _load(options: ExportOptions) -> tuple["Generator", Path | None]:
+    """Return the generator, and the file or checkpoint that it was loaded from."""
     from srgan_dist.models.export import interpolated
-    from srgan_dist.models.files import load_generator
+    from srgan_dist.models.files import find_model, load_generator
 
     if (options.source is None) == (options.interpolate is None):
         raise ValueError("name one source (a run or a file), or pass two with --interpolate A B")
     if options.interpolate is None:
         assert options.source
-        return load_generator(options.source, options.at)
-    return interpolated(*(load_generator(f) for f in options.interpolate), alpha=options.alpha)
+        source = find_model(options.source, options.at)
+        return load_generator(source), source
+    return interpolated(*(load_generator(f, options.at) for f in options.interpolate), alpha=options.alpha), None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -94,19 +95,21 @@ def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
     """Apply the flags that choose classes of unions, and return the new default and the remaining arguments.
 
     `--generator.type rrdbnet` selects that class with its default values. If `default` has that class already, its
-    values are kept. `--generator.spandrel FILE` selects a class that has one field without a default.
+    values are kept. `--generator.spandrel FILE` selects a class that has one field without a default. A flag of a field
+    of the only class, `--loss.content.network vgg16`, selects that class if there is none.
 
     Raises:
         ValueError: If there is no such class, or the value of its required field is missing.
     """
     rest: list[str] = []
-    queue = list(args)
+    queue, chosen = list(args), set[str]()
     while queue:
         arg = queue.pop(0)
         path, wanted = _choice(default, arg)
         if not path:
             rest.append(arg)
             continue
+        chosen.add(".".join(path))
         flag, _, value = arg.partition("=")
         values = [value] if value else []
         if wanted is None:
@@ -114,7 +117,30 @@ def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
         elif not values and _required_fields(find(_hint(default, path), wanted, flag)) and queue:
             values = [queue.pop(0)]
         default = _replace(default, path, find(_hint(default, path), wanted, flag), values, flag)
+    for arg in rest:
+        default = _with_missing_sections(default, arg, chosen)
     return default, rest
+
+
+def _with_missing_sections(default: T, arg: str, chosen: set[str]) -> T:
+    """Return `default` with the only class of an optional section that is None although a flag sets one of its fields.
+
+    Args:
+        default: The configuration.
+        arg: One argument of the command line.
+        chosen: Sections for which the command line chooses a class itself, or none.
+    """
+    path = arg.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
+    for end in range(1, len(path)) if arg.startswith("--") else ():
+        section, kinds = path[:end], members(_hint(default, path[:end]))
+        is_missing = len(kinds) == 1 and functools.reduce(getattr, section, default) is None
+        if (
+            is_missing
+            and ".".join(section) not in chosen
+            and path[end] in {f.name for f in dataclasses.fields(kinds[0])}
+        ):
+            default = _replace(default, section, kinds[0], [], arg)
+    return default
 
 
 def _choice(default: Any, arg: str) -> tuple[list[str], str | None]:

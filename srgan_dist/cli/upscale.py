@@ -1,5 +1,6 @@
 """`srgan upscale`: upscale image files, folders and globs with a trained generator."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from srgan_dist.cli.console import FAILED, join_processes
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.imaging.photo import Format
+from srgan_dist.imaging.transparency import AlphaMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +42,49 @@ class UpscaleOptions:
     self_ensemble: bool = False
     """Average over eight orientations of the image: slightly higher PSNR at eight times the cost."""
 
+    seamless: bool = False
+    """For textures: continue every edge at the opposite one, so that copies of the result join without a seam."""
+
+    recursive: bool = False
+    """Also upscale the images in subfolders, into subfolders of the same names."""
+
+    alpha: AlphaMethod = "bicubic"
+    """How the alpha channel is upscaled: with bicubic interpolation, or by the network like a gray image."""
+
+    max_pixels: int | None = None
+    """Largest number of pixels of an image. By default it is as large as the free memory permits."""
+
+    out_scale: float | None = None
+    """Ratio of the result's sides to the image's, such as 3 or 2.5. By default the model's scale; for other values the
+    model's result is resized with MATLAB's bicubic."""
+
     overwrite: bool = False
-    """Also upscale images that have an up-to-date result, which are skipped by default."""
+    """Also upscale images that are done, and replace files that are not their results. By default both are kept."""
 
 
 def main(args: list[str]) -> int:
     """Run `srgan upscale IN [IN ...] OUT --model RUN`, and return the exit code: 1 if any image failed."""
     options = parse(UpscaleOptions, args, "srgan upscale")
     processes = join_processes(options.mixed_precision)
-    from srgan_dist.inference.image_files import find_jobs, upscale_files
+    from srgan_dist.inference.image_files import FileOptions, upscale_files
+    from srgan_dist.inference.jobs import find_jobs
+    from srgan_dist.inference.records import Recipe, Records
     from srgan_dist.inference.upscaler import Upscaler
-    from srgan_dist.models.files import load_generator
+    from srgan_dist.models.files import load_generator, weights_digest
 
-    jobs = find_jobs(options.paths, options.format)
+    if options.out_scale is not None and not 0 < options.out_scale < math.inf:
+        raise ValueError(f"--out-scale {options.out_scale} must be positive, such as 3 or 2.5")
+    jobs = find_jobs(options.paths, options.format, recursive=options.recursive)
     model = load_generator(options.model, options.at)
     upscaler = Upscaler(
         model.network, model.scale, processes.device, precision=processes.precision,
         tile=options.tile, batch=options.batch, self_ensemble=options.self_ensemble,
+        seamless=options.seamless,
     )  # fmt: skip
-    failed = upscale_files(jobs, upscaler, options.quality, options.overwrite, processes.group, processes.progress)
+    pixels = {"precision": processes.precision, "self_ensemble": options.self_ensemble, "seamless": options.seamless,
+              "quality": options.quality, "alpha": options.alpha}  # fmt: skip
+    pixels |= {"out_scale": options.out_scale} if options.out_scale else {}
+    records = Records(Recipe(model.label, weights_digest(model.network), pixels))
+    files = FileOptions(options.quality, options.alpha, options.max_pixels, options.overwrite, options.out_scale)
+    failed = upscale_files(jobs, upscaler, records, files, processes.group, processes.progress)
     return FAILED if failed else 0

@@ -10,22 +10,24 @@ from srgan_dist.imaging.resize import Kernel, crop_to_multiple, downscale
 
 
 def load_pair(
-    hr_file: Path, lr_file: Path | None, scale: int, kernel: Kernel = "matlab-mirror", *, crop_hr: bool = False
-) -> tuple[Pixels, Pixels]:
+    hr_file: Path, lr_file: Path | None, scale: int, kernel: Kernel = "matlab-mirror", *, crop_hr: bool = False,
+    max_pixels: int | None = None,
+) -> tuple[Pixels, Pixels]:  # fmt: skip
     """Read HR and LR, (s*h, s*w, 3) and (h, w, 3) uint8 RGB; without an LR file, downscale LR from HR.
 
     Args:
         kernel: bicubic kernel that makes LR if there is no LR file.
         crop_hr: see `match_pair`.
+        max_pixels: largest number of pixels of an image; None for as many as the free memory can hold.
 
     Raises:
         ValueError: a file cannot be read, HR is smaller than `scale`, or as `match_pair`.
     """
-    hr = images.read(hr_file)
+    hr = images.read(hr_file, max_pixels)
     if lr_file is None:
         hr = crop_for_downscaling(hr, scale, str(hr_file))
         return hr, downscale(hr, scale, kernel)
-    return match_pair(hr, images.read(lr_file), scale, f"{hr_file}", f" ({lr_file})", crop_hr=crop_hr)
+    return match_pair(hr, images.read(lr_file, max_pixels), scale, f"{hr_file}", f" ({lr_file})", crop_hr=crop_hr)
 
 
 def crop_for_downscaling(hr: Pixels, scale: int, name: str) -> Pixels:

@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from srgan_dist.data.packing.sources import Item
+from srgan_dist.data.packing.pairing import Item
 from srgan_dist.imaging.extensions import EXTENSIONS
 from srgan_dist.imaging.resize import Kernel
 from srgan_dist.utils.files import publish

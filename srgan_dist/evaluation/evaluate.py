@@ -15,7 +15,7 @@ from srgan_dist.evaluation.perceptual import open_perceptual
 from srgan_dist.evaluation.results import Evaluation, Row
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import INTERPOLATIONS, KERNELS, Interpolation, Kernel, interpolate
-from srgan_dist.inference.upscaler import Upscaler
+from srgan_dist.inference.upscaler import NonFiniteError, Upscaler
 from srgan_dist.models.files import Generator, load_generator
 
 log = logging.getLogger("srgan_dist")
@@ -157,13 +157,13 @@ def evaluate_methods(
         natural: Whether to compute the scores of `naturalness` as well, for HR too.
 
     Raises:
-        ValueError: If an image cannot be read, or is too small for a metric.
+        ValueError: If an image cannot be read or is too small for a metric, or a method returns NaN or infinity.
     """
     rows: list[tuple[int, Row]] = []
     originals: list[tuple[int, Row]] = []
     for i in progress(range(group.rank, evaluation_set.count, group.size), "evaluating"):
         pair = evaluation_set.read(i)
-        results = {name: method(pair.lr) for name, method in methods.items()}
+        results = {name: _upscale(evaluation_set, pair, name, method) for name, method in methods.items()}
         found = {name: _score(evaluation_set, pair, sr, perceptual, natural) for name, sr in results.items()}
         rows += [(i, Row(evaluation_set.data, pair.name, name, scores)) for name, scores in found.items()]
         if natural:
@@ -175,6 +175,13 @@ def evaluate_methods(
         [row for _, row in sorted(group.gather(numbered), key=lambda entry: entry[0])] for numbered in (rows, originals)
     )
     return Evaluation(evaluation_set.scale, ordered, ordered_originals)
+
+
+def _upscale(evaluation_set: EvaluationSet, pair: ImagePair, name: str, method: Method) -> Pixels:
+    try:
+        return method(pair.lr)
+    except NonFiniteError as error:
+        raise ValueError(f"{evaluation_set.data}, {pair.name}: {name} {error.reason}") from None
 
 
 def _score(

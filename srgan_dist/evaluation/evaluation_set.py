@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from srgan_dist.data.packing.sources import FolderSource, Item
+from srgan_dist.data.packing.pairing import Item
+from srgan_dist.data.packing.sources import FolderSource
 from srgan_dist.data.pairs import load_pair
 from srgan_dist.data.shards.manifest import MANIFEST
 from srgan_dist.data.shards.manifest_parser import read_manifest
@@ -59,19 +60,12 @@ def open_evaluation_set(
     if (data / MANIFEST).exists():
         return _open_shards(data, scale)
     if data.is_dir():
-        _check_folders(data, scale)
         source = FolderSource(root=data)
         items = source.items("valid", scale) or source.items("train", scale)
         return _from_items(data.name, items, scale, kernel, crop_hr)
     if str(data).lower() in TESTSETS:
         return _from_items(TESTSETS[str(data).lower()], fetch_testset(str(data)), scale, KERNEL)
     raise ValueError(f"--data {data}: neither a folder nor a test set ({', '.join(TESTSETS)})")
-
-
-def _check_folders(data: Path, scale: int) -> None:
-    found = sorted(f.name for f in data.glob("HR_x*") if f.is_dir())
-    if found and not any((data / name).is_dir() for name in (f"HR_x{scale}", "HR")):
-        raise ValueError(f"--data {data}: has no HR_x{scale} folder, but {', '.join(found)}; set --scale to match")
 
 
 def shard_evaluation_set(shards: ShardSet, name: str) -> EvaluationSet:

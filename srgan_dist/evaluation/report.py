@@ -44,9 +44,14 @@ class ImageComparison:
         return lr | self.results | {"HR": self.hr}
 
     def difference(self) -> np.ndarray:
-        """Return the range of the models' luma per pixel, (H, W). A single model is compared with the first method."""
-        names = self.trained if len(self.trained) > 1 else [*self.trained, next(iter(self.results))]
-        planes = np.stack([luma(self.results[n]) for n in names])
+        """Return the range of the models' luma per pixel, (H, W).
+
+        A single model is compared with the first method, or with HR if there is no other method.
+        """
+        images = [self.results[name] for name in self.trained]
+        if len(images) < 2:
+            images += [self.results[name] for name in self.results if name not in self.trained][:1] or [self.hr]
+        planes = np.stack([luma(image) for image in images])
         return planes.max(0) - planes.min(0)
 
 

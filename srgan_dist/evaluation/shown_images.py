@@ -28,7 +28,8 @@ class ShownImages:
 
     Args:
         scale: Upscaling factor.
-        trained: The methods that are models. A single model is compared with bicubic.
+        trained: The methods that are models. A single model is compared with bicubic, or without it with all other
+            methods, or with the original if there are none: then the images with the lowest PSNR-Y are kept.
         count: Number of images to keep: those with the largest differences in PSNR-Y.
         side: Of larger images, only the square of this side in which the models differ most is kept, in HR pixels.
         figure_rows: Number of images to keep for the figure, starting with the first.
@@ -37,7 +38,6 @@ class ShownImages:
     def __init__(self, scale: int, trained: list[str], count: int, side: int, figure_rows: int = 0) -> None:
         self._scale, self._trained, self._side = scale, trained, side
         self._count, self._figure_rows = count, figure_rows
-        self._compared = trained if len(trained) > 1 else [*trained, "bicubic"]
         self._most_different: list[tuple[float, int, ImageComparison]] = []
         """A heap of (range of PSNR-Y in dB, image index, comparison)."""
         self._rows: list[tuple[int, FigureRow]] = []
@@ -48,12 +48,22 @@ class ShownImages:
             shown = {name: sr for name, sr in results.items() if name != "nearest"}  # LR shows the same
             self._rows.append((index, FigureRow(pair.name, cells(pair.lr, pair.hr, shown, self._scale))))
         psnr = {name: found["psnr_y"] for name, found in scores.items()}
-        compared = [psnr[name] for name in self._compared if name in psnr] or [0.0]
-        spread = max(compared) - min(compared) if max(compared) > min(compared) else 0.0  # both may be infinite
+        spread = self._spread(psnr)
         if len(self._most_different) < self._count:
             heapq.heappush(self._most_different, (spread, index, self._compare(pair, results, psnr)))
         elif self._count and (spread, index) > self._most_different[0][:2]:
             heapq.heapreplace(self._most_different, (spread, index, self._compare(pair, results, psnr)))
+
+    def _spread(self, psnr: dict[str, float]) -> float:
+        compared = [psnr[name] for name in self._compared_methods(psnr)]
+        if len(compared) == 1:
+            return -compared[0]
+        return max(compared) - min(compared) if max(compared) > min(compared) else 0.0  # both may be infinite
+
+    def _compared_methods(self, psnr: dict[str, float]) -> list[str]:
+        if len(self._trained) > 1:
+            return self._trained
+        return [*self._trained, "bicubic"] if "bicubic" in psnr else list(psnr)
 
     def _compare(self, pair: ImagePair, results: dict[str, Pixels], psnr: dict[str, float]) -> ImageComparison:
         """Return an image by every method, or only the square in which the models differ most if the image is large."""

@@ -1,10 +1,8 @@
 """Upscaling of image files with a trained generator: single files, folders and globs."""
 
-import glob
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,31 +10,41 @@ import numpy as np
 import torch
 
 from srgan_dist.distributed.group import Group, ProgressFn
-from srgan_dist.imaging.extensions import EXTENSIONS
 from srgan_dist.imaging.photo import (
     FORMATS,
-    Format,
     Photo,
     check_target,
     read_photo,
-    upscale_alpha,
     write_photo,
 )
-from srgan_dist.inference.upscaler import Image, Upscaler
-from srgan_dist.utils.files import atomic_output, output_errors
+from srgan_dist.imaging.resize import imresize, resized_side
+from srgan_dist.imaging.transparency import AlphaMethod, spread_colors, upscale_alpha
+from srgan_dist.inference.jobs import VIDEOS, Job
+from srgan_dist.inference.records import Records, look_at
+from srgan_dist.inference.upscaler import Image, NonFiniteError, Upscaler
+from srgan_dist.utils.files import atomic_path, output_errors
 from srgan_dist.utils.memory import free_bytes
 
 log = logging.getLogger("srgan_dist")
 
-MOVING = frozenset({".gif", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv"})
-"""Extensions of animations and videos, which are reported instead of being left out silently."""
+_ALPHA_EDGE = 4
+"""Pixels by which the alpha channel of a texture is continued; bicubic interpolation reads two."""
 
 
-class Job(NamedTuple):
-    """An image file to upscale, and the file to write."""
+class FileOptions(NamedTuple):
+    """How image files are read and written."""
 
-    source: Path
-    target: Path
+    quality: int = 95
+    """Quality of JPEG and WebP, 1 to 100."""
+    alpha: AlphaMethod = "bicubic"
+    """How the alpha channel is upscaled: with bicubic interpolation, or by the network like a gray image."""
+    max_pixels: int | None = None
+    """Largest number of pixels of an image; None for as many as the free memory can hold."""
+    overwrite: bool = False
+    """Whether to upscale images that are done, too, and to replace files that were not made from them."""
+    out_scale: float | None = None
+    """Ratio of the result's sides to the image's; None for the network's scale. Otherwise the network's result is
+    resized by MATLAB's rule."""
 
 
 class Outcome(NamedTuple):
@@ -48,20 +56,20 @@ class Outcome(NamedTuple):
 
 
 def upscale_files(
-    jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, group: Group, progress: ProgressFn
+    jobs: list[Job], upscaler: Upscaler, records: Records, options: FileOptions, group: Group, progress: ProgressFn
 ) -> int:
     """Upscale image files, and return the number of files that failed on any process. The log names each of them.
 
     Args:
         jobs: The image files; the same list on every process.
         upscaler: Upscales the images.
-        quality: Quality of JPEG and WebP, 1 to 100.
-        overwrite: Also upscale images whose target exists and is not older than the source.
+        records: The records of earlier results.
+        options: How the files are read and written.
         group: The processes that share the files.
         progress: Wraps the files, for a progress bar.
     """
     started = time.monotonic()
-    outcome = _upscale_all(jobs[group.rank :: group.size], upscaler, quality, overwrite, progress)
+    outcome = _upscale_all(jobs[group.rank :: group.size], upscaler, records, options, progress)
     done, failed, skipped = np.sum(group.gather([outcome]), axis=0).tolist()
     seconds = time.monotonic() - started
     log.info(
@@ -71,130 +79,99 @@ def upscale_files(
     return failed
 
 
-def _upscale_all(jobs: list[Job], upscaler: Upscaler, quality: int, overwrite: bool, progress: ProgressFn) -> Outcome:
+def _upscale_all(
+    jobs: list[Job], upscaler: Upscaler, records: Records, options: FileOptions, progress: ProgressFn
+) -> Outcome:
     outcomes: Counter[str] = Counter()
     for job in progress(jobs, "upscaling"):
-        if not overwrite and _is_done(job):
-            outcomes["skipped"] += 1
-            continue
         try:
-            upscale_file(job, upscaler, quality, progress)
+            if not options.overwrite and _is_done(job, records):
+                outcomes["skipped"] += 1
+                continue
+            upscale_file(job, upscaler, records, options, progress)
             outcomes["done"] += 1
+        except NonFiniteError as error:
+            log.error("%s: %s %s; nothing was written", job.source, records.recipe.model, error.reason)
+            outcomes["failed"] += 1
         except ValueError as error:
             log.error("%s", error)
             outcomes["failed"] += 1
     return Outcome(outcomes["done"], outcomes["failed"], outcomes["skipped"])
 
 
-def _is_done(job: Job) -> bool:
-    try:
-        return job.target.stat().st_mtime >= job.source.stat().st_mtime
-    except OSError:
-        return False
+def _is_done(job: Job, records: Records) -> bool:
+    with output_errors(job.target):
+        try:
+            return records.is_done(job.source, job.target)
+        except ValueError as error:
+            if not job.is_named:
+                raise
+            log.warning("%s is replaced; before: %s", job.target, str(error).split("; choose")[0])
+            return False
 
 
-def upscale_file(job: Job, upscaler: Upscaler, quality: int, progress: ProgressFn) -> None:
-    """Upscale one image file. The result is written atomically.
+def upscale_file(job: Job, upscaler: Upscaler, records: Records, options: FileOptions, progress: ProgressFn) -> None:
+    """Upscale one image file. The result is written atomically and recorded.
 
     Args:
         job: The image file, and the file to write.
         upscaler: Upscales the image.
-        quality: Quality of JPEG and WebP, 1 to 100.
+        records: Receive the result.
+        options: How the files are read and written.
         progress: Wraps the batches of tiles, for a progress bar.
 
     Raises:
-        ValueError: If the image cannot be read, or the result cannot be written or does not fit in memory.
+        ValueError: If the image cannot be read, the network returns NaN or infinite values for it, or the result
+            cannot be written or does not fit in memory.
     """
-    if job.source.suffix.lower() in MOVING and job.source.suffix.lower() != ".gif":
+    if job.source.suffix.lower() in VIDEOS:
         raise ValueError(
             f"{job.source}: videos are not supported; extract the frames with ffmpeg and pass their folder"
         )
-    started, photo, s = time.monotonic(), read_photo(job.source), upscaler.scale
-    height, width = (n * s for n in photo.pixels.shape[:2])
+    started, seen, s = time.monotonic(), look_at(job.source), upscaler.scale
+    photo = read_photo(job.source, options.max_pixels)
+    factor = options.out_scale / s if options.out_scale else 1.0
+    height, width = (resized_side(n * s, factor) for n in photo.pixels.shape[:2])
     check_target(job.target, height, width)
-    _check_memory(job.source, photo, height, width)
-    with output_errors(job.target), atomic_output(job.target) as out:
-        image = _upscale(photo, upscaler, progress)
-        write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], quality)
+    _check_memory(job.source, photo, s, height, width)
+    with output_errors(job.target), atomic_path(job.target) as partial:
+        with partial.open("wb") as out:
+            image = _upscale(photo, upscaler, options.alpha, progress)
+            image = imresize(image, factor, "wrap" if upscaler.seamless else "mirror")
+            write_photo(image, photo, out, FORMATS[job.target.suffix.lower()], options.quality)
+        records.add(partial, job.source, job.target, seen)
     seconds = time.monotonic() - started
     log.info(
         "%s: %dx%d to %dx%d in %.1f s, %.3g megapixels/s%s",
-        job.target, width // s, height // s, width, height, seconds, height * width / 1e6 / seconds,
+        job.target, *photo.pixels.shape[1::-1], width, height, seconds, height * width / 1e6 / seconds,
         f" ({photo.remark})" if photo.remark else "",
     )  # fmt: skip
 
 
-def _upscale(photo: Photo, upscaler: Upscaler, progress: ProgressFn) -> Image:
+def _upscale(photo: Photo, upscaler: Upscaler, alpha: AlphaMethod, progress: ProgressFn) -> Image:
     (height, width, colors), s = photo.pixels.shape, upscaler.scale
     channels = colors + (photo.alpha is not None)
     canvas = np.empty((height * s, width * s, channels), photo.pixels.dtype)
-    upscaler.upscale_into(canvas[:, :, :colors], photo.pixels, progress)
-    if photo.alpha is not None:
-        canvas[:, :, colors] = upscale_alpha(photo.alpha, s)
+    if photo.alpha is None:
+        upscaler.upscale_into(canvas, photo.pixels, progress)
+        return canvas
+    upscaler.upscale_into(canvas[:, :, :colors], spread_colors(photo.pixels, photo.alpha), progress)
+    if alpha == "model":
+        upscaler.upscale_into(canvas[:, :, colors:], photo.alpha[:, :, None], progress)
+        return canvas
+    edge = _ALPHA_EDGE if upscaler.seamless else 0
+    interpolated = upscale_alpha(np.pad(photo.alpha, edge, mode="wrap"), s)
+    canvas[:, :, colors] = interpolated[edge * s : (edge + height) * s, edge * s : (edge + width) * s]
     return canvas
 
 
-def _check_memory(source: Path, photo: Photo, height: int, width: int) -> None:
+def _check_memory(source: Path, photo: Photo, scale: int, height: int, width: int) -> None:
     channels = photo.pixels.shape[2] + (photo.alpha is not None)
+    h, w = (n * scale for n in photo.pixels.shape[:2])
+    canvas = 0 if (h, w) == (height, width) else h * w
     needed = height * width * (channels * photo.pixels.itemsize + 4)  # the encoder needs another 4 bytes per pixel
+    needed += 2 * canvas * channels * photo.pixels.itemsize  # what is resized, and the result of the first pass
     free = free_bytes(torch.device("cpu"))
     if needed > free:
         gib = f"{needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
         raise ValueError(f"{source}: the result of {width}x{height} pixels needs {gib}")
-
-
-def find_jobs(paths: Sequence[Path], kind: Format) -> list[Job]:
-    """Return the image files that paths refer to, in order, each with the file to write.
-
-    Args:
-        paths: Image files, folders and globs, followed by the target: a file for a single image, otherwise a folder.
-        kind: Format of the files in a target folder.
-
-    Raises:
-        ValueError: If a path does not exist, a folder has no images, two images would get the same target, or results
-            would be written beside their sources.
-    """
-    if len(paths) < 2:
-        raise ValueError("pass the images and the target: srgan upscale IN [IN ...] OUT --model RUN")
-    *named, target = paths
-    sources = list(dict.fromkeys(file for path in named for file in _expand(path)))  # globs may match a file twice
-    single = len(named) == 1 and sources == named
-    if single and target.suffix and not target.is_dir():
-        check_target(target, 0, 0)
-        jobs = [Job(sources[0], target)]
-    else:
-        jobs = [Job(f, target / name) for f, name in zip(sources, _names(sources, kind), strict=True)]
-    folders = {j.source.resolve().parent for j in jobs}
-    for job in jobs:
-        if job.source.resolve() == job.target.resolve() or (not single and job.target.resolve().parent in folders):
-            raise ValueError(f"{job.target}: results would be mixed with their sources; choose another folder")
-    return jobs
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        known = EXTENSIONS | MOVING
-        found = sorted(
-            f for f in path.iterdir() if f.suffix.lower() in known and not f.name.startswith(".") and not f.is_dir()
-        )
-        if not found:
-            raise ValueError(f"{path}: no images here (looked for {', '.join(sorted(EXTENSIONS))})")
-        return found
-    if path.exists():
-        return [path]
-    found = sorted(f for f in map(Path, glob.glob(str(path), recursive=True)) if f.is_file())
-    if not found:
-        raise ValueError(f"{path}: there is no such file or folder, and no file matches it as a pattern")
-    return found
-
-
-def _names(sources: list[Path], kind: Format) -> list[str]:
-    """Return the file names in the target folder. If stems repeat, a.png and a.jpg become a.png.png and a.jpg.png."""
-    times = Counter(f.stem for f in sources)
-    names = [f"{f.stem if times[f.stem] == 1 else f.name}.{kind}" for f in sources]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"{twice[0]}: two results would have this name; upscale the folders of their images one by one"
-        )
-    return names

@@ -31,16 +31,20 @@ class Window(NamedTuple):
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
-def spans(length: int, side: int, margin: int, align: int = 1) -> list[Span]:
+def spans(length: int, side: int, margin: int, align: int = 1, wrap: bool = False) -> list[Span]:
     """Split one axis into spans with cores of equal length, except perhaps the last one.
 
     Args:
         length: Size of the image along the axis, in LR pixels.
         side: Largest length of a core, before it is rounded up to a multiple of `align`.
-        margin: Pixels to read on both sides of a core. Reads are clipped to the image.
+        margin: Pixels to read on both sides of a core. Reads are clipped to the image, unless it wraps.
         align: Spans start at multiples of this, for networks that divide their input into a grid of that size.
+        wrap: The image continues at the opposite edge: reads may start below 0 and end beyond `length`.
     """
     step = _round_up(ceil(length / ceil(length / side)), align)
+    if wrap:
+        cores = [(first, min(length, first + step)) for first in range(0, length, step)]
+        return [Span((a - margin) // align * align, _round_up(b + margin, align), a, b) for a, b in cores]
     return [
         Span(
             start=max(0, first - margin) // align * align,
@@ -52,10 +56,12 @@ def spans(length: int, side: int, margin: int, align: int = 1) -> list[Span]:
     ]
 
 
-def windows(height: int, width: int, sides: tuple[int, int], margin: int, align: int = 1) -> list[Window]:
+def windows(
+    height: int, width: int, sides: tuple[int, int], margin: int, align: int = 1, wrap: bool = False
+) -> list[Window]:
     """Return windows that cover an image, row by row; `sides` limits the height and width of a core (see `spans`)."""
-    columns = spans(width, sides[1], margin, align)
-    return [Window(r, c) for r in spans(height, sides[0], margin, align) for c in columns]
+    columns = spans(width, sides[1], margin, align, wrap)
+    return [Window(r, c) for r in spans(height, sides[0], margin, align, wrap) for c in columns]
 
 
 def batches(tiles: list[Window], size: int) -> Iterator[list[Window]]:
@@ -66,7 +72,9 @@ def batches(tiles: list[Window], size: int) -> Iterator[list[Window]]:
             yield group[i : i + size]
 
 
-def best_sides(height: int, width: int, pixels: float, margin: int, align: int = 1) -> tuple[int, int]:
+def best_sides(
+    height: int, width: int, pixels: float, margin: int, align: int = 1, wrap: bool = False
+) -> tuple[int, int]:
     """Return the core size (height, width) with the least overlap whose windows read at most `pixels`.
 
     Falls back to 32x32, or the image if it is smaller, when no window fits.
@@ -78,7 +86,7 @@ def best_sides(height: int, width: int, pixels: float, margin: int, align: int =
             sides = (core_height, ceil(width / columns))
             # Lengths that the windows read along each axis. Their sums multiply to the total number of pixels read.
             read = [
-                sorted(s.stop - s.start for s in spans(*side, margin, align))
+                sorted(s.stop - s.start for s in spans(*side, margin, align, wrap))
                 for side in zip((height, width), sides, strict=True)
             ]
             if read[0][-1] * read[1][-1] <= pixels:

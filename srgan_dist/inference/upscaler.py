@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from srgan_dist.distributed.group import ProgressFn, no_progress
 from srgan_dist.distributed.precision import Precision
 from srgan_dist.inference.fusion import SelfEnsemble, fused
+from srgan_dist.inference.seams import tile_rules
 from srgan_dist.inference.tiling import Span, Window, batches, best_sides, windows
 from srgan_dist.utils.memory import free_bytes, peak_bytes
 
@@ -34,13 +35,18 @@ _PROBE_SIDE = 32
 """Side, in pixels, of the image that memory per pixel is measured with."""
 _MIN_TILE = 32
 """Side, in LR pixels, of the smallest core of a tile."""
-_OWN_GRID, _FOREIGN_GRID = 4, 16
-"""Tiles start at multiples of this many LR pixels, as they would be cut up in the complete image: our networks use
-pixel unshuffle up to 4, others may divide their input into attention windows."""
-_MAX_STATED_OVERLAP = 64
-"""LR pixels up to which a stated receptive field is used as the overlap; beyond that the overlap is measured."""
-_HALF_LEVEL = 0.5 / 255
-"""Half of the distance between two 8-bit values, in [0, 1]."""
+
+
+class NonFiniteError(ValueError):
+    """The network returned NaN or infinite values, in its own precision and in fp32.
+
+    Args:
+        reason: What the network did, as the rest of a sentence that begins with the network's name.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the network {reason}")
+        self.reason = reason
 
 
 @runtime_checkable
@@ -75,6 +81,7 @@ class Upscaler:
         tile: Side of a tile's core in LR pixels; chosen from the free memory when not given.
         batch: Number of tiles per batch; chosen likewise.
         self_ensemble: Average over eight orientations of the image, at eight times the cost.
+        seamless: The image is a texture: every edge continues at the opposite one, so that results join without a seam.
 
     Example:
         >>> import numpy as np
@@ -89,19 +96,28 @@ class Upscaler:
     def __init__(
         self, network: nn.Module, scale: int, device: str = "cpu", *, precision: Precision = "no",
         tile: int | None = None, batch: int | None = None, self_ensemble: bool = False,
+        seamless: bool = False,
     ) -> None:  # fmt: skip
         self.scale, self._device, self._dtype = scale, torch.device(device), _DTYPES[precision]
-        self._tile, self._batch = tile, batch
-        fast = fused(network).to(self._device, self._dtype).to(memory_format=torch.channels_last)
-        self.margin = overlap(fast)
-        self._grid = _OWN_GRID if hasattr(fast, "receptive_field") else _FOREIGN_GRID
-        self._network = SelfEnsemble(fast) if self_ensemble else fast
+        self._tile, self._batch, self.seamless = tile, batch, seamless
+        self._original, self._self_ensemble = network, self_ensemble
+        exact = self._prepare(torch.float32)
+        # Measured in fp32, because fp16 rounds to about an eighth of an 8-bit level, which would look like a seam.
+        self._grid, self.margin = tile_rules(exact.network if isinstance(exact, SelfEnsemble) else exact)
+        self._network = exact.to(self._dtype)
+        self._fallback: nn.Module | None = None
+        """The network in fp32, once a tile has overflowed in a lower precision."""
         self._first_bytes, self._second_bytes = self._measure_bytes_per_pixel()
+
+    def _prepare(self, dtype: torch.dtype) -> nn.Module:
+        fast = fused(self._original).to(self._device, dtype).to(memory_format=torch.channels_last)
+        return SelfEnsemble(fast) if self._self_ensemble else fast
 
     def __call__(self, lr: Image, progress: ProgressFn = no_progress) -> Image:
         """Return `lr` upscaled by `scale`, with the same dtype and number of channels.
 
         Raises:
+            NonFiniteError: If the network returns NaN or infinite values, also in fp32.
             ValueError: If the device runs out of memory even with the smallest tiles.
         """
         canvas = np.empty((lr.shape[0] * self.scale, lr.shape[1] * self.scale, lr.shape[2]), lr.dtype)
@@ -118,6 +134,7 @@ class Upscaler:
             progress: Wraps the batches of tiles, for a progress bar.
 
         Raises:
+            NonFiniteError: If the network returns NaN or infinite values, also in fp32.
             ValueError: If the device runs out of memory even with the smallest tiles.
         """
         while True:
@@ -142,24 +159,53 @@ class Upscaler:
         log.warning("out of memory; retrying with %s", f"batches of {self._batch}" if batch > 1 else "smaller tiles")
 
     def _fill(self, canvas: Image, lr: Image, groups: list[list[Window]], progress: ProgressFn) -> None:
+        wrapped, top, left = _wrap(lr, [w for group in groups for w in group])
         for group in progress(groups, "tiles") if len(groups) > 1 else groups:
-            # Windows of one shape, cut from lr with their margins: (B, h, w, C).
-            tiles = np.stack([lr[w.rows.start : w.rows.stop, w.columns.start : w.columns.stop] for w in group])
-            # Each strip holds the same rows of every window in the batch; only the cores are copied.
-            for rows, sr in self._upscale_strips(self._to_tensor(tiles), group):
-                for window, part in zip(group, sr, strict=True):
-                    self._copy_core(canvas, window, rows, part)
+            # Windows of one shape, cut from the image with their margins: (B, h, w, C).
+            tiles = np.stack([
+                wrapped[w.rows.start + top : w.rows.stop + top, w.columns.start + left : w.columns.stop + left]
+                for w in group
+            ])  # fmt: skip
+            images = self._to_tensor(tiles)
+            if not self._upscale_group(canvas, images, group, self._network, self._dtype):
+                self._repeat_in_fp32(canvas, images, group)
+
+    def _upscale_group(
+        self, canvas: Image, images: Tensor, group: list[Window], network: nn.Module, dtype: torch.dtype
+    ) -> bool:
+        """Write the cores of a batch of windows; stop and return False if a value is not finite."""
+        # Each strip holds the same rows of every window in the batch; only the cores are copied.
+        for rows, sr in self._upscale_strips(images, group, network, dtype):
+            if not bool(torch.isfinite(sr).all()):
+                return False
+            for window, part in zip(group, sr, strict=True):
+                self._copy_core(canvas, window, rows, part)
+        return True
+
+    def _repeat_in_fp32(self, canvas: Image, images: Tensor, group: list[Window]) -> None:
+        if self._dtype != torch.float32:
+            if self._fallback is None:
+                log.warning("the network overflows in %s; such tiles are repeated in fp32", str(self._dtype)[6:])
+                self._fallback = self._prepare(torch.float32)
+            if self._upscale_group(canvas, images, group, self._fallback, torch.float32):
+                return
+        bad = [name for name, tensor in self._original.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+        cause = f"its weights are not finite: {', '.join(bad[:3])}" if bad else "its weights are finite"
+        raise NonFiniteError(f"returns NaN or infinite values, also in fp32 ({cause})")
 
     def plan(self, height: int, width: int) -> tuple[list[Window], int]:
         """Return the tiles of an image of height x width LR pixels, and the number of tiles per batch."""
         limit = _TILE_BYTES.get(self._device.type, 1 << 30)
         # Half of the free memory is left for the estimate's error, the result and other processes.
         pixels = min(limit, free_bytes(self._device) / 2) / self._first_bytes
-        sides = (self._tile, self._tile) if self._tile else best_sides(height, width, pixels, self.margin, self._grid)
-        plan = windows(height, width, sides, self.margin, self._grid)
+        sides = (self._tile, self._tile) if self._tile else self._best_sides(height, width, pixels)
+        plan = windows(height, width, sides, self.margin, self._grid, self.seamless)
         largest = max(w.shape[0] * w.shape[1] for w in plan)
         fitting = max(1, int(pixels // largest)) if self._device.type == "cuda" else 1  # one tile keeps a CPU busy
         return plan, self._batch or fitting
+
+    def _best_sides(self, height: int, width: int, pixels: float) -> tuple[int, int]:
+        return best_sides(height, width, pixels, self.margin, self._grid, self.seamless)
 
     def _measure_bytes_per_pixel(self) -> tuple[float, float]:
         """Return the bytes of activations per LR pixel of the first (or only) stage and of the second stage."""
@@ -179,17 +225,19 @@ class Upscaler:
         chw = levels.to(self._device).permute(0, 3, 1, 2).float() / peak
         return chw.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
-    def _upscale_strips(self, images: Tensor, group: list[Window]) -> Iterator[tuple[range, Tensor]]:
+    def _upscale_strips(
+        self, images: Tensor, group: list[Window], network: nn.Module, dtype: torch.dtype
+    ) -> Iterator[tuple[range, Tensor]]:
         """Yield strips of a batch of windows, as the range of rows within the window and their sr (B, 3, H, W).
 
         A network without two stages yields a single strip, the complete window.
         """
-        network, height, s = self._network, images.shape[2], self.scale
+        height, s = images.shape[2], self.scale
         if not isinstance(network, TwoStage):
-            yield range(height), network(images.to(self._dtype))
+            yield range(height), network(images.to(dtype))
             return
         # The first stage runs once, on complete windows; its features stay in memory for all strips.
-        features, field = network.features(images.to(self._dtype)), network.reconstruct_field
+        features, field = network.features(images.to(dtype)), network.reconstruct_field
         bytes_per_row = self._second_bytes * images.shape[0] * images.shape[3]
         step = max(8, int(_STRIP_BYTES.get(self._device.type, 768 << 20) / bytes_per_row))
         # Rows in the margin of every window belong to no core, so the second stage skips them.
@@ -222,32 +270,11 @@ def _core(span: Span) -> range:
     return range(span.first - span.start, span.last - span.start)
 
 
-def overlap(network: nn.Module) -> int:
-    """Return the margin, in LR pixels, that a tile must read around its core so that no seam is visible.
-
-    This is the receptive field that the generator states. If it states none, or one whose outer part hardly affects the
-    result (RRDBNet's is 350 pixels), the width of the seam that a cut through a noise image leaves is measured instead,
-    and a quarter is added.
-    """
-    stated = getattr(network, "receptive_field", None)
-    if stated is not None and stated <= _MAX_STATED_OVERLAP:
-        return int(stated)
-    measured = _measure_seam_width(network)
-    return measured if stated is None else min(measured, int(stated))
-
-
-@torch.inference_mode()
-def _measure_seam_width(network: nn.Module, side: int = 16, most: int = 96) -> int:
-    """Return 5/4 of the distance from a cut up to which sr changes by more than 1/8 of an 8-bit level.
-
-    The unit is LR pixels; the result is rounded up to a multiple of the grid, and the distance is at most `most`.
-    """
-    weight = next(network.parameters())
-    noise = torch.rand(1, 3, side, 2 * most, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
-    noise = noise.contiguous(memory_format=torch.channels_last)
-    # The right half of the image, upscaled with and without the left half beside it.
-    complete, right = network(noise).float(), network(noise[:, :, :, most:]).float()
-    scale = right.shape[3] // most
-    differs = (complete[:, :, :, most * scale :] - right).abs().amax(dim=(0, 1, 2)) > _HALF_LEVEL / 4
-    width = int(differs.nonzero().max()) // scale + 1 if bool(differs.any()) else 0
-    return -(-width * 5 // (4 * _FOREIGN_GRID)) * _FOREIGN_GRID
+def _wrap(lr: Image, plan: list[Window]) -> tuple[Image, int, int]:
+    """Return the image continued at the opposite edges as far as windows read beyond it, and how far above and left."""
+    height, width = lr.shape[:2]
+    top, left = (max(0, -min(w[axis].start for w in plan)) for axis in (0, 1))
+    bottom, right = (max(0, max(w[axis].stop for w in plan) - n) for axis, n in ((0, height), (1, width)))
+    if not (top or left or bottom or right):
+        return lr, 0, 0
+    return np.pad(lr, ((top, bottom), (left, right), (0, 0)), mode="wrap"), top, left

@@ -3,23 +3,33 @@
 An exported file is a safetensors file whose header contains everything that is needed to build the network again.
 """
 
+import hashlib
 import json
 import logging
 import re
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from srgan_dist.models import GeneratorConfig, SpandrelConfig, architecture, restore
 from srgan_dist.models.build_limit import check_storage, limited_build
+from srgan_dist.models.partial_weights import load_matching
 from srgan_dist.models.spandrel import ForeignNetwork
-from srgan_dist.models.state_dicts import describe, identify, load_compatible_state_dict, renamed, unwrapped
+from srgan_dist.models.state_dicts import (
+    describe,
+    first_few,
+    foreign_kind,
+    identify,
+    load_compatible_state_dict,
+    missing_names,
+    of_generator,
+    renamed,
+    unwrapped,
+)
+from srgan_dist.models.weight_files import HEADER, ModelFile, read_model_file
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.runs.run_dir import CONFIG
@@ -29,9 +39,10 @@ from srgan_dist.utils.untrusted import integer, parse_json, section, text
 
 log = logging.getLogger("srgan_dist")
 
-HEADER = "srgan_dist"
-"""Key of this package's notes in a safetensors header."""
 _LARGEST_SCALE, _LONGEST_HEADER = 64, 4 << 20
+_MISSING = "missing; download the file again, or convert it again"
+_LONGEST_REASON = 300
+"""Characters of another library's message that are shown."""
 UNKNOWN = "unknown"
 """The degradation of a model whose file does not record what it was trained on."""
 
@@ -51,15 +62,6 @@ class Generator(NamedTuple):
     """None for architectures that only spandrel supports."""
     notes: dict[str, Any] = {}  # noqa: RUF012
     """The notes in the file's header, such as metrics, data and license."""
-
-
-class ModelFile(NamedTuple):
-    """The content of one model file, read once."""
-
-    weights: dict[str, Tensor]
-    """Parameters by name, without wrappers and their prefixes."""
-    notes: dict[str, Any] | None
-    """The notes that this package wrote into the header; None for files of other programs."""
 
 
 def load_generator(source: Path, at: str | None = None) -> Generator:
@@ -187,17 +189,31 @@ def _read_run_config(file: Path) -> tuple[GeneratorConfig, int]:
 
 def _from_weights(file: Path, weights: dict[str, Tensor]) -> Generator:
     """Load another program's weights into one of this package's networks if they fit, or else with spandrel."""
-    state = renamed(weights)
+    if kind := foreign_kind(weights):
+        raise ValueError(f"{file}: contains {kind}, not a super-resolution network; choose another file")
+    state = renamed(of_generator(weights))
     found = identify(state)
     if found is None:
         return _from_spandrel(file, state)
     with limited_build(state.values(), str(file)):
         network = found.config.build(found.scale)
-    load_compatible_state_dict(network, state, str(file))
+    expected = network.state_dict()
+    if missing := [name for name in expected if name not in state]:
+        raise ValueError(f"{file}: {found.name}, but incomplete: {first_few(missing)} {_MISSING}")
+    if state.keys() - expected.keys():  # a relative of one of this package's networks
+        return _from_spandrel(file, state)
+    if wrong := [name for name in expected if state[name].shape != expected[name].shape]:
+        raise ValueError(
+            f"{file}: {found.name}, but {wrong[0]} has shape {tuple(state[wrong[0]].shape)} instead of "
+            f"{tuple(expected[wrong[0]].shape)}: the tensors of two networks were mixed; choose another file"
+        )
+    network.load_state_dict(state)
     return Generator(network, file.stem, found.scale, UNKNOWN, found.config)
 
 
 def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
+    if missing := missing_names(state):
+        raise ValueError(f"{file}: incomplete: {first_few(missing)} {_MISSING}")
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError:
@@ -210,13 +226,20 @@ def _from_spandrel(file: Path, state: dict[str, Tensor]) -> Generator:
             model = ModelLoader(device="cpu").load_from_state_dict(dict(state))
     except UnsupportedModelError:
         raise ValueError(f"{file}: contains {describe(state)}, of no architecture that spandrel supports") from None
-    except Exception as error:  # a tensor is missing or has another shape: each architecture raises its own types
-        raise ValueError(
-            f"{file}: its weights do not match the architecture that spandrel detected ({_first_line(error)})"
-        ) from error
+    except Exception as error:  # the architectures raise many types if a tensor is missing or has another shape
+        raise ValueError(f"{file}: not a complete network that spandrel can open ({_reason(error)})") from error
     if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
         raise ValueError(f"{file}: {model.architecture.name} does not map RGB images to RGB images")
     return Generator(ForeignNetwork(model, model.scale, str(file)), file.stem, model.scale, UNKNOWN)
+
+
+def _reason(error: Exception) -> str:
+    """Return what spandrel or PyTorch found wrong, on one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"it has no tensor {text}"
+    missing = re.search(r"Missing key\(s\) in state_dict: (.*?)\.( |$)", text)
+    return f"it has no tensor {missing[1]}"[:_LONGEST_REASON] if missing else text[:_LONGEST_REASON]
 
 
 def save_generator(file: Path, network: nn.Module, config: GeneratorConfig, notes: dict[str, Any]) -> None:
@@ -252,14 +275,31 @@ def _sort_metadata(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def load_weights(network: nn.Module, source: Path) -> None:
+def weights_digest(network: nn.Module) -> str:
+    """Return the SHA-256 of a network's class, parameters and buffers, in hexadecimal, whatever file they come from."""
+    digest = hashlib.sha256(type(network).__name__.encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def load_weights(network: nn.Module, source: Path, partial: bool = False) -> None:
     """Load a generator's weights into a network, from any source of `load_generator`, with any published key names.
+
+    Args:
+        network: The network to load into.
+        source: Where its weights are.
+        partial: Load those that fit, and log which ones do not; see `load_matching`.
 
     Raises:
         ValueError: If there is no such source, it contains no weights, or they are those of another network; see
             `load_compatible_state_dict`.
     """
-    load_compatible_state_dict(network, read_weights(source), str(source))
+    if partial:
+        log.info("%s", load_matching(network, renamed(read_weights(source)), str(source)))
+    else:
+        load_compatible_state_dict(network, read_weights(source), str(source))
 
 
 def read_weights(source: Path) -> dict[str, Tensor]:
@@ -273,54 +313,4 @@ def read_weights(source: Path) -> dict[str, Tensor]:
     path = find_model(source)
     if path.is_dir():
         return _averaged_weights(checkpoint.load(path), path)
-    return read_model_file(path).weights
-
-
-def read_model_file(file: Path) -> ModelFile:
-    """Read a safetensors file, or a file that torch.save wrote. Code in the file is never run.
-
-    Raises:
-        ValueError: If the file cannot be read, or does not contain weights by name.
-    """
-    if file.suffix != ".safetensors":
-        return ModelFile(unwrapped(_read_torch(file)), None)
-    try:
-        with safe_open(file, "pt") as content:
-            header = (content.metadata() or {}).get(HEADER)
-            weights = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dictionary)
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # besides SafetensorError, torch's own about data types that it does not know
-        raise ValueError(f"{file}: not a safetensors file ({_first_line(error)})") from None
-    try:
-        return ModelFile(unwrapped(weights), parse_json(header.encode(), _LONGEST_HEADER) if header else None)
-    except ValueError as error:
-        raise ValueError(f"{file}: its header is corrupt ({error})") from None
-
-
-def _read_torch(file: Path) -> dict[str, Any]:
-    _check_archive(file)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # warnings about pickled code, which is rejected in any case
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for files of other formats
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it contains code, {code[1]}, which is not run" if code else "PyTorch cannot read it"
-        raise ValueError(f"{file}: not a file of weights ({reason})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: contains a {type(content).__name__}, not weights by name")
-    check_storage(unwrapped(content), str(file))  # pyright: ignore[reportUnknownArgumentType]
-    return content  # pyright: ignore[reportUnknownVariableType]
-
-
-def _check_archive(file: Path) -> None:
-    """Raise ValueError if a file is a zip archive whose content is larger than itself, which torch never writes."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            content = sum(entry.file_size for entry in archive.infolist())
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except Exception:  # not a zip archive: an older format, or none at all
-        return
-    if content > file.stat().st_size:
-        raise ValueError(f"{file}: not a file of weights (its content of {content} bytes is compressed or overlaps)")
+    return of_generator(read_model_file(path).weights)

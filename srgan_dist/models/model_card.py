@@ -1,13 +1,21 @@
 """Model cards in the Hugging Face Hub's format, and uploads to the Hub."""
 
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+_METRIC_TYPES = {"psnr_y": "psnr", "psnr_rgb": "psnr", "ssim_y": "ssim"}
+"""Our metrics by the Hub's name of their kind."""
 _FACTS = {
     "scale": "scale factor",
     "architecture": "architecture",
     "parameters": "parameters",
+    "dtype": "weights in",
     "degradation": "LR degradation",
     "label": "phase",
     "data": "data set (SHA-256 of its manifest)",
@@ -25,13 +33,15 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
     """
     from huggingface_hub import ModelCardData
 
-    metrics: dict[str, Any] = notes["metrics"] if isinstance(notes.get("metrics"), dict) else {}
+    metrics = {k: m for k, m in (notes.get("metrics") or {}).items() if _has_scores(m)}
+    results = _results(notes, metrics.get(notes["label"], {}))
     head = ModelCardData(
-        license=notes["license"], pipeline_tag="image-to-image", tags=["super-resolution", "image-upscaling", "pytorch"]
-    )
+        license=notes["license"], pipeline_tag="image-to-image", model_name=name if results else None,
+        tags=["super-resolution", "image-upscaling", "pytorch"], eval_results=results or None,
+    )  # fmt: skip
     facts = [f"| {title} | {_format(notes[key])} |" for key, title in _FACTS.items() if notes.get(key)]
     rows = [
-        f"| {_format(name)} | {m['psnr_y']:.2f} | {m['ssim_y']:.4f} |" for name, m in metrics.items() if _has_scores(m)
+        f"| {_format(name)} | {_number(m, 'psnr_y', 2)} | {_number(m, 'ssim_y', 4)} |" for name, m in metrics.items()
     ]
     quality = [
         "",
@@ -44,7 +54,7 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
     lines = [
         f"# {name}",
         "",
-        "A super-resolution network, trained with srgan_dist.",
+        f"A super-resolution network, {notes['origin']}.",
         "",
         "| | |",
         "|---|---|",
@@ -61,6 +71,29 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
     return f"---\n{head.to_yaml()}\n---\n\n" + "\n".join(lines)
 
 
+def _results(notes: dict[str, Any], scores: Mapping[str, float | None]) -> list["EvalResult"]:
+    """Return the scores of the network as the Hub reads them; it shows them beside the card."""
+    from huggingface_hub import EvalResult
+
+    data, protocol = notes.get("data_name", "held-out images"), notes.get("protocol", "psnr_y")
+    suffix = protocol.removeprefix("psnr_y")
+    return [
+        EvalResult(
+            task_type="image-to-image", task_name=f"x{notes['scale']} super-resolution",
+            dataset_type=data, dataset_name=data,
+            metric_type=_METRIC_TYPES.get(metric, metric), metric_name=f"{metric}{suffix}",
+            metric_value=round(value, 4),
+        )
+        for metric, value in scores.items()
+        if value is not None and math.isfinite(value)
+    ]  # fmt: skip
+
+
+def _number(scores: Mapping[str, float | None], metric: str, digits: int) -> str:
+    value = scores.get(metric)
+    return "" if value is None else f"{value:.{digits}f}"
+
+
 def _usage(file: Path) -> str:
     if file.suffix == ".onnx":
         return f'sr = onnxruntime.InferenceSession("{file.name}").run(None, {{"lr": lr}})  # RGB in [0, 1]'
@@ -68,8 +101,8 @@ def _usage(file: Path) -> str:
 
 
 def _has_scores(metrics: Any) -> bool:
-    """Return whether metrics, which may come from another program's file, contain the columns of the card."""
-    return isinstance(metrics, dict) and all(type(metrics.get(k)) in (int, float) for k in ("psnr_y", "ssim_y"))
+    """Return whether metrics, which may come from another program's file, are numbers by name."""
+    return isinstance(metrics, dict) and all(v is None or type(v) in (int, float) for v in metrics.values())
 
 
 def _format(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -9,11 +10,23 @@ from torch import Tensor, nn
 from srgan_dist.models.compact import CompactConfig
 from srgan_dist.models.rrdbnet import RRDBNetConfig
 from srgan_dist.models.srresnet import SRResNetConfig
+from srgan_dist.utils.unions import tag
 
 State = Mapping[str, Tensor]
 
-_WRAPPERS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net", "generator")
+_WRAPPERS = (
+    "params_ema", "params-ema", "params", "generator_ema", "g_ema", "net_g_ema", "netG_ema", "model_ema", "ema_model",
+    "state_dict_ema", "ema", "generator", "net_g", "netG", "gen", "G", "model_G", "model_state_dict", "state_dict",
+    "model", "net", "network", "weights",
+)  # fmt: skip
 _PREFIXES = ("module.", "_orig_mod.", "netG.", "generator.")
+_GENERATORS = (
+    "generator_ema.", "ema_generator.", "g_ema.", "net_g_ema.", "netG_ema.", "ema_model.", "ema.", "generator.",
+    "net_g.", "netG.", "gen.", "model_G.",
+)  # fmt: skip
+"""Prefixes of the generator's parameters in the state of several networks: averaged ones first."""
+_COMPLETE = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""Prefixes that programs give to most parameters, of one network and perhaps some of a loss."""
 # From the names in ESRGAN's first public code (2018) to those in Real-ESRGAN's.
 _FIRST_PUBLIC = (
     (r"^RRDB_trunk\.(\d+)\.RDB(\d)\.", r"body.\1.rdb\2."),
@@ -32,17 +45,44 @@ class Found(NamedTuple):
     name: str
     """Architecture, scale and size, for messages."""
 
+    @property
+    def flags(self) -> str:
+        """The flags of a training run with this network."""
+        default = type(self.config)()
+        values = {f.name: getattr(self.config, f.name) for f in fields(self.config)}
+        given = {name: value for name, value in values.items() if value != getattr(default, name)}
+        return " ".join(
+            [f"--scale {self.scale} --generator.type {tag(type(self.config))}"]
+            + [f"--generator.{name.replace('_', '-')} {value}" for name, value in given.items()]
+        )
 
-def unwrapped(content: Mapping[str, Any]) -> dict[str, Tensor]:
+
+def unwrapped(content: Mapping[Any, Any]) -> dict[str, Tensor]:
     """Return the parameters in a file's content, without wrapper dicts (`params_ema`) and prefixes (`module.`)."""
     for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            return unwrapped(content[key])
-    state = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+        if isinstance(content.get(key), Mapping) and (inner := unwrapped(content[key])):
+            return inner
+    state = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     for prefix in _PREFIXES:
         if state and all(k.startswith(prefix) for k in state):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
     return state
+
+
+def of_generator(state: State) -> dict[str, Tensor]:
+    """Return the generator's parameters in the state of several networks, such as a training checkpoint of mmagic.
+
+    If there are parameters of an exponential moving average, they are preferred. The state of a single network is
+    returned unchanged.
+    """
+    for prefix in (*_GENERATORS, *_COMPLETE):
+        inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        averaged = {k.removeprefix("module."): v for k, v in inner.items() if k.startswith("module.")}
+        found = averaged or inner  # without the average's number of updates
+        is_numbered = all(k[:1].isdigit() for k in found)  # layers of a sequence of that name
+        if len(found) > 1 and not is_numbered and (prefix in _GENERATORS or 2 * len(found) > len(state)):
+            return found
+    return dict(state)
 
 
 def renamed(state: State) -> dict[str, Tensor]:
@@ -120,11 +160,71 @@ def _match_srresnet(state: State) -> Found | None:
 
 
 def _count(state: State, pattern: str) -> int:
-    """Return the number of numbered blocks; ValueError if their numbers have gaps, or there are none."""
-    numbers = {int(m[1][:9]) for k in state if (m := re.match(pattern, k))}
-    if max(numbers, default=-1) + 1 != len(numbers) or not numbers:
-        raise ValueError("the numbers of the blocks have gaps")
-    return len(numbers)
+    """Return the number of numbered blocks; ValueError if there are none, or one has a larger number than tensors."""
+    last = max((int(m[1][:9]) for k in state if (m := re.match(pattern, k))), default=-1)
+    if not 0 <= last < len(state):  # a name alone must not make a network of any depth
+        raise ValueError("the numbers of the blocks make no sense")
+    return last + 1
+
+
+def missing_names(state: State) -> list[str]:
+    """Return the names that a state dict lacks to be one of this package's networks; empty if it resembles none.
+
+    Sizes are not compared: the names tell the architecture and its depth.
+    """
+    for guess in (_like_rrdbnet, _like_compact, _like_srresnet):
+        try:
+            expected = guess(state)
+        except ValueError:  # the numbers in its names make no sense
+            continue
+        missing = [k for k in expected if k not in state]
+        if expected and len(missing) <= len(expected) // 2 and state.keys() <= set(expected):
+            return missing
+    return []
+
+
+def _like_rrdbnet(state: State) -> list[str]:
+    if not any(re.match(r"body\.\d+\.rdb\d\.conv\d\.", k) for k in state):
+        return []
+    config = RRDBNetConfig(blocks=_count(state, r"body\.(\d+)\."), channels=2, growth_channels=1)
+    return list(config.build(2 ** sum(f"conv_up{n}.weight" in state for n in (1, 2, 3))).state_dict())
+
+
+def _like_compact(state: State) -> list[str]:
+    if not state or not all(re.match(r"body\.\d+\.(weight|bias)$", k) for k in state):
+        return []
+    return list(CompactConfig(convs=max(0, _count(state, r"body\.(\d+)\.") - 2) // 2, channels=2).build(1).state_dict())
+
+
+def _like_srresnet(state: State) -> list[str]:
+    if not any(re.match(r"trunk\.\d+\.", k) for k in state) or not {"merge.0.weight", "tail.weight"} & state.keys():
+        return []
+    steps = _count(state, r"upsample\.(\d+)\.") if any(k.startswith("upsample.") for k in state) else 0
+    config = SRResNetConfig(
+        blocks=_count(state, r"trunk\.(\d+)\."), channels=2, interpolated_skip="adds_interpolation" in state,
+        batch_norm=any("running_mean" in k for k in state),
+    )  # fmt: skip
+    return list(config.build(2**steps).state_dict())
+
+
+_FOREIGN = (
+    (r"lora_|\.lokr_|\.hada_", "a LoRA, which modifies a diffusion model"),
+    (r"^model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
+    (
+        r"^(down_blocks|mid_block)\.|^(en|de)coder\.(down|mid_block|up_blocks)",
+        "a part of a diffusion model (diffusers)",
+    ),
+    (r"^(double|single)_(stream_modules|blocks|transformer_blocks)\.", "a diffusion transformer"),
+    (r"text_model\.encoder\.|^transformer\.resblocks\.", "a text or image encoder (CLIP)"),
+    (r"(^|\.)layers\.\d+\.self_attn\.q_proj|^lm_head\.|^transformer\.h\.\d+\.", "a language model"),
+    (r":0$|(^|[/.])(kernel|moving_mean)$", "weights of TensorFlow, Keras or Flax"),
+)
+"""Names by which networks that are no super-resolution networks are known."""
+
+
+def foreign_kind(state: State) -> str | None:
+    """Return what a state dict is, if its names show that it belongs to no super-resolution network."""
+    return next((kind for names, kind in _FOREIGN if any(re.search(names, k) for k in state)), None)
 
 
 def describe(state: State) -> str:
@@ -160,16 +260,17 @@ def load_compatible_state_dict(network: nn.Module, state: State, name: str) -> N
         for k, v in expected.items()
         if k in given and given[k].shape != v.shape
     ]
-    problems = [f"{kind}: {_first_few(keys)}" for kind, keys in (("missing", missing), ("unknown", unknown)) if keys]
+    problems = [f"{kind}: {first_few(keys)}" for kind, keys in (("missing", missing), ("unknown", unknown)) if keys]
     problems += wrong_shapes[:1]
     if problems:
         raise ValueError(
             f"{name}: the weights do not match this {type(network).__name__} ({'; '.join(problems)}). "
             f"The file appears to contain {describe(given)}; "
-            + ("set --scale and --generator to match" if identify(given) else "choose another file")
+            + (f"to match it, pass {found.flags}" if (found := identify(given)) else "choose another file")
         )
     network.load_state_dict(given)
 
 
-def _first_few(keys: list[str]) -> str:
+def first_few(keys: list[str]) -> str:
+    """Return the first three names and the number of the others, for messages."""
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

@@ -18,6 +18,8 @@ FREE = frozenset(
     }
 )  # fmt: skip
 """Fields that do not affect the trained weights."""
+_FREE_IN_TRAINING = frozenset({"clip_norm", "discriminator_rate"})
+"""Fields that affect the weights but may change when a run is resumed, apart from those of schedules."""
 _BATCH = frozenset({"data.batch", "accumulate"})
 
 
@@ -72,7 +74,7 @@ def refuse_changes(changes: list[Change], now: Mapping[str, Any], progress: Prog
 def _refusal(change: Change, now: Mapping[str, Any], progress: Progress) -> str | None:
     """Return why a change is refused, which may be an empty string; None if the change is allowed."""
     section, _, field = change.name.partition(".")
-    if change.name == "clip_norm" or (section in PHASES and field.startswith("schedule")) or field == "epochs":
+    if change.name in _FREE_IN_TRAINING or (section in PHASES and field.startswith("schedule")) or field == "epochs":
         return None
     if change.name in _BATCH:
         return _batch_refusal(now, progress)

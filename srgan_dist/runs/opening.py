@@ -57,7 +57,8 @@ def _models(run: Path) -> list[_PhaseModel]:
     if labels:
         found = [_PhaseModel(directory / RunDir.model_name(n), n, n == labels[-1]) for n in labels]
         return [m for m in found if m.file.is_file()]
-    files = sorted(directory.glob("*.safetensors"))  # exported models without the run's configuration
+    # Exported models without the run's configuration.
+    files = sorted(f for f in directory.glob("*.safetensors") if not f.name.endswith(RunDir.DISCRIMINATOR))
     if len(files) > 1:
         names = ", ".join(f.name for f in files)
         raise ValueError(f"{run} does not record which of its models is the final one; pass one of the files: {names}")

@@ -57,6 +57,13 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(dict(config), self.path / CONFIG, indent=2)
 
+    DISCRIMINATOR = "-discriminator.safetensors"
+    """End of the file name of an exported discriminator."""
+
+    def discriminator(self, label: str) -> Path:
+        """Return the path of a phase's exported discriminator."""
+        return self.models / self.model_name(label).replace(".safetensors", self.DISCRIMINATOR)
+
     def model(self, label: str) -> Path:
         """Return the path of a phase's exported generator."""
         return self.models / self.model_name(label)

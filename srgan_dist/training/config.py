@@ -1,7 +1,7 @@
 """The configuration of a training run: the flags of the command line and the fields of `config.json`."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.models.vgg import check_layers
 from srgan_dist.runs.run_dir import CONFIG, RunDir
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.training.compilation import Compile
@@ -32,13 +33,25 @@ class LossConfig:
     """Pixel distance; the only loss of the pretraining phase."""
 
     content: ContentConfig | None = ContentConfig()
-    """VGG content loss of the adversarial phase; none uses the pixel term as content."""
+    """VGG content loss of the adversarial phase; none uses the pixel term as content, with its own weight, or with the
+    weight of content if its own is 0."""
 
     adversarial: AdversarialConfig = VanillaGAN()
     """GAN loss."""
 
     weights: Weights = Weights()
     """Weights of the terms in the adversarial phase."""
+
+    @property
+    def vgg(self) -> ContentConfig | None:
+        """The content loss if it is computed; None if there is none, or its weight is 0."""
+        return self.content if self.weights.content else None
+
+    @property
+    def effective_weights(self) -> Weights:
+        """The weights that are trained with: without `content`, the pixel term takes its place (SRGAN-MSE)."""
+        given = self.weights
+        return replace(given, pixel=given.pixel or given.content, content=0.0) if self.content is None else given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +68,7 @@ class PhaseConfig:
     """Name of the phase's generator in tables, images and file names."""
 
     schedule: Schedule = MilestoneSchedule()
-    """Learning rate schedule of both networks."""
+    """Learning rate schedule of both networks (see `discriminator_rate`)."""
 
 
 ValidationMetric = Literal["psnr_y", "ssim_y", "niqe", "lpips", "dists", "topiq"]
@@ -180,8 +193,17 @@ class TrainConfig:
     """The super-resolution network."""
     weights: Path | None = None
     """Initialize the generator from an exported file, a checkpoint, a run, or a published .pth."""
+    weights_partial: bool = False
+    """Take those of the weights that fit and list the others, instead of refusing a file that does not fit."""
     discriminator: DiscriminatorConfig = field(default_factory=VGGDiscriminatorConfig)
     """The network that tells real images from generated ones."""
+    discriminator_weights: Path | None = None
+    """Initialize the discriminator from an exported file, a checkpoint, a run, or a published .pth."""
+    discriminator_rate: float = 1.0
+    """Learning rate of the discriminator, as a multiple of the generator's."""
+    discriminator_warmup: int = 0
+    """First steps of the adversarial phase, which update only the discriminator: a trained generator would otherwise
+    learn from one that is untrained."""
     optimizer: OptimizerConfig = AdamConfig()
     """Optimizer of both networks."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -227,6 +249,7 @@ def check(config: TrainConfig) -> None:
     if min(config.pretrain.steps, config.adversarial.steps) < 0 or config.steps == 0:
         raise ValueError("pretrain.steps and adversarial.steps must not be negative, and at least one must be positive")
     _check_phases(config)
+    _check_adversarial(config)
     if not 0 <= config.ema_decay < 1:
         raise ValueError(f"ema_decay={config.ema_decay} must be at least 0 and less than 1; 0 turns averaging off")
 
@@ -249,6 +272,32 @@ def _check_phases(config: TrainConfig) -> None:
                 f"validation.{name}patience={patience} needs a metric that can improve; set "
                 f"validation.{name}best_by to {'niqe' if number else 'psnr_y'}"
             )
+
+
+def _check_adversarial(config: TrainConfig) -> None:
+    """Raise ValueError if the adversarial phase has no content to keep, or nothing to start from."""
+    if not config.adversarial.steps:
+        return
+    loss, warmup = config.loss, config.discriminator_warmup
+    if loss.content:
+        check_layers(loss.content.network, [layer for layer, _ in loss.content.layers])
+    if not loss.effective_weights.pixel and not loss.vgg:
+        raise ValueError(
+            "loss.weights.pixel and loss.weights.content are both 0, so that nothing would keep sr similar to hr; set "
+            "--loss.weights.pixel 1"
+        )
+    if config.discriminator_rate <= 0:
+        raise ValueError(f"discriminator_rate={config.discriminator_rate} must be positive")
+    if warmup < 0 or (warmup >= config.adversarial.steps and config.adversarial.epochs is None):
+        raise ValueError(
+            f"discriminator_warmup={warmup} must be at least 0 and less than adversarial.steps="
+            f"{config.adversarial.steps}"
+        )
+    if warmup and not config.pretrain.steps and config.weights is None:
+        raise ValueError(
+            f"discriminator_warmup={warmup} and pretrain.steps=0 fine-tune a trained generator; name it with --weights "
+            "FILE (an exported file, a run, or a published .pth)"
+        )
 
 
 def read_config(file: Path) -> TrainConfig:

@@ -78,6 +78,7 @@ def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
         profile=0,
         pretrain=shortened_phase(config.pretrain),
         adversarial=shortened_phase(config.adversarial),
+        discriminator_warmup=min(config.discriminator_warmup, 1),
         validation=replace(config.validation, every=_STEPS, images=min(config.validation.images, 2)),
         checkpoint=replace(config.checkpoint, every=_STEPS),
         tracking=replace(config.tracking, enabled=False),

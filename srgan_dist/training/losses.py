@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srgan_dist.models.vgg import VGGLayer
+from srgan_dist.models.vgg import VGGLayer, VGGNetwork
 
 PixelKind = Literal["l1", "mse"]
 Average = Callable[[Tensor], Tensor]
@@ -24,7 +24,10 @@ def pixel_loss(kind: PixelKind, sr: Tensor, hr: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ContentConfig:
-    """The content loss on VGG19 features. The defaults are SRGAN's."""
+    """The content loss on VGG features. The defaults are SRGAN's."""
+
+    network: VGGNetwork = "vgg19"
+    """Which network of torchvision; VGG16 has no conv3_4, conv4_4 and conv5_4."""
 
     layers: tuple[tuple[VGGLayer, float], ...] = (("relu5_4", 1.0),)
     """Layers and their weights: relu5_4 is SRGAN's VGG54, relu2_2 its VGG22, and conv5_4 is ESRGAN's."""
@@ -36,7 +39,8 @@ class ContentConfig:
     """Divisor of the features: 12.75 in SRGAN Sec. 3.2 (0.006 on the squared distance), 1 in ESRGAN."""
 
     weights: Path | None = None
-    """File with torchvision's vgg19 weights, for machines without internet access; None downloads them."""
+    """File (.pth or .safetensors) with the network's weights, for machines without internet access; None downloads
+    them."""
 
 
 class ContentLoss(nn.Module):

@@ -12,4 +12,7 @@ SUMMARIES = {
     "real-esrgan-x4": "Real-ESRGAN of the paper: second-order degradations, U-Net discriminator",
     "compact-x2": "the small, fast SRVGGNetCompact, trained like Real-ESRGAN, x2",
     "compact-x4": "the small, fast SRVGGNetCompact, trained like Real-ESRGAN, x4",
+    "finetune-real-esrgan-x4": "adapts a Real-ESRGAN x4 generator (--weights FILE) to your images, keeping its texture",
+    "finetune-esrgan-x4": "adapts an ESRGAN x4 generator (--weights FILE) to your images, keeping its texture",
+    "finetune-compact-x2": "adapts a SRVGGNetCompact x2 generator (--weights FILE) to your images, keeping its texture",
 }

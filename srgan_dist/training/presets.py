@@ -5,6 +5,7 @@ from pathlib import Path
 
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import RealESRGANDegradation
+from srgan_dist.data.degradations.draws import StageConfig
 from srgan_dist.models import (
     CompactConfig,
     RRDBNetConfig,
@@ -112,6 +113,38 @@ _COMPACT_X4 = replace(
     adversarial=replace(_REAL_ESRGAN_X4.adversarial, label="CompactGAN"),
 )
 
+# Fine-tuning of a finished generator (`--weights FILE`) with the loss it was trained with. Not in the papers: no pixel
+# phase, which would train the GAN's texture away; a low learning rate; a discriminator that learns alone first, because
+# it starts untrained against a finished generator; and a light degradation, to be replaced by that of one's own images.
+# The logits of a new U-Net with spectral normalization stay near 0 for hundreds of steps, in which the other terms
+# blur; a small VGG-style discriminator keeps the texture (benchmarks/RESULTS.md).
+_LIGHT_DEGRADATION = RealESRGANDegradation(
+    first=StageConfig(
+        sigma=(0.2, 1.5), resize=(0.1, 0.5, 0.4), resize_range=(0.5, 1.2), gaussian_sigma=(1.0, 8.0),
+        poisson_scale=(0.05, 0.5),
+    ),
+    second=StageConfig(
+        blur_probability=0.3, sigma=(0.2, 0.8), resize=(0.1, 0.3, 0.6), resize_range=(0.7, 1.2),
+        gaussian_sigma=(1.0, 4.0), poisson_scale=(0.05, 0.3),
+    ),
+    jpeg_quality=(50, 95),
+    last_sinc_probability=0.3,
+)  # fmt: skip
+_FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=2.5e-5))
+_FINETUNE = {
+    "discriminator_rate": 5.0,
+    "discriminator_warmup": 40,
+    "pretrain": PhaseConfig(label="Pretrained", steps=0),
+    "adversarial": _FINETUNED,
+}
+_FINETUNE_REAL_ESRGAN_X4 = replace(
+    _REAL_ESRGAN_X4,
+    data=DataConfig(shards=("shards/div2k-x4",), hr_crop=128, batch=16),
+    degradation=_LIGHT_DEGRADATION,
+    discriminator=VGGDiscriminatorConfig(channels=32, dense=128),
+    **_FINETUNE,
+)
+
 PRESETS: dict[str, TrainConfig] = {
     "quickstart": _QUICKSTART,
     "srresnet-x4": replace(_SRGAN_X4, adversarial=replace(_SRGAN_X4.adversarial, steps=0)),
@@ -132,6 +165,14 @@ PRESETS: dict[str, TrainConfig] = {
     "real-esrgan-x4": _REAL_ESRGAN_X4,
     "compact-x2": replace(_COMPACT_X4, scale=2, data=replace(_COMPACT_X4.data, shards=("shards/div2k-x2",))),
     "compact-x4": _COMPACT_X4,
+    "finetune-real-esrgan-x4": _FINETUNE_REAL_ESRGAN_X4,
+    "finetune-esrgan-x4": replace(_ESRGAN_X4, **_FINETUNE),
+    "finetune-compact-x2": replace(
+        _FINETUNE_REAL_ESRGAN_X4,
+        scale=2,
+        generator=CompactConfig(),
+        data=replace(_FINETUNE_REAL_ESRGAN_X4.data, shards=("shards/div2k-x2",)),
+    ),
 }
 """The presets by name. Their one-line summaries are in `preset_names`, which does not import torch."""
 

@@ -66,6 +66,7 @@ class Reporter:
         for change in self._run_dir.changes:
             log.info("setting changed from step %d on: %s", state.step, change)
         self._log_epochs(state)
+        self._warn_of_pixel_phase(state)
         a, crops, accumulate = self._accelerator, state.crops_per_step, self._config.accumulate
         batch = crops // (a.num_processes * accumulate)
         log.info(
@@ -114,6 +115,16 @@ class Reporter:
                 log.warning("step %d  %s", step, warning.message)
         active.clear()
         active.update(warning.name for warning in warnings)
+
+    def _warn_of_pixel_phase(self, state: RunState) -> None:
+        """Log what a pixel phase does to given weights: the loss of a trained GAN's texture shows only hours later."""
+        config = self._config
+        if config.weights and config.pretrain.steps and not state.step and self._accelerator.is_main_process:
+            log.warning(
+                "--weights %s: the pixel phase comes first; if they are a GAN's, its %d steps on %s will train the "
+                "texture away. To keep it, pass --pretrain.steps 0, or use a preset finetune-...",
+                config.weights, config.pretrain.steps, config.loss.pixel.upper(),
+            )  # fmt: skip
 
     def validation(self, step: int, validation: Validation, scores: Scores, images: list[Pixels]) -> None:
         """Record the scores of a validation, next to bicubic's and HR's, its images, and new warnings."""

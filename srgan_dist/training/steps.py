@@ -131,6 +131,31 @@ def gan_step(
     return metrics | _update(discriminator, "discriminator", parts, discriminator_loss, backward)
 
 
+def discriminator_step(
+    generator: Trainable, discriminator: Trainable, losses: Losses, parts: Sequence[Pair], backward: Backward
+) -> StepMetrics:
+    """Update the discriminator alone, on images of a generator that stays as it is.
+
+    Not in the papers: a new discriminator has to learn what a trained generator's images look like before its gradient
+    is of any use.
+
+    Args:
+        parts: each lr (B, 3, h, w) and hr (B, 3, s*h, s*w), RGB in [0, 1].
+        backward: `Accelerator.backward`, or `Tensor.backward` in tests.
+
+    Returns:
+        `discriminator`, `real_logits`, `fake_logits`, `accuracy` and `discriminator_norm`.
+    """
+
+    def discriminator_loss(batch: Pair) -> tuple[Tensor, StepMetrics]:
+        with torch.no_grad():
+            sr = generator.raw(batch.lr)  # without DDP's wrapper, which would prepare to reduce gradients
+        result = losses.adversarial.for_discriminator(discriminator.net(batch.hr), discriminator.net(sr))
+        return result.loss, {"discriminator": result.loss} | result.diagnostics()
+
+    return _update(discriminator, "discriminator", parts, discriminator_loss, backward)
+
+
 def _generator_terms(losses: Losses, sr: Tensor, target: Tensor, real: Tensor | None, fake: Tensor) -> StepMetrics:
     pixel = pixel_loss(losses.pixel, sr, target)
     content = losses.content(sr, target) if losses.content else torch.zeros_like(pixel)

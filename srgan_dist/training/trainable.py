@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from srgan_dist.data.batch import Pair
 from srgan_dist.data.rng import hashed
 from srgan_dist.distributed.accelerator import autocast_dtype, average
+from srgan_dist.models.discriminator_files import load_discriminator_weights
 from srgan_dist.models.files import load_weights
-from srgan_dist.models.vgg import load_vgg19
+from srgan_dist.models.vgg import VGGFeatures, load_vgg
 from srgan_dist.training.batch_norm import BatchNormStats
 from srgan_dist.training.compilation import compile_in_place, mark_step
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.ema import EMA
 from srgan_dist.training.flops import MetaStep, step_flops
-from srgan_dist.training.losses import ContentLoss, VanillaGAN
-from srgan_dist.training.steps import Losses, StepMetrics, Trainable, gan_step, pretrain_step
+from srgan_dist.training.losses import ContentConfig, ContentLoss, VanillaGAN
+from srgan_dist.training.steps import Losses, StepMetrics, Trainable, discriminator_step, gan_step, pretrain_step
 
 log = logging.getLogger("srgan_dist")
 
@@ -38,14 +39,20 @@ class Networks:
         self.generator = self._trainable(self._build_generator, stream=0)
         self.ema = EMA(self.generator.raw, config.ema_decay)
         self.discriminator: Trainable | None = None
-        self._losses = Losses(config.loss.pixel, None, VanillaGAN(), config.loss.weights)
+        self._losses = Losses(config.loss.pixel, None, VanillaGAN(), config.loss.effective_weights)
         """Complete from the adversarial phase on; pretraining uses only the pixel term."""
         self._degrade = config.degradation.build(config.scale, config.seed) if config.degradation else None
 
     def _build_generator(self) -> nn.Module:
         network = self._config.generator.build(self._config.scale)
         if self._config.weights:
-            load_weights(network, self._config.weights)
+            load_weights(network, self._config.weights, self._config.weights_partial)
+        return network
+
+    def _build_discriminator(self) -> nn.Module:
+        network = self._config.discriminator.build(self._config.data.hr_crop)
+        if self._config.discriminator_weights:
+            load_discriminator_weights(network, self._config.discriminator_weights)
         return network
 
     def start_adversarial(self) -> None:
@@ -60,14 +67,24 @@ class Networks:
 
     def _add_discriminator(self) -> None:
         config = self._config
-        self.discriminator = self._trainable(lambda: config.discriminator.build(config.data.hr_crop), stream=1)
+        self.discriminator = self._trainable(self._build_discriminator, stream=1)
         adversarial = config.loss.adversarial.build(average(self._accelerator))
         self._losses = replace(self._losses, content=self._content_loss(), adversarial=adversarial)
 
     def update(
-        self, parts: Sequence[Pair], learning_rate: float, measure_gradient_shares: bool
+        self,
+        parts: Sequence[Pair],
+        learning_rate: float,
+        measure_gradient_shares: bool,
+        discriminator_alone: bool = False,
     ) -> tuple[StepMetrics, Tensor]:
         """Take one optimizer step of the current phase.
+
+        Args:
+            parts: The batch; see `gan_step`.
+            learning_rate: Of the generator; the discriminator's is `discriminator_rate` times that.
+            measure_gradient_shares: See `gan_step`.
+            discriminator_alone: Update only the discriminator.
 
         Returns:
             The metrics of the step, and whether a network skipped it: a bool scalar on the device, the same on every
@@ -82,14 +99,35 @@ class Networks:
         mark_step(self._config.compilation)
         if self.discriminator is None:
             terms = pretrain_step(self.generator, self._losses.pixel, parts, backward)
+        elif discriminator_alone:
+            terms = discriminator_step(self.generator, self.discriminator, self._losses, parts, backward)
         else:
             terms = gan_step(self.generator, self.discriminator, self._losses, parts, backward, measure_gradient_shares)
-        # Reduced gradients are the same on every process, and so is the decision to skip: no communication is needed.
-        skipped_by = [~terms[f"{name}_norm"].isfinite() for name in ("generator", "discriminator")[: len(self._all())]]
-        for statistics, skipped in zip(self._statistics, skipped_by, strict=True):
+        skipped = self._restore_skipped(terms)
+        if not discriminator_alone:
+            self.ema.update()
+        if self.discriminator and self._config.discriminator_warmup:
+            terms |= {"discriminator_alone": torch.full_like(terms["discriminator"], float(discriminator_alone))}
+        return terms, skipped
+
+    def _restore_skipped(self, terms: StepMetrics) -> Tensor:
+        """Restore the BatchNorm statistics of networks that did not learn; return whether one of them skipped the step.
+
+        Reduced gradients are the same on every process, and so is the decision to skip: no communication is needed.
+        """
+        skipped_by: list[Tensor] = []
+        for name, statistics in zip(("generator", "discriminator"), self._statistics, strict=False):
+            norm = terms.get(f"{name}_norm")  # none if the step did not train this network
+            skipped = (
+                torch.ones((), dtype=torch.bool, device=self._accelerator.device) if norm is None else ~norm.isfinite()
+            )
+            skipped_by += [] if norm is None else [skipped]
             statistics.restore(skipped)
-        self.ema.update()
-        return terms, torch.stack(skipped_by).any()
+        return torch.stack(skipped_by).any()
+
+    def discriminator_weights(self) -> dict[str, Tensor] | None:
+        """Return the discriminator's parameters and buffers by name; None in the pretraining phase."""
+        return self.discriminator.raw.state_dict() if self.discriminator else None
 
     def flops(self, crops: int) -> int:
         """Return the floating-point operations of a step on `crops` crops in the current phase."""
@@ -120,8 +158,9 @@ class Networks:
 
     def _set_learning_rate(self, value: float) -> None:
         for trainable in self._all():
+            rate = value * self._config.discriminator_rate if trainable is self.discriminator else value
             for group in trainable.optimizer.param_groups:
-                group["lr"] = value
+                group["lr"] = rate
 
     def _all(self) -> list[Trainable]:
         return [self.generator] + ([self.discriminator] if self.discriminator else [])
@@ -158,11 +197,11 @@ class Networks:
         )
 
     def _content_loss(self) -> ContentLoss | None:
-        content = self._config.loss.content
+        content = self._config.loss.vgg
         if content is None:
             return None
         with self._accelerator.local_main_process_first():  # one process per machine downloads the weights
-            features = load_vgg19([layer for layer, _ in content.layers], content.weights)
+            features = _load_vgg(content)
         features = features.to(memory_format=torch.channels_last)
         if (dtype := autocast_dtype(self._accelerator)) is not None:
             features.keep_in(dtype)
@@ -219,13 +258,19 @@ def use_sync_batch_norm(requested: bool | None, accelerator: Accelerator) -> boo
 
 
 def load_vgg_early(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Load VGG19 once before training, so that missing weights fail now and not at the start of the adversarial phase.
+    """Load VGG once before training, so that missing weights fail now and not at the start of the adversarial phase.
 
     One process per machine downloads and reads the weights while the others wait.
     """
-    content = config.loss.content
+    content = config.loss.vgg
+    if config.adversarial.steps and config.loss.content and not content and accelerator.is_main_process:
+        log.info("loss.weights.content=0: no VGG content loss; --loss.weights.content 1 turns it on")
     if not config.adversarial.steps or content is None:
         return
     with accelerator.local_main_process_first():
         if accelerator.is_local_main_process:
-            load_vgg19([layer for layer, _ in content.layers], content.weights)
+            _load_vgg(content)
+
+
+def _load_vgg(content: ContentConfig) -> VGGFeatures:
+    return load_vgg(content.network, [layer for layer, _ in content.layers], content.weights)

@@ -14,6 +14,7 @@ from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.accelerator import run_on_main, start
 from srgan_dist.distributed.coordination import StopCoordinator, StopRequested
 from srgan_dist.evaluation.results import Evaluation, read_evaluation
+from srgan_dist.models.discriminator_files import save_discriminator
 from srgan_dist.runs import checkpoint
 from srgan_dist.runs.lock import RunLock
 from srgan_dist.runs.run_dir import RunDir
@@ -187,6 +188,8 @@ class Trainer:
         self.meter.flops_per_crop = 0
         if number == 1:
             self.networks.start_adversarial()
+            if warmup := self.config.discriminator_warmup:
+                log.info("the discriminator learns alone in the first %d steps of %s", warmup, self.phases[1].label)
 
     def _batches(self) -> Batches:
         a, state = self.accelerator, self.state
@@ -201,9 +204,12 @@ class Trainer:
         parts = self._next(batches).split(self.config.accumulate)
         waited = time.perf_counter() - started  # for the reader, not for the device
         state = self.state
-        learning_rate = phase.schedule.at(state.step - state.phase_start, phase.steps)
+        done = state.step - state.phase_start
         terms, skipped = self.networks.update(
-            parts, learning_rate, measure_gradient_shares=(state.step + 1) % self.config.gradient_shares_every == 0
+            parts,
+            phase.schedule.at(done, phase.steps),
+            measure_gradient_shares=(state.step + 1) % self.config.gradient_shares_every == 0,
+            discriminator_alone=state.phase == 1 and done < self.config.discriminator_warmup,
         )
         self.meter.add(terms, skipped, waited)
         self.skipped_steps.counts.add(terms, skipped, state.step)
@@ -302,6 +308,9 @@ class Trainer:
             about = {"degradation": self.degradation, "data": self.feed.hashes}
             file = export_phase(self.config, phase, self.run_dir, self.networks.ema.module, about)
             self.reporter.tracker.artifact(file, "models")
+            if weights := self.networks.discriminator_weights():
+                file = self.run_dir.discriminator(phase.label)
+                save_discriminator(file, weights, self.config.discriminator, self.config.data.hr_crop)
         self.accelerator.wait_for_everyone()
 
     def evaluate(self) -> Evaluation | None:

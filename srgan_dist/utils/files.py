@@ -13,6 +13,9 @@ from typing import IO, Any
 _NAME_BYTES = 100
 """Largest part of a file's name that its temporary file's name contains: file systems limit names to 255 bytes."""
 
+_LONGEST_NAME = 255
+"""Longest file name that common file systems accept, in bytes."""
+
 
 @contextmanager
 def atomic_path(target: Path, suffix: str = "") -> Generator[Path]:
@@ -27,7 +30,7 @@ def atomic_path(target: Path, suffix: str = "") -> Generator[Path]:
     Raises:
         OSError: If the file or folder cannot be written.
     """
-    name = target.name.encode()[:_NAME_BYTES].decode(errors="ignore")
+    name = os.fsencode(target.name)[:_NAME_BYTES].decode(errors="ignore")  # a name may be no valid UTF-8
     # Unique, because two processes may write the same file.
     partial = target.with_name(f".{name}.{uuid.uuid4().hex[:12]}.partial{suffix}")
     try:
@@ -98,6 +101,32 @@ def write_bytes(content: bytes, file: Path) -> None:
     """Write bytes atomically."""
     with atomic_output(file) as out:
         out.write(content)
+
+
+def append_line(line: str, file: Path) -> None:
+    """Append a line of text to a file and flush it to disk. A line that a crash has cut off is ended first.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    created = not file.exists()
+    with file.open("ab+", buffering=0) as out:
+        length = out.seek(0, os.SEEK_END)
+        out.seek(max(0, length - 1))
+        is_cut_off = out.read(1) not in (b"", b"\n")
+        out.write((b"\n" if is_cut_off else b"") + line.encode() + b"\n")  # at once, as other processes append, too
+        os.fsync(out.fileno())
+    if created:
+        _sync(file.parent)
+
+
+def fitting_name(stem: str, suffix: str) -> str:
+    """Return a file name that file systems accept: a stem that is too long ends in part of its SHA-256 instead."""
+    name = os.fsencode(stem)
+    if len(name) + len(os.fsencode(suffix)) <= _LONGEST_NAME:
+        return stem + suffix
+    ending = f"-{hashlib.sha256(name).hexdigest()[:8]}{suffix}"
+    return name[: _LONGEST_NAME - len(os.fsencode(ending))].decode(errors="ignore") + ending
 
 
 def sha256_of(file: Path) -> str:

@@ -2,13 +2,11 @@
 
 import resource
 from collections.abc import Callable
-from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
 
-_CGROUP = Path("/sys/fs/cgroup")
+from srgan_dist.utils.host_memory import free_host_bytes
 
 
 def free_bytes(device: torch.device) -> int:
@@ -16,12 +14,7 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    available = psutil.virtual_memory().available
-    try:
-        limit, used = ((_CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
-        return min(available, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or a container without a limit ("max")
-        return available
+    return free_host_bytes()
 
 
 def peak_memory(device: torch.device) -> int:

@@ -151,6 +151,13 @@ def test_one_model_is_compared_with_interpolation():
     assert comparison.difference().min() > 5
 
 
+def test_one_model_alone_is_compared_with_the_original():
+    flat = np.zeros((8, 8, 3), np.uint8)
+    comparison = ImageComparison("a", flat, flat, {"model": flat + 10}, ["model"])
+
+    assert comparison.difference().min() > 5
+
+
 def test_runs_are_named_by_directory_and_files_by_label(tmp_path: Path):
     (tmp_path / "x" / "run").mkdir(parents=True)
     (tmp_path / "y" / "run").mkdir(parents=True)

@@ -5,10 +5,12 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from srgan_dist.cli.app import main
 from srgan_dist.distributed.group import SingleProcess, no_progress
+from srgan_dist.evaluation.comparison import compare_phases
 from srgan_dist.evaluation.evaluate import (
     evaluate,
     evaluate_methods,
@@ -225,6 +227,41 @@ def test_a_image_too_small_to_judge_is_named(tmp_path: Path):
 
     with pytest.raises(ValueError, match="tiny: 16x16 is too small"):
         bicubic(open_evaluation_set(tmp_path, 4))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_a_model_that_returns_nan_is_one_line_and_no_score(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+):
+    model = generator("broken", "matlab-mirror")
+    model.network.get_parameter("tail.weight").data[0, 0, 0, 0] = torch.nan
+    save_generator(tmp_path / "broken.safetensors", model.network, SRResNetConfig(blocks=1, channels=4),
+                   {"label": "broken", "scale": model.scale, "degradation": "matlab-mirror"})  # fmt: skip
+    options = {"evaluate": ["--models", str(tmp_path / "broken.safetensors"), "--json", str(tmp_path / "out")],
+               "compare": [str(tmp_path / "broken.safetensors"), "--out", str(tmp_path / "out")]}  # fmt: skip
+
+    code = main([command, "--data", str(folder), *options[command]])
+
+    said = capsys.readouterr().err
+    assert code == 1
+    (line,) = [line for line in said.splitlines() if "NaN" in line]
+    assert "broken" in line
+    assert "not finite: tail.weight" in line
+    assert f"{folder.name}, " in line
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_final_evaluation_of_a_run_names_method_and_image(folder: Path, tmp_path: Path):
+    model, config = generator("broken", "matlab-mirror"), SRResNetConfig(blocks=1, channels=4)
+    torch.nn.init.constant_(model.network.get_parameter("tail.weight"), torch.inf)
+    file = tmp_path / "models" / "broken.safetensors"
+    save_generator(file, model.network, config, {"label": "broken", "scale": 4, "degradation": "matlab-mirror"})
+
+    with pytest.raises(ValueError, match=r"images, a: broken returns NaN"):
+        compare_phases(tmp_path, (file,), open_evaluation_set(folder, 4), SingleProcess(), no_progress, "cpu")
+
+    assert not (tmp_path / "evaluation.json").exists()
 
 
 def test_processes_together_find_what_one_finds(folder: Path):

@@ -1,4 +1,6 @@
+import copy
 import json
+import re
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,14 +11,21 @@ import onnxruntime
 import pytest
 import spandrel
 import torch
+from huggingface_hub import ModelCard
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from srgan_dist.cli.app import main
 from srgan_dist.cli.export import ExportOptions, export
-from srgan_dist.models import CompactConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig
+from srgan_dist.models import CompactConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig, UNetDiscriminatorConfig
+from srgan_dist.models.discriminator_files import load_discriminator_weights
+from srgan_dist.models.export import interpolated
 from srgan_dist.models.files import load_generator, save_generator
 from srgan_dist.models.onnx_export import CAN_EXPORT
+from srgan_dist.models.spandrel_plugin import register
+from srgan_dist.runs import checkpoint
+from srgan_dist.training.config import dump
+from srgan_dist.training.presets import preset
 
 RRDB = RRDBNetConfig(blocks=1, channels=8)
 COMPACT = CompactConfig(convs=1, channels=8)
@@ -152,7 +161,7 @@ def test_a_files_header_says_what_it_is(tmp_path):
     assert notes["generator"] == {"type": "compact", "convs": 1, "channels": 8}
     assert (notes["metrics"], notes["data"], notes["license"]) == (means, ["abc123"], "cc-by-4.0")
     assert notes["training"] == {"scale": 2}
-    card = file.with_suffix(".md").read_text()
+    card = file.with_name("out.safetensors.md").read_text()
     assert card.startswith("---\nlicense: cc-by-4.0\n")
     assert "| Toy | 30.00 | 0.9000 |" in card
     assert source.stat().st_mode == file.stat().st_mode
@@ -167,6 +176,24 @@ def test_interpolation_mixes_weight_by_weight(tmp_path):
         first, second, mixed = (load_generator(f).network.state_dict() for f in (*files, tmp_path / "mix.safetensors"))
         for name, value in mixed.items():
             torch.testing.assert_close(value, (1 - alpha) * first[name] + alpha * second[name], atol=1e-7, rtol=1e-6)
+
+
+def test_interpolation_leaves_both_generators_unchanged(tmp_path):
+    first, second = (load_generator(model(tmp_path, COMPACT, 4, seed=n, name=str(n))) for n in (1, 2))
+    before = copy.deepcopy(second.network.state_dict())
+
+    interpolated(first, second, 0.5)
+
+    assert all(torch.equal(value, before[name]) for name, value in second.network.state_dict().items())
+
+
+def test_interpolation_of_a_checkpoint_needs_runs(tmp_path):
+    files = model(tmp_path, COMPACT, 4, name="a"), model(tmp_path, COMPACT, 4, name="b")
+
+    with pytest.raises(
+        ValueError, match=r"--at best selects a checkpoint of a run directory, but .*a.safetensors is not"
+    ):
+        export(ExportOptions(out=tmp_path / "mix.safetensors", interpolate=files, at="best"))
 
 
 def test_different_networks_cannot_be_mixed(tmp_path):
@@ -199,6 +226,156 @@ def test_another_architecture_goes_through_spandrel_and_back(tmp_path):
     assert isinstance(loaded.config, SpandrelConfig)
     assert loaded.network(torch.rand(1, 3, 9, 10)).shape == (1, 3, 18, 20)
     assert any("largest difference 0" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"), [(RRDB, 4), (COMPACT, 2), (SRResNetConfig(blocks=1, channels=8, interpolated_skip=True), 2)]
+)
+def test_a_half_precision_file_opens_in_spandrel_and_states_its_error(tmp_path, config, scale):
+    source, file = model(tmp_path, config, scale), tmp_path / "out.safetensors"
+
+    lines = export(ExportOptions(source=source, out=file, half=True))
+
+    assert {t.dtype for t in load_file(file).values() if t.is_floating_point()} == {torch.float16}
+    register()
+    opened, ours, before = spandrel.ModelLoader(device="cpu").load_from_file(file), load_generator(file), source
+    lr = torch.rand(1, 3, 16, 28, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(opened.model.eval().float()(lr), ours.network(lr))
+        error = float((ours.network(lr) - load_generator(before).network(lr)).abs().max())
+    stated = float(re.search(r"differ from float32's by at most (\S+)", lines[1])[1])
+    assert 0 < error < 3 * stated < 0.1
+    assert "largest difference 0" in lines[1]
+    assert "| weights in | float16 |" in file.with_name("out.safetensors.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CAN_EXPORT, reason="the exporter of torch 2.8 is refused")
+@pytest.mark.parametrize(
+    ("config", "scale"), [(COMPACT, 2), (SRResNetConfig(blocks=1, channels=8, interpolated_skip=True), 2)]
+)
+def test_a_half_precision_onnx_file_takes_and_gives_float32(tmp_path, config, scale):
+    source, file = model(tmp_path, config, scale), tmp_path / "out.onnx"
+
+    lines = export(ExportOptions(source=source, out=file, format="onnx", half=True))
+
+    lr = torch.rand(1, 3, 31, 12)
+    got = onnxruntime.InferenceSession(str(file)).run(None, {"lr": lr.numpy()})[0]
+    assert got.dtype == np.float32
+    assert np.abs(got - load_generator(source).network(lr).numpy()).max() < 2e-2
+    weights = [t for t in onnx.load(file).graph.initializer if len(t.dims) == 4]
+    assert {t.data_type for t in weights} == {onnx.TensorProto.FLOAT16}
+    assert "onnxruntime differs from PyTorch by at most" in lines[1]
+
+
+@pytest.mark.parametrize(("value", "half"), [(float("nan"), False), (1e5, True)])
+def test_weights_that_are_not_finite_are_refused_under_the_files_own_name(tmp_path, value, half):
+    network = COMPACT.build(2)
+    next(network.parameters()).data[0] = value
+    save_generator(tmp_path / "bad.safetensors", network, COMPACT, NOTES | {"scale": 2})
+
+    with pytest.raises(ValueError, match=r"body.0.weight contains NaN or infinity") as error:
+        export(ExportOptions(source=tmp_path / "bad.safetensors", out=tmp_path / "out.safetensors", half=half))
+
+    assert "partial" not in str(error.value)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_images_that_overflow_in_float16_are_refused(tmp_path):
+    network = COMPACT.build(2)
+    for p in network.parameters():
+        p.data = p.data.abs() * 300
+    save_generator(tmp_path / "loud.safetensors", network, COMPACT, NOTES | {"scale": 2})
+
+    with pytest.raises(ValueError, match="the images that it computes in float16"):
+        export(ExportOptions(source=tmp_path / "loud.safetensors", out=tmp_path / "out.safetensors", half=True))
+
+
+def run_with_evaluation(folder):
+    """A finished run of one phase, with a checkpoint before its end."""
+    run = folder / "run"
+    phases = {"pretrain": {"label": "A", "steps": 0}, "adversarial": {"label": "Toy", "steps": 9}}
+    config = {"scale": 2, "weights": "published.pth", "generator": {"type": "compact", "convs": 1, "channels": 8}}
+    (run / "models").mkdir(parents=True)
+    model(run / "models", COMPACT, 2, name="toy")
+    (run / "config.json").write_text(json.dumps(config | phases))
+    means = {"bicubic": {"psnr_y": 28.0, "ssim_y": 0.8}, "Toy": {"psnr_y": 30.0, "ssim_y": 0.9}}
+    rows = [{"data": "div2k-x2", "image": "1", "method": "Toy"}]
+    (run / "evaluation.json").write_text(json.dumps({"protocol": "psnr_y_crop2", "means": means, "rows": rows}))
+    state = {"networks": {"ema": {"network": COMPACT.build(2).state_dict()}}, "step": 5, "phase": 1}
+    checkpoint.save(run / "checkpoints", 5, state, keep=2, best=None)
+    return run
+
+
+def test_only_the_evaluated_file_carries_the_evaluation_and_the_hub_reads_it(tmp_path):
+    run = run_with_evaluation(tmp_path)
+
+    export(ExportOptions(source=run, out=tmp_path / "final.safetensors"))
+    export(ExportOptions(source=run, at="5", out=tmp_path / "step5.safetensors"))
+
+    card = ModelCard.load(tmp_path / "final.safetensors.md")
+    found = {r.metric_type: (r.metric_name, r.metric_value, r.dataset_name) for r in card.data.eval_results}
+    assert found == {"psnr": ("psnr_y_crop2", 30.0, "div2k-x2"), "ssim": ("ssim_y_crop2", 0.9, "div2k-x2")}
+    assert "fine-tuned with srgan_dist from published.pth" in card.text
+    card = ModelCard.load(tmp_path / "step5.safetensors.md")
+    assert card.data.eval_results is None
+    assert "30.00" not in card.text
+    notes = json.loads(content(tmp_path / "step5.safetensors")[0]["srgan_dist"])
+    assert "metrics" not in notes
+    assert notes["training"]["scale"] == 2
+
+
+def test_a_published_network_is_converted_and_never_trained_here_even_in_a_runs_folder(tmp_path):
+    source = run_with_evaluation(tmp_path) / "models" / "RealESRGAN.pth"
+    torch.save({"params_ema": RRDB.build(4).state_dict()}, source)
+
+    export(ExportOptions(source=source, out=tmp_path / "a.safetensors"))
+    export(ExportOptions(source=tmp_path / "a.safetensors", out=tmp_path / "b.safetensors"))  # the mark survives
+
+    for name in ("a", "b"):
+        card = (tmp_path / f"{name}.safetensors.md").read_text()
+        assert "converted from RealESRGAN.pth" in card
+        assert "trained with" not in card
+        assert "30.00" not in card
+        assert "training" not in json.loads(content(tmp_path / f"{name}.safetensors")[0]["srgan_dist"])
+
+
+def test_a_network_that_an_earlier_version_converted_is_not_called_trained(tmp_path):
+    notes = {"label": "RealESRGAN", "scale": 2, "degradation": "unknown"}
+    save_generator(tmp_path / "old.safetensors", COMPACT.build(2), COMPACT, notes)
+
+    export(ExportOptions(source=tmp_path / "old.safetensors", out=tmp_path / "new.safetensors"))
+
+    assert "converted from old.safetensors" in (tmp_path / "new.safetensors.md").read_text()
+
+
+def test_the_discriminator_of_a_checkpoint_is_exported_for_another_run(tmp_path):
+    run, config = tmp_path / "run", UNetDiscriminatorConfig(channels=4)
+    networks = [{"network": {}}, {"network": config.build(16).state_dict()}]
+    checkpoint.save(run / "checkpoints", 5, {"networks": {"networks": networks}, "step": 5, "phase": 1}, 2, None)
+    settings = replace(preset("real-esrgan-x4"), discriminator=config, run_dir=run)
+    (run / "config.json").write_text(dump(settings))
+
+    lines = export(ExportOptions(source=run, at="5", out=tmp_path / "d.safetensors", discriminator=True))
+
+    again = config.build(16)
+    load_discriminator_weights(again, tmp_path / "d.safetensors")
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in networks[1]["network"].items())
+    assert "--discriminator-weights" in lines[0]
+    with pytest.raises(ValueError, match="--discriminator needs a run directory"):
+        export(ExportOptions(source=run, out=tmp_path / "d.onnx", discriminator=True, format="onnx"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CAN_EXPORT, reason="the exporter of torch 2.8 is refused")
+def test_two_formats_in_one_folder_have_a_card_each(tmp_path):
+    source = model(tmp_path, COMPACT, 2)
+
+    export(ExportOptions(source=source, out=tmp_path / "net.safetensors"))
+    export(ExportOptions(source=source, out=tmp_path / "net.onnx", format="onnx"))
+
+    assert "srgan upscale" in (tmp_path / "net.safetensors.md").read_text()
+    assert "onnxruntime" in (tmp_path / "net.onnx.md").read_text()
 
 
 @pytest.mark.parametrize(

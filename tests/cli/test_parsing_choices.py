@@ -5,7 +5,7 @@ from srgan_dist.cli.parsing import choose, parse
 from srgan_dist.data.degradations import RealESRGANDegradation
 from srgan_dist.models import RRDBNetConfig, SpandrelConfig, UNetDiscriminatorConfig
 from srgan_dist.training.config import TrainConfig
-from srgan_dist.training.losses import RelativisticGAN
+from srgan_dist.training.losses import ContentConfig, RelativisticGAN
 from srgan_dist.training.presets import PRESETS
 from srgan_dist.utils.serialization import from_dict, to_dict
 
@@ -93,3 +93,22 @@ def test_a_config_file_without_type_means_the_unions_first_class():
     del saved["generator"]["type"]
 
     assert from_dict(TrainConfig, saved) == PRESETS["srgan-x4"]
+
+
+def test_a_flag_of_the_only_class_gives_a_preset_without_content_one():
+    args = ["--loss.content.network=vgg16", "--loss.content.layers", "conv4_3", "1.0"]
+
+    config = parse(TrainConfig, args, "train.py", PRESETS["quickstart"])
+
+    assert config.loss.content == ContentConfig(network="vgg16", layers=(("conv4_3", 1.0),))
+    assert config.loss.vgg is not None
+    config = parse(TrainConfig, ["--degradation.first.sigma", "0.5", "1"], "train.py", PRESETS["srgan-x4"])
+    assert config.degradation is not None
+    assert config.degradation.first.sigma == (0.5, 1.0)
+
+
+def test_a_section_that_the_command_line_turns_off_stays_off(capsys):
+    with pytest.raises(SystemExit):
+        parse(TrainConfig, ["--loss.content.network=vgg16", "--loss.content.type=none"], "t", PRESETS["srgan-x4"])
+
+    assert "--loss.content.network=vgg16" in capsys.readouterr().err

@@ -69,6 +69,31 @@ def test_a_foreign_tar_of_another_scale_is_refused(tmp_path: Path, capsys):
     assert "a.tar, sample some/dir/00000: hr 80x64 to lr 40x32" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("size", [(129, 128), (128, 129), (130, 130)])
+def test_a_foreign_pair_whose_hr_is_a_little_larger_is_refused(size: tuple[int, int], tmp_path: Path, capsys):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for part, (height, width) in (("hr", size), ("lr", (64, 64))):
+            out = io.BytesIO()
+            Image.fromarray(random_image(height, width)).save(out, "PNG")
+            add(tar, f"a.{part}.png", out.getvalue(), "")
+
+    assert app.main(["shards", "index", str(tmp_path)]) == 1
+    assert f"a.tar, sample a: hr {size[1]}x{size[0]} to lr 64x64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("second", ["a", "b"])
+def test_two_foreign_samples_of_one_key_are_refused(second: str, tmp_path: Path, capsys):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for key in ("a", second, "a"):
+            for part, side in (("hr", 64), ("lr", 32)):
+                out = io.BytesIO()
+                Image.fromarray(random_image(side, side)).save(out, "PNG")
+                add(tar, f"{key}.{part}.png", out.getvalue(), "")
+
+    assert app.main(["shards", "index", str(tmp_path)]) == 1
+    assert "a.tar, sample a: several samples have this key" in capsys.readouterr().err
+
+
 def test_verify_says_what_is_there(shards: Path, capsys):
     assert app.main(["shards", "verify", str(shards)]) == 0
     assert "2 shards are intact, 10 train, 2 valid pairs at x2, raw, LR matlab-mirror" in capsys.readouterr().out

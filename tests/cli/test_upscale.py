@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from srgan_dist.cli.app import main
+from srgan_dist.imaging.resize import imresize
 from srgan_dist.inference.fusion import super_resolve
-from srgan_dist.inference.image_files import find_jobs
+from srgan_dist.inference.jobs import find_jobs
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
+from tests.conftest import SHARED
 
+CASES = SHARED.parent / "cases"
 CONFIG = SRResNetConfig(blocks=1, channels=4, interpolated_skip=True)
 
 
@@ -40,13 +44,44 @@ def run(*arguments: object) -> int:
     return main(["upscale", *map(str, arguments)])
 
 
+def names(folder: Path) -> list[str]:
+    """The results; the records are hidden."""
+    return sorted(f.name for f in folder.iterdir() if not f.name.startswith("."))
+
+
 def test_a_folder_becomes_a_folder(model: Path, folder: Path, tmp_path: Path):
     code = run(folder, tmp_path / "out", "--model", model)
 
     assert code == 0
-    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+    assert names(tmp_path / "out") == ["a.png", "b.png", "c.png"]
     lr, sr = np.asarray(Image.open(folder / "a.png")), np.asarray(Image.open(tmp_path / "out" / "a.png"))
     assert np.abs(sr.astype(int) - super_resolve(CONFIG.build(2).eval(), lr)).max() <= 1
+
+
+@pytest.mark.parametrize(("out_scale", "size"), [(3, (90, 60)), (1.5, (45, 30)), (2.25, (68, 45)), (2, (60, 40))])
+def test_the_result_has_any_size_after_the_network(
+    model: Path, folder: Path, tmp_path: Path, out_scale: float, size: tuple[int, int]
+):
+    rgba = np.dstack([np.asarray(Image.open(folder / "a.png")), np.full((20, 30), 200, np.uint8)])
+    Image.fromarray(rgba).save(folder / "a.png")
+    assert run(folder / "a.png", tmp_path / "x2.png", "--model", model) == 0
+
+    assert run(folder / "a.png", tmp_path / "out.png", "--model", model, "--out-scale", out_scale) == 0
+
+    x2, out = (np.asarray(Image.open(tmp_path / name)) for name in ("x2.png", "out.png"))
+    assert out.shape == (*size[::-1], 4)
+    assert np.array_equal(out, imresize(x2, out_scale / 2))
+
+
+def test_another_size_is_another_result(model: Path, folder: Path, tmp_path: Path):
+    for out_scale in (3, 1):
+        assert run(folder, tmp_path / "out", "--model", model, "--out-scale", out_scale, "--overwrite") == 0
+        assert Image.open(tmp_path / "out" / "a.png").size == (30 * out_scale, 20 * out_scale)
+
+
+def test_a_size_must_be_positive(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(folder, tmp_path / "out", "--model", model, "--out-scale", 0) == 1
+    assert "--out-scale 0.0 must be positive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.jpeg", "out.webp", "out.tif", "out.tiff"])
@@ -74,8 +109,7 @@ def test_every_bad_file_gets_a_line_and_the_rest_is_done(
         assert len(lines) == 1, said
         assert reason in lines[0]
     assert "CMYK" in next(line for line in said.splitlines() if "cmyk" in line)
-    done = sorted(f.name for f in (tmp_path / "out").iterdir())
-    assert done == ["a.png", "b.png", "c.png", "cmyk.png", "one.png"]
+    assert names(tmp_path / "out") == ["a.png", "b.png", "c.png", "cmyk.png", "one.png"]
     assert Image.open(tmp_path / "out" / "one.png").size == (2, 2)
 
 
@@ -116,19 +150,45 @@ def test_a_folder_without_write_permission_is_said(model: Path, folder: Path, tm
     assert run(folder, tmp_path / "out", "--model", model) == 1
 
 
-@pytest.mark.slow
-def test_what_is_done_is_skipped_unless_asked(model: Path, folder: Path, tmp_path: Path):
-    out = tmp_path / "out"
-    run(folder, out, "--model", model)
-    before = {f: f.stat().st_mtime_ns for f in out.iterdir()}
-    os.utime(folder / "b.jpg", ns=(2**62, 2**62))  # changed since
+def broken(file: Path, value: float, dtype: torch.dtype = torch.float32) -> Path:
+    state = CONFIG.build(2).to(dtype).state_dict()
+    state["merge.0.weight"][0, 0, 1, 1] = value
+    torch.save({"params_ema": state}, file)
+    return file
 
-    run(folder, out, "--model", model)
-    again = {f.name for f, time in before.items() if f.stat().st_mtime_ns != time}
-    run(folder, out, "--model", model, "--overwrite")
 
-    assert again == {"b.png"}
-    assert all(f.stat().st_mtime_ns != time for f, time in before.items())
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_not_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
+):
+    model = broken(tmp_path / "broken.pth", value)
+
+    code = run(folder, tmp_path / "out", "--model", model)
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if "NaN" in line]
+    assert code == 1
+    assert [f"{folder}/{name}: broken returns NaN or infinite values" in line
+            for name, line in zip(("a.png", "b.jpg", "c.webp"), lines, strict=True)] == [True] * 3  # fmt: skip
+    assert names(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no examples beside the checkout")
+def test_the_published_case_of_nan_names_model_and_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code = run(CASES / "A" / "0001.png", tmp_path / "n.png", "--model", CASES / "nan2.pth")
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if "nan2" in line]
+    assert code == 1
+    assert len(lines) == 1
+    assert "A/0001.png" in lines[0]
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_in_half_precision_are_cast(folder: Path, tmp_path: Path, dtype: torch.dtype):
+    model = broken(tmp_path / "half.pth", 0.5, dtype)
+
+    assert run(folder / "a.png", tmp_path / "o.png", "--model", model) == 0
+    assert np.asarray(Image.open(tmp_path / "o.png")).std() > 10
 
 
 def test_alpha_gray_depth_and_direction_survive(model: Path, tmp_path: Path):
@@ -143,7 +203,7 @@ def test_alpha_gray_depth_and_direction_survive(model: Path, tmp_path: Path):
 
     run(tmp_path / "in", tmp_path / "out", "--model", model)
 
-    modes = {f.stem: (Image.open(f).mode, Image.open(f).size) for f in (tmp_path / "out").iterdir()}
+    modes = {f.stem: (Image.open(f).mode, Image.open(f).size) for f in (tmp_path / "out").glob("*.png")}
     assert modes == {
         "alpha": ("RGBA", (60, 40)), "gray": ("L", (60, 40)), "deep": ("I;16", (60, 40)), "turned": ("RGB", (40, 60)),
     }  # fmt: skip
@@ -193,5 +253,5 @@ def test_two_processes_share_a_folder(model: Path, folder: Path, tmp_path: Path)
     done = subprocess.run([str(c) for c in command], env=environment, capture_output=True, text=True, timeout=240)
 
     assert done.returncode == 1  # one of them is bad
-    assert sorted(f.name for f in out.iterdir()) == ["a.png", "b.png", "c.png"]
+    assert names(out) == ["a.png", "b.png", "c.png"]
     assert "3 of 4 images" in done.stderr

@@ -1,6 +1,7 @@
 """ESRGAN on photographs and on faces, through the command that users type."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -87,6 +88,7 @@ def test_esrgan_trains_both_phases_on_photographs_from_other_weights(tmp_path, l
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r"--weights pretrained.pth: the pixel phase .* steps on L1 will .*--pretrain.steps 0", done.stderr)
     seen = terms(tmp_path / "run")
     assert {"train/adversarial", "train/discriminator", "train/real_logits"} <= seen[3].keys()
     kept = load_generator(tmp_path / "run" / "models" / "rrdbnet.safetensors")  # learned nothing: learning rate 0

@@ -100,6 +100,34 @@ def test_interrupted_twice_equals_undisturbed_bit_for_bit(tiny: TrainConfig, sto
 
 
 @pytest.mark.slow
+def test_fine_tuning_that_is_interrupted_while_the_discriminator_learns_alone_equals_an_undisturbed_run(
+    tiny: TrainConfig, stops: list[int]
+):
+    train(replace(tiny, adversarial=replace(tiny.adversarial, steps=0)))
+    config = replace(
+        tiny,
+        run_dir=tiny.run_dir.with_name("finetuned"),
+        weights=tiny.run_dir,
+        pretrain=replace(tiny.pretrain, steps=0),
+        discriminator_warmup=4,
+        discriminator_rate=5.0,
+    )
+    train(config)
+
+    broken = interrupted(replace(config, run_dir=tiny.run_dir.with_name("broken")), stops, (2, 6))
+
+    ours, theirs = tensors(state(config.run_dir)), tensors(state(broken))
+    assert len(ours) == len(theirs) > 50
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    rows = metrics(config.run_dir)
+    assert rows == metrics(broken)
+    assert [row["train/discriminator_alone"] for row in rows if "train/discriminator_alone" in row] == [
+        1, pytest.approx(1 / 3), 0, 0
+    ]  # fmt: skip
+    assert "train/pixel" not in rows[0]
+
+
+@pytest.mark.slow
 def test_a_kill_costs_the_steps_since_the_checkpoint_and_nothing_else(
     tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ):

@@ -26,6 +26,27 @@ def test_the_images_shown_are_those_where_the_models_differ_most_in_their_order(
     assert comparisons[0].psnr_y == {"one": 25.0, "two": 31.0}
 
 
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [(["bicubic", "nearest"], ["b", "c"]), (["nearest", "lanczos"], ["a", "b"]), ([], ["a", "b"])],
+)
+def test_one_model_is_compared_with_bicubic_or_the_other_methods_or_the_original(others: list[str], expected):
+    values = {  # PSNR-Y by image
+        "a": {"model": 27.0, "bicubic": 27.0, "nearest": 17.0, "lanczos": 27.0},
+        "b": {"model": 28.0, "bicubic": 23.0, "nearest": 28.0, "lanczos": 21.0},
+        "c": {"model": 29.0, "bicubic": 26.0, "nearest": 29.0, "lanczos": 29.0},
+        "d": {"model": 30.0, "bicubic": 30.0, "nearest": 30.0, "lanczos": 31.0},
+    }
+    shown = ShownImages(2, ["model"], count=2, side=64)
+
+    for index, (name, psnr) in enumerate(values.items()):
+        methods = [*others, "model"]
+        pair = ImagePair(name, FLAT[::2, ::2], FLAT)
+        shown(index, pair, dict.fromkeys(methods, FLAT), {m: {"psnr_y": psnr[m]} for m in methods})
+
+    assert [c.name for c in shown.gather(SingleProcess())[0]] == expected
+
+
 def test_the_figure_shows_the_first_images_without_nearest():
     shown = ShownImages(2, ["one"], count=0, side=64, figure_rows=2)
     shown(0, ImagePair("a", FLAT[::2, ::2], FLAT), {"nearest": FLAT, "one": FLAT}, {"one": {"psnr_y": 1.0}})

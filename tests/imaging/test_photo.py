@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from srgan_dist.imaging.photo import FORMATS, Photo, check_target, read_photo, upscale_alpha, write_photo
+from srgan_dist.imaging.photo import FORMATS, Photo, check_target, read_photo, write_photo
+from srgan_dist.imaging.transparency import upscale_alpha
 
 tifffile = pytest.importorskip("tifffile")
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -1,12 +1,13 @@
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from srgan_dist.imaging import images
-from srgan_dist.imaging.resize import KERNELS, crop_to_multiple, downscale
+from srgan_dist.imaging.resize import KERNELS, crop_to_multiple, downscale, imresize
 from tests.conftest import random_image
-from tests.imaging.imresize_reference import imresize
+from tests.imaging import imresize_reference
 
 
 def pairs(shared: Path, name: str, scale: int) -> list[tuple[Path, Path]]:
@@ -46,7 +47,8 @@ def test_downscaling_follows_matlabs_rule_in_every_value(scale: int, edge: str):
     hr = random_image(7 * scale, 9 * scale, seed=scale)
 
     assert np.array_equal(
-        downscale(hr, scale, "matlab-clamp" if edge == "clamp" else "matlab-mirror"), imresize(hr, scale, edge)
+        downscale(hr, scale, "matlab-clamp" if edge == "clamp" else "matlab-mirror"),
+        imresize_reference.imresize(hr, scale, edge),
     )
 
 
@@ -83,3 +85,39 @@ def test_cropping_keeps_the_top_left():
     hr = random_image(31, 34)
 
     assert np.array_equal(crop_to_multiple(hr, 4), hr[:28, :32])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_any_factor_follows_the_rule_that_integer_factors_follow(scale: int):
+    hr = random_image(33 * scale, 29 * scale, seed=scale)
+
+    assert np.array_equal(imresize(hr, 1 / scale), downscale(hr, scale))
+
+
+def test_resizing_by_2_and_a_half_or_three_quarters_keeps_ramps_dtype_and_place():
+    ramp = np.linspace(1000, 60000, 80).astype(np.uint16)
+    image = np.repeat(np.repeat(ramp[None, :, None], 40, axis=0), 3, axis=2)
+
+    for factor, tolerance in ((2.5, 1.5), (0.75, 15)):  # the widened kernel ripples by 2 % of a pixel's step
+        size = (math.ceil(40 * factor), math.ceil(80 * factor))
+        resized = imresize(image, factor)
+        assert (resized.shape, resized.dtype) == ((*size, 3), np.uint16)
+        columns = (np.arange(size[1]) + 0.5) / factor - 0.5  # centers of pixels, in pixels of the image
+        inner = slice(8, -8)
+        expected = np.interp(columns, np.arange(80), ramp.astype(float))
+        assert np.abs(resized[5, :, 0] - expected)[inner].max() <= tolerance
+
+
+def test_resizing_to_the_same_size_changes_nothing():
+    image = random_image(20, 24)
+
+    assert np.array_equal(imresize(image, 1.0), image)
+
+
+def test_a_texture_that_repeats_is_resized_as_the_middle_of_its_copies():
+    texture = random_image(16, 24)
+    copies = np.tile(texture, (3, 3, 1))
+
+    resized, middle = imresize(texture, 0.75, "wrap"), imresize(copies, 0.75)[12:24, 18:36]
+
+    assert np.array_equal(resized, middle)

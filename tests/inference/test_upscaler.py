@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from srgan_dist.imaging import images
+from srgan_dist.imaging.listing import list_images
 from srgan_dist.inference import upscaler
 from srgan_dist.inference.fusion import SelfEnsemble, fused, super_resolve
-from srgan_dist.inference.upscaler import Upscaler, overlap
+from srgan_dist.inference.upscaler import NonFiniteError, Upscaler
 from srgan_dist.models import CompactConfig, GeneratorConfig, RRDBNetConfig, SRResNetConfig
 from tests.conftest import SHARED
 
@@ -54,7 +55,7 @@ def test_tiled_equals_whole_on_set14_at_three_tile_sizes():
     network = random_network(blocks=2, channels=8)
     upscalers = {tile: Upscaler(network, 4, tile=tile) for tile in (44, 64, 100)}
 
-    for file in images.list_images(SET14):
+    for file in list_images(SET14):
         lr = images.read(file)
         whole = super_resolve(network, lr).astype(int)
         for tile, tiled in upscalers.items():
@@ -175,32 +176,46 @@ def test_every_generator_is_tiled_without_a_seam(config: GeneratorConfig, scale:
     assert upscaler(noise[:1, :1]).shape == (scale, scale, 3)
 
 
-class Blur(nn.Module):
-    """Says nothing about its receptive field, which is 2 * depth."""
+@pytest.mark.parametrize("size", [(37, 50), (5, 3), (130, 40)])
+@pytest.mark.parametrize("tile", [20, 200])
+def test_a_seamless_result_continues_at_the_opposite_edges(network: nn.Module, size: tuple[int, int], tile: int):
+    texture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    (h, w), surrounded = size, np.pad(texture, ((60, 60), (60, 60), (0, 0)), mode="wrap")
 
-    def __init__(self, depth: int, decay: float = 0.2) -> None:
+    ours = Upscaler(network, 4, tile=tile, seamless=True)(texture)
+
+    whole = super_resolve(network, surrounded)[240 : 240 + 4 * h, 240 : 240 + 4 * w]
+    assert np.abs(ours.astype(int) - whole).max() <= 1
+    assert np.abs(Upscaler(network, 4, tile=tile)(texture).astype(int) - whole).max() > 1
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_nan_and_infinity_are_refused_in_every_tile(network: nn.Module, noise: np.ndarray, value: float, precision):
+    network.tail.weight.data[0, 0, 0, 0] = value  # pyright: ignore
+
+    with pytest.raises(NonFiniteError, match=r"the network returns NaN.*not finite: tail\.weight"):
+        Upscaler(network, 4, tile=32, precision=precision)(noise)
+
+
+class Overflow(nn.Module):
+    """Exceeds the range of fp16 where the image is bright."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Conv2d(3, 3, 5, padding=2, groups=3, bias=False) for _ in range(depth))
-        for layer in self.layers:
-            nn.init.constant_(layer.weight, decay)
+        self.weight, self.receptive_field = nn.Parameter(torch.ones(())), 1
 
     def forward(self, lr: Tensor) -> Tensor:
-        for layer in self.layers:
-            lr = layer(lr)
-        return nn.functional.interpolate(lr, scale_factor=2)
+        return (lr * self.weight * 1000) * 100 / 1e5
 
 
-def test_an_unknown_receptive_field_is_measured():
-    assert overlap(Blur(1)) == 16
-    assert 16 < overlap(Blur(40, decay=1 / 25)) < 80  # its rim, 80 pixels away, hardly counts
+def test_tiles_that_overflow_in_fp16_are_repeated_in_fp32(noise: np.ndarray, caplog: pytest.LogCaptureFixture):
+    noise[:, :40] //= 8  # tiles without overflow
+    with caplog.at_level("WARNING", "srgan_dist"):
+        ours = Upscaler(Overflow(), 1, tile=16, precision="fp16")(noise)
 
-
-def test_a_network_without_statement_is_tiled_without_a_seam(noise: np.ndarray):
-    network = Blur(3, decay=1 / 25)
-
-    ours = Upscaler(network, 2, tile=20)(noise)
-
-    assert np.abs(ours.astype(int) - super_resolve(network, noise)).max() <= 1
+    assert np.abs(ours.astype(int) - noise).max() <= 1
+    assert len([r for r in caplog.records if "repeated in fp32" in r.message]) == 1
 
 
 class Greedy(nn.Module):

@@ -92,7 +92,7 @@ def test_what_is_not_a_generator_is_said(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     for name, reason in {
         "strange.pth": "1 parameters of an unknown network .*, of no architecture that spandrel supports",
-        "text.safetensors": "not a safetensors file",
+        "text.safetensors": "not a file of weights, but text: 'hello'",
         "empty": "not a run directory", "missing": "no such model",
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=f"{name}: .*{reason}"):

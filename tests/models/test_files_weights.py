@@ -49,7 +49,7 @@ def test_what_is_no_weights_file_is_refused_by_name(tmp_path, content, message):
 
 
 def test_a_corrupt_safetensors_file_is_refused_by_name(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"12345678901234567890")
+    (tmp_path / "model.safetensors").write_bytes(b"12345678\xff\x00\xff901234567890")
 
     with pytest.raises(ValueError, match=r"model.safetensors: not a safetensors file"):
         read_weights(tmp_path / "model.safetensors")

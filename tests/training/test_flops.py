@@ -5,7 +5,7 @@ import torch
 from torchvision.models import vgg19
 
 from srgan_dist.models import SRResNetConfig, UNetDiscriminatorConfig
-from srgan_dist.models.vgg import VGG19Features
+from srgan_dist.models.vgg import VGGFeatures
 from srgan_dist.training.flops import MetaStep, peak_tflops, step_bytes, step_flops
 from srgan_dist.training.losses import ContentLoss, VanillaGAN
 from srgan_dist.training.presets import preset
@@ -16,7 +16,7 @@ def meta_step(name: str, adversarial: bool = True) -> MetaStep:
     config = preset(name)
     with torch.device("meta"):
         generator, judge = config.generator.build(config.scale), config.discriminator.build(config.data.hr_crop)
-        vgg = VGG19Features(vgg19().features, [layer for layer, _ in config.loss.content.layers])
+        vgg = VGGFeatures(vgg19().features, [layer for layer, _ in config.loss.content.layers])
     gan = config.loss.adversarial.build(lambda mean: mean)
     losses = Losses(config.loss.pixel, ContentLoss(vgg, config.loss.content), gan, config.loss.weights)
     return MetaStep(generator, judge if adversarial else None, losses)

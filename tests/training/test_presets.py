@@ -1,6 +1,11 @@
 import re
+from dataclasses import replace
+from pathlib import Path
 
-from srgan_dist.training.config import check
+import pytest
+
+from srgan_dist.models import VGGDiscriminatorConfig
+from srgan_dist.training.config import TrainConfig, check
 from srgan_dist.training.optimizers import AdamConfig
 from srgan_dist.training.preset_names import SUMMARIES
 from srgan_dist.training.presets import PRESETS, preset
@@ -13,9 +18,28 @@ def test_every_preset_has_its_line_and_every_line_its_preset():
 
 def test_every_preset_is_valid_and_has_its_own_directory():
     for name in PRESETS:
-        check(preset(name))
+        check(with_weights(name))
 
     assert len({preset(name).run_dir for name in PRESETS}) == len(PRESETS)
+
+
+def with_weights(name: str) -> TrainConfig:
+    """A preset; one for fine-tuning with the weights that it needs."""
+    return replace(preset(name), weights=Path("weights.pth")) if name.startswith("finetune-") else preset(name)
+
+
+@pytest.mark.parametrize("name", [n for n in PRESETS if n.startswith("finetune-")])
+def test_fine_tuning_keeps_texture_and_needs_weights(name: str):
+    config, basis = preset(name), preset(name.removeprefix("finetune-"))
+
+    assert (config.scale, config.generator) == (basis.scale, basis.generator)
+    assert isinstance(config.discriminator, VGGDiscriminatorConfig)  # a new U-Net learns too slowly
+    assert (config.pretrain.steps, config.loss) == (0, basis.loss)
+    assert config.adversarial.schedule.at(0, 1) < basis.adversarial.schedule.at(0, 1)
+    assert 0 < config.discriminator_warmup < config.adversarial.steps
+    assert (config.degradation is None) == (basis.degradation is None)
+    with pytest.raises(ValueError, match="--weights FILE"):
+        check(config)
 
 
 def test_srgan_has_the_papers_numbers():

@@ -3,17 +3,9 @@
 import pytest
 
 from srgan_dist.models import CompactConfig, RRDBNetConfig, UNetDiscriminatorConfig
-from srgan_dist.training.config import check
 from srgan_dist.training.losses import RelativisticGAN, VanillaGAN, Weights
 from srgan_dist.training.optimizers import AdamConfig
-from srgan_dist.training.preset_names import SUMMARIES
-from srgan_dist.training.presets import PRESETS, preset
-
-
-def test_every_preset_has_a_summary_and_can_be_run():
-    assert SUMMARIES.keys() == PRESETS.keys()
-    for name in PRESETS:
-        check(preset(name))
+from srgan_dist.training.presets import PRESETS
 
 
 def test_esrgan_is_the_papers():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from srgan_dist.data.batch import Pair
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
 from srgan_dist.training.losses import ContentConfig, ContentLoss, RelativisticGAN, VanillaGAN, Weights, pixel_loss
-from srgan_dist.training.steps import Losses, Trainable, gan_step, pretrain_step
+from srgan_dist.training.steps import Losses, Trainable, discriminator_step, gan_step, pretrain_step
 
 
 def trainable(network: nn.Module, learning_rate: float) -> Trainable:
@@ -100,6 +100,20 @@ def test_without_any_weight_the_generator_stays():
     gan_step(g, d, losses(pixel=0.0, content=0.0, adversarial=0.0), [batch()], torch.Tensor.backward)
 
     assert torch.equal(flat(g.net), before)
+
+
+def test_a_discriminator_that_learns_alone_learns_as_beside_a_generator_that_stays():
+    g, d = networks(g_learning_rate=0.1, d_learning_rate=0.1)
+    still, beside = networks(g_learning_rate=0.0, d_learning_rate=0.1)
+    before = flat(g.net)
+
+    alone = discriminator_step(g, d, losses(), [batch()], torch.Tensor.backward)
+    both = gan_step(still, beside, losses(), [batch()], torch.Tensor.backward)
+
+    assert torch.equal(flat(g.net), before)
+    assert torch.equal(flat(d.net), flat(beside.net))
+    assert alone.keys() == {"discriminator", "real_logits", "fake_logits", "accuracy", "discriminator_norm"}
+    assert all(torch.equal(value, both[name]) for name, value in alone.items())
 
 
 def test_the_discriminator_does_not_learn_from_the_generators_step():

@@ -35,7 +35,9 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
     assert status(run)["step"] == 8
     assert Image.open(run / "comparison.png").size[0] > 1000
     assert json.loads((run / "evaluation.json").read_text())["protocol"] == "psnr_y_crop2"
-    assert {f.name for f in (run / "models").iterdir()} == {"srresnet.safetensors", "srgan.safetensors"}
+    assert {f.name for f in (run / "models").iterdir()} == {
+        "srresnet.safetensors", "srgan.safetensors", "srgan-discriminator.safetensors"
+    }  # fmt: skip
     assert checkpoint.resolve(run / "checkpoints" / "last").name == "step-00000008"
     assert "step 6/8" in ran.stderr  # a log file is readable without a terminal
     assert {"train/pixel", "train/crops_per_s", "train/data_wait", "train/memory_gib"} <= metrics(run)[0].keys()

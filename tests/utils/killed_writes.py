@@ -13,7 +13,9 @@ from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.manifest import Manifest
 from srgan_dist.data.shards.tars import ShardWriter
 from srgan_dist.imaging import images
-from srgan_dist.inference.image_files import Job, upscale_file
+from srgan_dist.inference.image_files import FileOptions, upscale_file
+from srgan_dist.inference.jobs import Job
+from srgan_dist.inference.records import Recipe, Records
 from srgan_dist.inference.upscaler import Upscaler
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.export import export_generator
@@ -48,7 +50,7 @@ def upscaled(folder: Path, version: int, suffix: str) -> None:
     images.write(pixels(version), folder / f"source{version}.png")
     upscale_file(
         Job(folder / f"source{version}.png", folder / f"upscaled{suffix}"),
-        Upscaler(CONFIG.build(2).eval(), 2), 90, lambda items, _: items,
+        Upscaler(CONFIG.build(2).eval(), 2), Records(Recipe("a", "0", {})), FileOptions(), lambda items, _: items,
     )  # fmt: skip
 
 

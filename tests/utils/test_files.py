@@ -99,3 +99,33 @@ def test_the_folder_of_an_output_is_made(tmp_path: Path):
         files.write_text("x", target)
 
     assert target.read_text() == "x"
+
+
+def test_a_line_is_appended_after_a_line_that_was_cut_off(tmp_path: Path):
+    file = tmp_path / "a.jsonl"
+
+    files.append_line("one", file)
+    with file.open("a") as out:
+        out.write("tw")
+    files.append_line("three", file)
+    files.append_line("four", file)
+
+    assert file.read_text() == "one\ntw\nthree\nfour\n"
+
+
+@pytest.mark.parametrize("stem", ["x" * 252, "ü" * 200, "b\udcff" * 150, "a.b" * 90])
+def test_a_name_that_is_too_long_is_shortened_and_stays_its_own(stem: str, tmp_path: Path):
+    name, other = files.fitting_name(stem, ".png"), files.fitting_name(f"{stem}2", ".png")
+
+    assert len(os.fsencode(name)) <= 255
+    assert name.endswith(".png")
+    assert name != other
+    files.write_text("", tmp_path / name)
+    assert files.fitting_name("short", ".png") == "short.png"
+
+
+@pytest.mark.parametrize("name", ["x" * 250, "x" * 255, "画" * 85, "\udcff" * 255])
+def test_a_file_with_the_longest_name_is_written(name: str, tmp_path: Path):
+    files.write_text("a", tmp_path / name)
+
+    assert [f.name for f in tmp_path.iterdir()] == [name]

@@ -12,6 +12,8 @@ _SIMILAR = 0.35
 """Correlation above which two patches show the same content; unrelated images stay below 0.25."""
 _RELIABLE = 0.5
 """Correlation above which the measured shift of a patch is reliable."""
+_DECIMATED = 0.05
+"""Largest mean difference of decimated LR from its pixels in HR, as a share of LR's standard deviation."""
 _FLAT = 2.0
 """Standard deviation, in levels of 255, below which a patch has no structure to compare."""
 
@@ -21,11 +23,14 @@ Floats = NDArray[np.float32]
 def alignment_problem(hr: Pixels, lr: Pixels, scale: int) -> str:
     """Return how LR is misaligned with HR, or an empty string if it is not.
 
-    Compares five patches of LR with box-downscaled HR, by cross-correlation with a parabola through the peak.
+    LR that takes every `scale`-th pixel of HR is aligned. Otherwise five patches of LR are compared with box-downscaled
+    HR, by cross-correlation with a parabola through the peak.
 
     Args:
         hr, lr: (s*h, s*w, 3) and (h, w, 3) uint8 RGB.
     """
+    if _is_decimated(hr, lr, scale):
+        return ""
     hr_gray, lr_gray = _downscaled_gray(hr, scale), lr.astype(np.float32).mean(axis=2)
     side = min(_PATCH, *lr_gray.shape)
     shifts = [
@@ -44,8 +49,19 @@ def alignment_problem(hr: Pixels, lr: Pixels, scale: int) -> str:
     if len(reliable) >= 4 and np.median(np.abs(reliable - median).max(axis=1)) > _SHIFT:
         return "LR is scaled differently: its corners do not match those of HR"
     if np.abs(median).max() > _SHIFT:
-        return f"LR is shifted by {median[1] + 0:+.1f}, {median[0] + 0:+.1f} LR pixels (x, y)"
+        x, y = median[1] + 0, median[0] + 0
+        return f"LR is shifted by {x:+.1f}, {y:+.1f} LR pixels (x, y), {x * scale:+.1f}, {y * scale:+.1f} HR pixels"
     return ""
+
+
+def _is_decimated(hr: Pixels, lr: Pixels, scale: int) -> bool:
+    """Return whether LR takes one pixel of each scale x scale block of HR, up to small errors as of JPEG.
+
+    Such an LR aliases: high frequencies look like low ones elsewhere, which misleads the correlation.
+    """
+    tolerance = _DECIMATED * max(_FLAT, float(lr.std()))
+    offsets = {(y, x) for y in range(scale) for x in range(scale)}
+    return any(np.abs(hr[y::scale, x::scale].astype(np.float32) - lr).mean() < tolerance for y, x in offsets)
 
 
 def _downscaled_gray(hr: Pixels, scale: int) -> Floats:

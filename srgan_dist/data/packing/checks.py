@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from srgan_dist.data.packing.alignment import alignment_problem
-from srgan_dist.data.packing.sources import Item, Source
+from srgan_dist.data.packing.pairing import Item
+from srgan_dist.data.packing.sources import Source
 from srgan_dist.data.pairs import crop_for_downscaling, load_pair
 from srgan_dist.data.shards.manifest import SPLITS, Split
 from srgan_dist.distributed.group import Group, ProgressFn
@@ -40,6 +41,8 @@ class Rules(NamedTuple):
     """Whether LR must not be shifted or scaled against HR."""
     crop_hr: bool
     """Whether HR may have up to `scale` - 1 pixels more than `scale` times LR, which are then cropped."""
+    max_pixels: int | None = None
+    """Largest number of pixels of an image; None for as many as the free memory can hold."""
 
 
 class Checked(NamedTuple):
@@ -103,7 +106,7 @@ def _validate(item: Item, hr: Pixels, lr: Pixels | None, rules: Rules) -> tuple[
         k for k in _STANDARD_KERNELS if np.array_equal(downscale(hr, rules.scale, k), lr)
     )
     problem = alignment_problem(hr, lr, rules.scale) if rules.aligned and not kernels else ""
-    return (f"{item.hr}: {problem} ({item.lr})" if problem else ""), kernels
+    return (f"{item.hr}: {problem} ({item.lr}); --allow-misaligned accepts it" if problem else ""), kernels
 
 
 def _mark_duplicates(checked: list[Checked]) -> list[Checked]:
@@ -138,8 +141,8 @@ def load(item: Item, rules: Rules) -> tuple[Pixels, Pixels | None]:
     if item.problem:
         raise ValueError(item.problem)
     if item.lr is None:
-        return crop_for_downscaling(images.read(item.hr), rules.scale, str(item.hr)), None
-    return load_pair(item.hr, item.lr, rules.scale, crop_hr=rules.crop_hr)
+        return crop_for_downscaling(images.read(item.hr, rules.max_pixels), rules.scale, str(item.hr)), None
+    return load_pair(item.hr, item.lr, rules.scale, crop_hr=rules.crop_hr, max_pixels=rules.max_pixels)
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from typing import Literal
 from tqdm import tqdm
 
 from srgan_dist.data.packing import hub
-from srgan_dist.data.packing.sources import Item, pair
+from srgan_dist.data.packing.pairing import Item, pair
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_images
+from srgan_dist.imaging.listing import list_images
 from srgan_dist.utils.files import publish
 from srgan_dist.utils.first_download import compare_with_first
 

@@ -59,6 +59,8 @@ def _shard(file: Path, encodings: set[Stored], scales: set[int]) -> Shard:
 def _row(content: mmap.mmap, sample: list[Member], where: str, encodings: set[Stored], scales: set[int]) -> list[int]:
     """Return the row of a sample in `Shard.table`; `where` names the sample in errors."""
     parts = {m.part.partition(".")[0]: m for m in sample}
+    if len({m.part for m in sample}) < len(sample):
+        raise ValueError(f"{where}: several samples have this key, of which WebDataset would take one; rename them")
     start, end = min(m.start for m in sample), max(m.end for m in sample)
     if end > len(content):
         raise ValueError(f"{where}: truncated, the file ends after {len(content)} bytes")
@@ -69,8 +71,9 @@ def _row(content: mmap.mmap, sample: list[Member], where: str, encodings: set[St
             raise ValueError(f"{where}: no {part}.*; pack the images instead, or train on the tars with --data.stream")
         row += _image(content, parts[part], f"{where}, {part}", encodings)
     height, width, h, w = row[HR + 2], row[HR + 3], row[LR + 2], row[LR + 3]
-    scales.add(height // h)
-    if len(scales) > 1 or (height, width) != (h * height // h, w * (height // h)):
+    factor = height // h
+    scales.add(factor)
+    if len(scales) > 1 or (height, width) != (h * factor, w * factor):
         seen = ", ".join(f"x{s}" for s in sorted(scales))
         raise ValueError(f"{where}: hr {width}x{height} to lr {w}x{h} is not the one scale of all samples ({seen})")
     return row

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srgan_dist.data.packing.checks import Checked, Rules, check, common_degradation, workers
-from srgan_dist.data.packing.sources import Item, Source
+from srgan_dist.data.packing.hold_out import choose_held_out
+from srgan_dist.data.packing.pairing import Item
+from srgan_dist.data.packing.sources import FolderSource, Source
 from srgan_dist.data.pairs import load_pair
 from srgan_dist.data.shards.cache import Checks
 from srgan_dist.data.shards.manifest import MANIFEST, SPLITS, Encoding, Manifest, Shard, Split
@@ -63,6 +65,16 @@ class PackOptions:
     min_side: int = 32
     """Smallest valid HR side in pixels."""
 
+    max_pixels: int | None = None
+    """Largest number of pixels of an image. By default it is as large as the free memory permits."""
+
+    valid: float | None = None
+    """Images of a folder without a valid folder to hold out of training: a number, or a fraction below 1. By default 2
+    percent, at least 4, of folders with 40 images or more."""
+
+    allow_misaligned: bool = False
+    """Accept LR that seems shifted or scaled against HR, or to show something else."""
+
     crop_hr: bool = False
     """Crop HR at the right and bottom to scale times LR if it has fewer than `scale` extra pixels there."""
 
@@ -100,15 +112,17 @@ def pack(
         ValueError: an option is out of range, images fail validation (the message names each file), the source has no
             image, or the folder holds other shards.
     """
-    _validate(options)
+    _validate(options, source.root)
     start = time.monotonic()
     splits: tuple[Split, ...] = (options.split,) if options.split else SPLITS
-    rules = Rules(options.scale, options.kernel, options.min_side, source.aligned, options.crop_hr)
+    aligned = source.aligned and not options.allow_misaligned
+    rules = Rules(options.scale, options.kernel, options.min_side, aligned, options.crop_hr, options.max_pixels)
     with workers(options.workers) as run:
         # Check: each process reads its share of the images and all gather the results, so that every process has the
         # same list `good` here, or raises the same error before anything is written.
         good = _accepted(check(source, splits, options.limit, rules, group, run, progress), options)
         # Plan: a pure function of that list, so that the processes agree on the shards without communication.
+        good = _hold_out(good, source, options, splits)
         plan = _Plan(options, source, good)
         if group.rank == 0:
             plan.clean()
@@ -127,11 +141,15 @@ def pack(
     return manifest
 
 
-def _validate(options: PackOptions) -> None:
+def _validate(options: PackOptions, root: Path | None) -> None:
     if options.scale < 1 or options.workers < 1 or options.shard_mb <= 0:
         raise ValueError("--scale and --workers must be at least 1, and --shard-mb above 0")
     if options.tile is not None and (options.tile <= 2 * _OVERLAP or options.tile % options.scale):
         raise ValueError(f"--tile {options.tile} must be above {2 * _OVERLAP} and a multiple of --scale")
+    if root is not None and options.out.resolve() == root.resolve():
+        raise ValueError(
+            f"--out {options.out} is --root: shards would be mixed with their images; choose another folder"
+        )
 
 
 def _accepted(checked: list[Checked], options: PackOptions) -> list[Checked]:
@@ -151,6 +169,23 @@ def _accepted(checked: list[Checked], options: PackOptions) -> list[Checked]:
             f"{options.out}: some images have an LR partner and others do not; pack them into separate folders"
         )
     return good
+
+
+def _hold_out(good: list[Checked], source: Source, options: PackOptions, splits: tuple[Split, ...]) -> list[Checked]:
+    """Move some images of a folder without a valid folder from `train` to `valid`, and log which."""
+    flat = isinstance(source, FolderSource) and len(splits) > 1 and all(c.split == "train" for c in good)
+    if not flat:
+        if options.valid:
+            raise ValueError(
+                f"--valid {options.valid:g}: {source.label} has held-out images, or --split selects a split"
+            )
+        return good
+    old = read_manifest(options.out).shards if (options.out / MANIFEST).exists() else []
+    keys = _unique_keys([c.item.name for c in good])
+    held_out = choose_held_out(keys, options.valid, _packed_splits(old, options))
+    if held_out:
+        log.info("held out %d of %d images for validation: %s", len(held_out), len(good), ", ".join(sorted(held_out)))
+    return [c._replace(split="valid" if key in held_out else "train") for key, c in zip(keys, good, strict=True)]
 
 
 class _PlannedShard(NamedTuple):
@@ -175,6 +210,10 @@ class _Plan:
         fingerprint = hashlib.sha256(json.dumps([inputs, listing]).encode()).hexdigest()[:16]
         self._folder = options.out / f".packing-{fingerprint}"
         self._old = _old_shards(options, self.degradation, {c.split for c in good})
+        # Shards of an earlier packing stay readable until the manifest names the new ones, so these need other names.
+        replaced = [s.name for s in self._old if s.split in {c.split for c in good}]
+        plain = any(re.fullmatch(r"(train|valid)-\d{6}\.tar", name) for name in replaced)
+        self._suffix = f"-{fingerprint[:8]}" if plain else ""
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -186,7 +225,10 @@ class _Plan:
     def clean(self) -> None:
         """Create the folders; remove partial files of a killed packing and records of other inputs."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        keep = {s.name for s in self._old} | {s.name for s in self.shards()}
         for other in set(self.options.out.glob(".packing-*")) - {self._folder}:
+            for abandoned in {record.stem for record in other.glob("*.tar.json")} - keep:
+                (self.options.out / abandoned).unlink(missing_ok=True)
             shutil.rmtree(other)
         for leftover in self.options.out.glob(".*.partial"):
             leftover.unlink(missing_ok=True)
@@ -206,7 +248,7 @@ class _Plan:
             keys = _unique_keys([c.item.name for c in checked])
             for number, which in enumerate(np.unique(shard)):
                 samples = [(keys[i], checked[i].item) for i in np.flatnonzero(shard == which)]
-                planned.append(_PlannedShard(f"{split}-{number:06d}.tar", split, samples))
+                planned.append(_PlannedShard(f"{split}-{number:06d}{self._suffix}.tar", split, samples))
         return planned
 
     def done(self, planned: _PlannedShard) -> bool:
@@ -249,7 +291,10 @@ def _write_shard(planned: _PlannedShard, plan: _Plan) -> None:
     options = plan.options
     with ShardWriter(options.out, planned.name, planned.split, options.encoding) as writer:
         for key, item in planned.samples:
-            hr, lr = load_pair(item.hr, item.lr, options.scale, options.kernel, crop_hr=options.crop_hr)
+            hr, lr = load_pair(
+                item.hr, item.lr, options.scale, options.kernel,
+                crop_hr=options.crop_hr, max_pixels=options.max_pixels,
+            )  # fmt: skip
             notes = {"name": item.name, "scale": options.scale, "degradation": plan.degradation}
             for suffix, y, x, height, width in _tiles(hr, options):
                 offset = {"y": y, "x": x} if suffix else {}
@@ -284,6 +329,12 @@ def _tile_spans(length: int, tile: int, scale: int) -> Iterator[tuple[int, int]]
         yield (length - tile) * n // (count - 1) // scale * scale, tile
 
 
+def _packed_splits(old: list[Shard], options: PackOptions) -> dict[str, Split]:
+    """Return the split of each key of an earlier packing, without the suffix of tiles."""
+    suffix = r"_y\d+_x\d+$" if options.tile else r"$^"
+    return {re.sub(suffix, "", key): s.split for s in old for key in s.keys}
+
+
 def _old_shards(options: PackOptions, degradation: str, splits: set[Split]) -> list[Shard]:
     """Return the shards that are already in the folder; those of `splits` will be replaced, the others stay.
 
@@ -302,7 +353,17 @@ def _old_shards(options: PackOptions, degradation: str, splits: set[Split]) -> l
 
 
 def _unique_keys(names: list[str]) -> list[str]:
-    """Return a unique WebDataset key per name, without dots: everything after the first one is the extension."""
+    """Return a unique WebDataset key per name, without dots: everything after the first one is the extension.
+
+    Names whose keys would be equal get a part of their hash, so that a key does not depend on other images' order.
+    """
     keys = [re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:80] for name in names]
     counts = Counter(keys)
-    return [k if counts[k] == 1 else f"{k}_{n}" for n, k in enumerate(keys)]
+    taken = set[str]()
+    for n, name in enumerate(names):
+        digest = name
+        while keys[n] in taken or counts[keys[n]] > 1:
+            digest = hashlib.sha256(digest.encode("utf-8", "surrogateescape")).hexdigest()
+            keys[n] = f"{keys[n][:71]}-{digest[:8]}"
+        taken.add(keys[n])
+    return keys

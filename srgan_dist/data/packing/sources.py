@@ -3,28 +3,17 @@
 import hashlib
 import importlib.util
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from srgan_dist.data.packing.pairing import Item, folder_items, listed_items
 from srgan_dist.data.shards.manifest import Split
-from srgan_dist.imaging.images import list_images
+from srgan_dist.imaging.listing import log_others
 
 log = logging.getLogger("srgan_dist")
 
 _CELEBA_PARTITION_MD5 = "d32c9cbf5e040fd4025c592c306e6668"
-
-
-class Item(NamedTuple):
-    """One image of a source."""
-
-    name: str
-    hr: Path
-    lr: Path | None = None
-    """None if the packer is to downscale it from HR."""
-    problem: str = ""
-    """Why the image is invalid, if that is already known."""
 
 
 class Source(Protocol):
@@ -33,6 +22,11 @@ class Source(Protocol):
     @property
     def label(self) -> str:
         """Name of the source in the manifest."""
+        ...
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that the user named, None for a source without one; shards are never written there."""
         ...
 
     @property
@@ -60,6 +54,10 @@ class SampleSource:
     def label(self) -> str:
         """See `Source`."""
         return "sample"
+
+    @property
+    def root(self) -> None:
+        """See `Source`."""
 
     @property
     def aligned(self) -> bool:
@@ -104,13 +102,23 @@ def _package_file(file: str) -> Path:
     raise ValueError(f"source sample: {file} is not installed; install the extra: pip install 'srgan-dist[sample]'")
 
 
+_SPLIT_FOLDERS = ("train", "valid", "val", "test", "validation")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
     """Your own images: a folder of HR, or one with HR and LR folders, paired by name."""
 
     root: Path
-    """A folder of HR images; or of an `HR` (or `HR_x4`) and optionally an `LR` (or `LR_x4`) folder; or of `train` and
-    `valid` (or `val`, `test`) folders, each in one of these layouts."""
+    """A folder of HR images; of files whose names end in `_HR` and `_LR`; of an `HR` (or `GT`) and optionally an `LR`
+    (or `LQ`) folder, which may name the scale (`HR_x4`); or of `train` and `valid` (or `val`, `test`) folders in one of
+    these layouts."""
+
+    meta_info: Path | None = None
+    """A text file that lists the images to pack as `train`, one per line: HR, or HR and LR separated by a comma."""
+
+    recursive: bool = False
+    """Also pack the images in subfolders; HR and LR are paired by their paths."""
 
     @property
     def label(self) -> str:
@@ -123,20 +131,24 @@ class FolderSource:
         return True
 
     def items(self, split: Split, scale: int, limit: int | None = None) -> list[Item]:
-        """Return the images of a split, sorted by name; without split folders all of them are `train`.
+        """Return the images of a split, sorted by name or in the list's order; without split folders all are `train`.
 
         Raises:
-            ValueError: a folder is missing or has no images.
+            ValueError: see `folder_items` and `listed_items`.
         """
-        names = ("train",) if split == "train" else ("valid", "val", "test")
-        folder = next((self.root / n for n in names if (self.root / n).is_dir()), None)
-        if folder is None:
-            if split == "valid":
-                return []
-            folder = self.root
-        hr = next((d for d in (folder / f"HR_x{scale}", folder / "HR") if d.is_dir()), folder)
-        lr = next((d for d in (folder / f"LR_x{scale}", folder / "LR") if d.is_dir()), None)
-        return pair(list_images(hr), list_images(lr) if lr else None, scale)[:limit]
+        if self.meta_info:
+            return listed_items(self.meta_info, self.root, scale)[:limit] if split == "train" else []
+        if not self.root.is_dir():
+            raise ValueError(f"{self.root}: there is no such folder")
+        found = {d.name.lower(): d for d in sorted(self.root.iterdir()) if d.is_dir()}
+        splits = {name: found[name] for name in _SPLIT_FOLDERS if name in found}
+        wanted = [folder for name, folder in splits.items() if (name == "train") == (split == "train")]
+        if split == "valid" and not wanted:
+            return []
+        folder = wanted[0] if wanted else self.root
+        if folder != self.root and (split == "train" or "train" not in splits):
+            log_others(self.root, set(splits.values()))
+        return folder_items(folder, scale, self.recursive, ignored=set(splits.values()) - {folder})[:limit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,35 +218,3 @@ def _partition(file: Path) -> list[tuple[str, str]]:
         if len(row) != 2 or row[1] not in ("0", "1", "2"):
             raise ValueError(f"{file}, line {number}: {' '.join(row)!r} is not an image name and 0, 1 or 2")
     return [(name, number) for name, number in rows]
-
-
-def pair(hr: list[Path], lr: list[Path] | None, scale: int, mark: str = "") -> list[Item]:
-    """Pair HR and LR files by name, and sort them. A file without a partner becomes an item with a problem.
-
-    Args:
-        lr: LR files, or None if there are none.
-        scale: names may end in x and this number, which is ignored.
-        mark: pattern of what may follow that suffix.
-    """
-    if lr is None:
-        return [Item(f.stem, f) for f in hr]
-    hrs, lrs = (_by_name(files, rf"_?x{scale}{mark}$") for files in (hr, lr))
-    items: list[Item] = []
-    for name in sorted(hrs.keys() | lrs.keys()):
-        hr_files, lr_files = hrs.get(name, []), lrs.get(name, [])
-        if len(hr_files) > 1 or len(lr_files) > 1:
-            same_name = max(hr_files, lr_files, key=len)
-            items.append(Item(name, same_name[0], problem=f"{same_name[0]}: {same_name[1].name} has the same name"))
-        elif not hr_files or not lr_files:
-            file, partner = (hr_files or lr_files)[0], "LR" if hr_files else "HR"
-            items.append(Item(name, file, problem=f"{file}: no {partner} partner"))
-        else:
-            items.append(Item(name, hr_files[0], lr_files[0]))
-    return items
-
-
-def _by_name(files: list[Path], suffix: str) -> dict[str, list[Path]]:
-    named: dict[str, list[Path]] = {}
-    for f in files:
-        named.setdefault(re.sub(suffix, "", f.stem, flags=re.IGNORECASE), []).append(f)
-    return named

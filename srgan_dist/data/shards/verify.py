@@ -12,7 +12,7 @@ from PIL import Image
 from srgan_dist.data.shards.manifest import HR, LR, Manifest, Shard, Stored
 from srgan_dist.data.shards.npy import read_header
 from srgan_dist.data.shards.tars import Member, extension, members
-from srgan_dist.imaging import images
+from srgan_dist.imaging.opening import named_errors
 from srgan_dist.utils.files import sha256_of
 
 _MISSING = "listed in the manifest, but missing"
@@ -126,7 +126,7 @@ def _size(start: bytes, encoding: Stored) -> tuple[int, int]:
     """Return the height and width that the first bytes of a member declare; (0, 0) if they cannot be read."""
     if encoding != "raw":
         try:
-            with images.decoding(""), Image.open(io.BytesIO(start)) as image:
+            with named_errors(""), Image.open(io.BytesIO(start)) as image:
                 return image.height, image.width
         except ValueError:
             return 0, 0

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import webdataset
 from PIL import Image
 
+from srgan_dist.data.packing import pack as pack_module
 from srgan_dist.data.packing.div2k import Div2kSource
 from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import FolderSource
@@ -57,6 +59,38 @@ def pairs(folder: Path, count: int = 4, scale: int = 2) -> Path:
 def packed(root: Path, out: Path, **options) -> Path:
     pack(FolderSource(root=root), PackOptions(out=out, scale=2, **options))
     return out
+
+
+def test_shards_are_never_written_among_their_images(tmp_path: Path):
+    root = write_images(tmp_path / "hr", 2)
+
+    with pytest.raises(ValueError, match=r"--out .* is --root"):
+        packed(root, root / ".." / "hr")
+
+    assert len(list(root.iterdir())) == 2
+
+
+def test_the_path_below_the_root_is_the_name_of_a_sample(tmp_path: Path):
+    write_images(tmp_path / "hr" / "a", 1)
+    write_images(tmp_path / "hr" / "b", 1, seed=1)
+    pack(FolderSource(root=tmp_path / "hr", recursive=True), PackOptions(out=tmp_path / "out", scale=2))
+
+    samples = webdataset.WebDataset(str(tmp_path / "out" / "train-000000.tar"), shardshuffle=False).decode("rgb8")
+
+    assert [(s["__key__"], s["json"]["name"]) for s in samples] == [("a_000", "a/000"), ("b_000", "b/000")]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "webp"])
+def test_images_with_several_frames_and_too_many_pixels_are_named(suffix: str, tmp_path: Path):
+    root = write_images(tmp_path / "hr", 1)
+    frames = [Image.fromarray(random_image(72, 88, seed=n)) for n in (1, 2)]
+    frames[0].save(root / f"moving.{suffix}", save_all=True, append_images=frames[1:])
+
+    with pytest.raises(ValueError, match=rf"moving\.{suffix}: has 2 frames"):
+        packed(root, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"000\.png: 88x72 pixels are more than --max-pixels 6000"):
+        packed(root, tmp_path / "out", max_pixels=6000)
+    assert read_manifest(packed(root, tmp_path / "out", skip_bad=True)).samples("train") == 1
 
 
 @pytest.mark.parametrize("encoding", ["raw", "png", "webp"])
@@ -254,9 +288,95 @@ def test_packing_again_leaves_no_shard_of_before(tmp_path: Path):
     assert {f.name for f in (tmp_path / "out").iterdir()} == named | {"manifest.json"}
 
 
+@pytest.mark.parametrize("written", [0, 1, 5])
+def test_a_repacking_that_is_interrupted_leaves_the_old_shards_complete(
+    written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = write_images(tmp_path / "1", 6), write_images(tmp_path / "2", 6, seed=60)
+    before = tree(packed(first, tmp_path / "out", shard_mb=0.02))
+    original = pack_module._write_shard
+
+    def stop(planned, plan):
+        if planned.name > f"train-{written:06d}":
+            raise KeyboardInterrupt
+        original(planned, plan)
+
+    monkeypatch.setattr(pack_module, "_write_shard", stop)
+    with pytest.raises(KeyboardInterrupt):
+        packed(second, tmp_path / "out", shard_mb=0.02)
+    interrupted = tree(tmp_path / "out")
+    monkeypatch.setattr(pack_module, "_write_shard", original)
+
+    assert {name: interrupted[name] for name in before} == before
+    assert len([n for n in interrupted if n.endswith(".tar")]) == 6 + written
+    packed(second, tmp_path / "out", shard_mb=0.02)
+    names = {s.name for s in read_manifest(tmp_path / "out").shards}
+    assert set(tree(tmp_path / "out")) == names | {"manifest.json"}
+    assert ShardSet((str(tmp_path / "out"),), "train").hr(0).tolist() == random_image(72, 88, seed=60).tolist()
+
+
+def test_shards_of_an_abandoned_repacking_are_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    packed(write_images(tmp_path / "1", 2), tmp_path / "out")
+    packed(write_images(tmp_path / "2", 2, seed=60), tmp_path / "out")  # named with a hash, beside those before
+    monkeypatch.setattr(pack_module._Plan, "publish", lambda *_, **__: sys.exit("killed"))
+    with pytest.raises(SystemExit):
+        packed(write_images(tmp_path / "3", 2, seed=70), tmp_path / "out")
+    monkeypatch.undo()
+
+    packed(write_images(tmp_path / "4", 2, seed=80), tmp_path / "out")
+
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
 def test_a_folder_of_other_shards_is_not_overwritten(tmp_path: Path):
     root = write_images(tmp_path / "hr", 3)
     packed(root, tmp_path / "out")
 
     with pytest.raises(ValueError, match=r"holds shards of scale=2.*pack into another folder"):
         pack(FolderSource(root=root), PackOptions(out=tmp_path / "out", scale=4))
+
+
+def test_names_that_become_the_same_key_stay_apart_and_do_not_depend_on_other_images(tmp_path: Path):
+    for n, name in enumerate(("a.jpg", "a.png", "a_1.png", "a b.png", "a.b.png", "é" * 90 + "1.png")):
+        images.write(random_image(40, 48, seed=n), tmp_path / "few" / name)
+        images.write(random_image(40, 48, seed=n), tmp_path / "more" / name)
+    images.write(random_image(40, 48, seed=9), tmp_path / "more" / ("é" * 90 + "2.png"))
+
+    few, more = (packed(tmp_path / name, tmp_path / f"out-{name}") for name in ("few", "more"))
+
+    keys = [read_manifest(out).shards[0].keys for out in (few, more)]
+    assert len(set(keys[0])) == 6
+    assert len(set(keys[1])) == 7
+    assert len(set(keys[0]) & set(keys[1])) == 5  # the long name had its plain key while it was alone
+    samples = webdataset.WebDataset(str(few / "train-000000.tar"), shardshuffle=False)
+    assert [s["__key__"] for s in samples] == keys[0]
+
+
+def test_a_folder_without_valid_folder_holds_some_images_out_and_keeps_them_held_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(logging.getLogger("srgan_dist"), "propagate", True)
+    caplog.set_level(logging.INFO, "srgan_dist")
+    root = write_images(tmp_path / "in", 40, size=(32, 32))
+
+    held_out = {k for s in read_manifest(packed(root, tmp_path / "out")).shards if s.split == "valid" for k in s.keys}
+    write_images(tmp_path / "new", 20, size=(32, 32), seed=100)
+    for file in (tmp_path / "new").iterdir():
+        file.rename(root / f"new-{file.name}")
+    again = {k for s in read_manifest(packed(root, tmp_path / "out")).shards if s.split == "valid" for k in s.keys}
+
+    assert len(held_out) == 4
+    assert again == held_out
+    assert f"held out 4 of 40 images for validation: {', '.join(sorted(held_out))}" in caplog.text
+
+
+@pytest.mark.parametrize(("folders", "options"), [(("train", "valid"), {}), (("",), {"split": "train"})])
+def test_nothing_is_held_out_where_the_user_has_split_already(folders: tuple[str, ...], options: dict, tmp_path: Path):
+    for n, name in enumerate(folders):
+        write_images(tmp_path / "in" / name if name else tmp_path / "in", 40, size=(32, 32), seed=100 * n)
+
+    manifest = read_manifest(packed(tmp_path / "in", tmp_path / "out", **options))
+
+    assert (manifest.samples("train"), manifest.samples("valid")) == (40, 40 if len(folders) > 1 else 0)
+    with pytest.raises(ValueError, match="--valid 3"):
+        packed(tmp_path / "in", tmp_path / "out", valid=3, **options)

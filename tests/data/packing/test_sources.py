@@ -55,6 +55,43 @@ def test_two_files_of_one_name_are_a_problem(tmp_path: Path):
     assert "000x2.png has the same name" in item.problem
 
 
+def test_subfolders_are_packed_under_their_paths_when_asked(tmp_path: Path):
+    write_images(tmp_path / "HR" / "one", 1)
+    write_images(tmp_path / "HR" / "two" / "deep", 1, seed=1)
+    write_images(tmp_path / "LR" / "one", 1, size=(36, 44))
+    write_images(tmp_path / "LR" / "two" / "deep", 1, size=(36, 44), seed=1)
+    write_images(tmp_path / "valid", 1, seed=9)
+    source = FolderSource(root=tmp_path, recursive=True)
+
+    assert [(i.name, i.problem) for i in source.items("train", 2)] == [("one/000", ""), ("two/deep/000", "")]
+    assert names(source.items("valid", 2)) == ["000"]
+    assert names(FolderSource(root=tmp_path / "HR", recursive=True).items("train", 2)) == ["one/000", "two/deep/000"]
+    with pytest.raises(ValueError, match=r"no images here .* left out: 1 in subfolders"):
+        FolderSource(root=tmp_path / "HR" / "two").items("train", 2)
+
+
+def test_the_folders_of_a_split_are_not_listed_again_below_the_root(tmp_path: Path):
+    write_images(tmp_path / "own", 1)
+    write_images(tmp_path / "valid", 1, seed=9)
+
+    assert names(FolderSource(root=tmp_path, recursive=True).items("train", 2)) == ["own/000"]
+
+
+def test_images_beside_the_folders_that_are_used_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_images(tmp_path / "train" / "HR", 2)
+    write_images(tmp_path / "train" / "HR_x3", 3)
+    write_images(tmp_path / "other", 1)
+    images.write(random_image(40, 40), tmp_path / "loose.png")
+    caplog.set_level("INFO", "srgan_dist")
+
+    assert len(FolderSource(root=tmp_path).items("train", 2)) == 2
+
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{tmp_path}: 2 files left out, because images are taken from train",
+        f"{tmp_path / 'train'}: 3 files left out, because images are taken from HR",
+    ]
+
+
 @pytest.mark.parametrize("extension", ["txt", "csv"])
 def test_celeba_follows_its_official_split(extension: str, tmp_path: Path):
     write_images(tmp_path / "Img" / "img_align_celeba", 5, size=(48, 40))
