@@ -158,8 +158,8 @@ def _is_ours(generator: Generator, source: Path) -> bool:
 
 def _origin(generator: Generator, training: Mapping[str, Any] | None, source: Path | None) -> str:
     """Return where the weights come from, as the end of the sentence "A super-resolution network, ..."."""
-    if "origin" in generator.notes:
-        return generator.notes["origin"]
+    if isinstance(kept := _without_places("origin", generator.notes.get("origin")), str):
+        return kept
     if source and not _is_ours(generator, source):
         return f"converted from {source.name}"
     start = (training or {}).get("weights")
