@@ -127,14 +127,11 @@ def _notes(generator: Generator, out: Path, license: str, source: Path | None) -
     own = {k: v for k, v in generator.notes.items() if k not in ("generator", "dtype")}
     run = _from_run(generator, source) if source and _is_ours(generator, source) else {}
     origin = _origin(generator, run.get("training") or own.get("training"), source)
-    return (
-        _publishable(own | run)
-        | about
-        | {"generator": to_dict(architecture(config), GeneratorConfig), "origin": origin}
-    )
+    kept = _publishable(own) | about | _publishable(run)
+    return kept | {"generator": to_dict(architecture(config), GeneratorConfig), "origin": origin}
 
 
-def _publishable(notes: dict[str, Any]) -> dict[str, Any]:
+def _publishable(notes: Mapping[str, Any]) -> dict[str, Any]:
     """Return notes without paths, addresses and names of the machine they were made on: the file may be published."""
     return {name: kept for name, value in notes.items() if (kept := _without_places(name, value)) is not None}
 
@@ -161,8 +158,8 @@ def _is_ours(generator: Generator, source: Path) -> bool:
 
 def _origin(generator: Generator, training: Mapping[str, Any] | None, source: Path | None) -> str:
     """Return where the weights come from, as the end of the sentence "A super-resolution network, ..."."""
-    if "origin" in generator.notes:
-        return generator.notes["origin"]
+    if isinstance(kept := _without_places("origin", generator.notes.get("origin")), str):
+        return kept
     if source and not _is_ours(generator, source):
         return f"converted from {source.name}"
     start = (training or {}).get("weights")

@@ -33,7 +33,7 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
     """
     from huggingface_hub import ModelCardData
 
-    metrics: dict[str, Any] = notes["metrics"] if isinstance(notes.get("metrics"), dict) else {}
+    metrics = {k: m for k, m in (notes.get("metrics") or {}).items() if _has_scores(m)}
     results = _results(notes, metrics.get(notes["label"], {}))
     head = ModelCardData(
         license=notes["license"], pipeline_tag="image-to-image", model_name=name if results else None,
@@ -41,9 +41,7 @@ def model_card(name: str, file: Path, notes: dict[str, Any], opened_by: str) -> 
     )  # fmt: skip
     facts = [f"| {title} | {_format(notes[key])} |" for key, title in _FACTS.items() if notes.get(key)]
     rows = [
-        f"| {_format(method)} | {_number(m, 'psnr_y', 2)} | {_number(m, 'ssim_y', 4)} |"
-        for method, m in metrics.items()
-        if _has_scores(m)
+        f"| {_format(name)} | {_number(m, 'psnr_y', 2)} | {_number(m, 'ssim_y', 4)} |" for name, m in metrics.items()
     ]
     quality = [
         "",
@@ -103,8 +101,8 @@ def _usage(file: Path) -> str:
 
 
 def _has_scores(metrics: Any) -> bool:
-    """Return whether metrics, which may come from another program's file, contain the columns of the card."""
-    return isinstance(metrics, dict) and all(type(metrics.get(k)) in (int, float) for k in ("psnr_y", "ssim_y"))
+    """Return whether metrics, which may come from another program's file, are numbers by name."""
+    return isinstance(metrics, dict) and all(v is None or type(v) in (int, float) for v in metrics.values())
 
 
 def _format(value: object) -> str:

@@ -160,11 +160,11 @@ def _match_srresnet(state: State) -> Found | None:
 
 
 def _count(state: State, pattern: str) -> int:
-    """Return the number of numbered blocks; ValueError if their numbers have gaps, or there are none."""
-    numbers = {int(m[1][:9]) for k in state if (m := re.match(pattern, k))}
-    if max(numbers, default=-1) + 1 != len(numbers) or not numbers:
-        raise ValueError("the numbers of the blocks have gaps")
-    return len(numbers)
+    """Return the number of numbered blocks; ValueError if there are none, or one has a larger number than tensors."""
+    last = max((int(m[1][:9]) for k in state if (m := re.match(pattern, k))), default=-1)
+    if not 0 <= last < len(state):  # a name alone must not make a network of any depth
+        raise ValueError("the numbers of the blocks make no sense")
+    return last + 1
 
 
 def missing_names(state: State) -> list[str]:
@@ -173,7 +173,10 @@ def missing_names(state: State) -> list[str]:
     Sizes are not compared: the names tell the architecture and its depth.
     """
     for guess in (_like_rrdbnet, _like_compact, _like_srresnet):
-        expected = guess(state)
+        try:
+            expected = guess(state)
+        except ValueError:  # the numbers in its names make no sense
+            continue
         missing = [k for k in expected if k not in state]
         if expected and len(missing) <= len(expected) // 2 and state.keys() <= set(expected):
             return missing

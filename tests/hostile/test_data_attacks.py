@@ -229,6 +229,7 @@ EMPTY = {
     "an empty tar": tar_of({}),
     "only a folder": tar_of({}, ("folder",)),
     "only text": tar_of({"a.txt": b"hello"}),
+    "an empty extension": tar_of({"a.": b"hello"}),
     "an empty file": b"",
     "no tar": b"<html>" * 1000,
     "only bad images": tar_of({f"{n}.png": b"no" for n in range(50)}),

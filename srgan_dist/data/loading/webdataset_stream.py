@@ -208,7 +208,7 @@ def _only_image(sample: dict[str, Any], where: str) -> Pixels:
     for extension in IMAGE_EXTENSIONS:
         if content := sample.get(extension):
             return _decode(content, extension, where)
-    raise ValueError(f"{where}: no hr.* and no image among {sorted(k for k in sample if k[0] != '_')}")
+    raise ValueError(f"{where}: no hr.* and no image among {sorted(k for k in sample if not k.startswith('_'))}")
 
 
 def _decode(content: bytes, extension: str, where: str) -> Pixels:
