@@ -36,13 +36,6 @@ _MAX_TEXT_BYTES = 1 << 28
 """Limit for the texts and profiles of a PNG file; Pillow's own is 1 MiB each."""
 
 
-_CORRUPT = (
-    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
-    RuntimeError, struct.error,
-)  # fmt: skip
-"""What Pillow's plugins raise for corrupt files; RuntimeError also torchvision."""
-
-
 @contextmanager
 def open_stream(source: Path | bytes | memoryview) -> Generator[IO[bytes]]:
     """Open a file, or the bytes of one, for reading.
