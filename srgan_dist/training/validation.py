@@ -58,7 +58,7 @@ class Validation:
             side = 3 * BLOCK + 2 * self._scale
             log.info(
                 "the validation crops are too small for NIQE, which needs %d blocks of %dx%d pixels: use "
-                "--validation.side %d and images of that size; until then NIQE selects no checkpoint",
+                "validation.side=%d and images of that size; until then NIQE selects no checkpoint",
                 MIN_BLOCKS, BLOCK, BLOCK, max(side, config.side),
             )  # fmt: skip
 

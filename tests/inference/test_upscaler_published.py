@@ -7,6 +7,7 @@ import pytest
 
 from srgan_dist.evaluation.evaluate import evaluate
 from srgan_dist.imaging import images
+from srgan_dist.imaging.listing import list_images
 from srgan_dist.inference.fusion import super_resolve
 from srgan_dist.inference.upscaler import Upscaler
 from srgan_dist.models.export import export_generator
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif(not WEIGHTS.is_dir() or not SHARED.is_dir(), rea
 
 
 def smallest(count: int) -> list[images.Pixels]:
-    return sorted((images.read(f) for f in images.list_images(SHARED / "set14" / "LR_x4")), key=np.size)[:count]
+    return sorted((images.read(f) for f in list_images(SHARED / "set14" / "LR_x4")), key=np.size)[:count]
 
 
 @pytest.mark.parametrize(("name", "count"), NETWORKS)

@@ -83,7 +83,7 @@ def test_crops_too_small_for_niqe_are_said_once_and_select_no_checkpoint(caplog,
     v = validation(ValidationConfig(side=256), (304, 304))
 
     assert not v.rates_naturalness
-    assert times(caplog, "use --validation.side 292 and images of that size") == 1
+    assert times(caplog, "use validation.side=292 and images of that size") == 1
     assert "niqe" not in v(Repeat())[0]
 
 
