@@ -71,7 +71,7 @@ def run(part: str, options: argparse.Namespace, seconds: float) -> dict[str, Any
                "--out", str(options.out.resolve()), *["--quick"] * options.quick]  # fmt: skip
     try:
         ran = subprocess.run(
-            command, env=environment(options), capture_output=True, text=True, timeout=seconds, check=False
+            command, env=environment(options, part), capture_output=True, text=True, timeout=seconds, check=False
         )
         failed = "" if ran.returncode == 0 else "\n".join((ran.stderr or ran.stdout).strip().splitlines()[-12:])
     except subprocess.TimeoutExpired:
@@ -96,8 +96,9 @@ def work(options: argparse.Namespace) -> int:
     return 0
 
 
-def environment(options: argparse.Namespace) -> dict[str, str]:
-    hidden = {"CUDA_VISIBLE_DEVICES": ""} if options.device == "cpu" else {}
+def environment(options: argparse.Namespace, part: str) -> dict[str, str]:
+    on_cpu = options.device == "cpu" or part == "operations"  # which are counted there
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH", "")])
     return os.environ | hidden | {"PYTHONPATH": paths}
 

@@ -207,6 +207,10 @@ def _fits(config: TrainConfig, device: torch.device) -> bool:
         return True
     except torch.OutOfMemoryError:
         return False
+    except RuntimeError as error:  # some of torch's kernels count elements in 32 bits
+        if "INT_MAX" not in str(error):
+            raise
+        return False
     finally:
         step = None
         if device.type == "cuda":

@@ -104,3 +104,15 @@ def test_intact_is_what_matches_its_hash(tmp_path: Path):
     (blank / checkpoint.COMPLETE).write_text("{}")
 
     assert [checkpoint.is_intact(c) for c in (good, flipped, missing, blank)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("damage", ["state.pt", checkpoint.COMPLETE])
+def test_a_damaged_checkpoint_is_replaced_when_its_step_is_saved_again(damage: str, tmp_path: Path):
+    damaged = checkpoint.save(tmp_path, 5, state(1), keep=2, best=None)
+    (damaged / damage).write_bytes(b"damaged")
+
+    saved = checkpoint.save(tmp_path, 5, state(5), keep=2, best=None)
+
+    assert saved == damaged
+    assert checkpoint.load_latest(tmp_path)["step"] == 5
+    assert names(saved) == {"state.pt", checkpoint.COMPLETE}

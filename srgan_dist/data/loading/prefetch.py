@@ -59,6 +59,11 @@ class Batches(Protocol):
         ...
 
 
+def is_cuda(device: torch.device) -> bool:
+    """Return whether a device is a GPU of CUDA."""
+    return device.type == "cuda"
+
+
 Fill = Callable[[Iterator[RawBatch]], Iterator[RawBatch]]
 """Takes empty batches from an iterator, and yields them filled, one at a time."""
 
@@ -82,6 +87,8 @@ class ThreadedBatches:
         self, fill: Fill, buffers: list[RawBatch], device: torch.device, closing: threading.Event | None = None
     ) -> None:
         self._device, self._closing = device, closing or threading.Event()
+        # One process alone has the device "cuda" without a number, which a thread cannot be set to.
+        self._cuda = (torch.cuda.current_device() if device.index is None else device.index) if is_cuda(device) else -1
         self.stop_requested: Callable[[], str] = lambda: ""
         self._empty: queue.SimpleQueue[tuple[RawBatch, torch.cuda.Event | None] | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[RawBatch | BaseException | None] = queue.SimpleQueue()
@@ -93,8 +100,8 @@ class ThreadedBatches:
     def _read(self, fill: Fill) -> None:
         """Run in the reading thread until the data or the empty buffers end."""
         try:
-            if self._device.type == "cuda":
-                torch.cuda.set_device(self._device)  # a new thread would otherwise open a context on the first GPU
+            if is_cuda(self._device):
+                torch.cuda.set_device(self._cuda)  # a new thread would otherwise open a context on the first GPU
             for raw in fill(self._free_buffers()):
                 self._ready.put(raw)
             self._ready.put(None)

@@ -26,16 +26,19 @@ def test_batches_arrive_in_channels_last_whatever_their_orientations():
         assert pair.hr.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_reading_thread_works_on_its_own_device(monkeypatch: pytest.MonkeyPatch):
-    chosen: list[torch.device] = []
+@pytest.mark.parametrize(("device", "number"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", 3)])
+def test_the_reading_thread_works_on_its_own_device(device: str, number: int, monkeypatch: pytest.MonkeyPatch):
+    """One process alone has "cuda" without a number, which `set_device` refuses."""
+    chosen: list[int] = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
 
-    batches = ThreadedBatches(lambda _: iter(()), [], torch.device("cuda", 1))
+    batches = ThreadedBatches(lambda _: iter(()), [], torch.device(device))
     with pytest.raises(StopIteration):
         next(batches)
     batches.close()
 
-    assert chosen == [torch.device("cuda", 1)]
+    assert chosen == [number]
 
 
 def test_the_reading_thread_sleeps_until_a_copy_is_done(monkeypatch: pytest.MonkeyPatch):
