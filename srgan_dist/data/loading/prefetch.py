@@ -59,9 +59,11 @@ class Batches(Protocol):
         ...
 
 
-def is_cuda(device: torch.device) -> bool:
-    """Return whether a device is a GPU of CUDA."""
-    return device.type == "cuda"
+def _gpu_number(device: torch.device) -> int | None:
+    """Return the number of a GPU, None for other devices. One process alone has the device "cuda", without a number."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.current_device() if str(device) == "cuda" else device.index
 
 
 Fill = Callable[[Iterator[RawBatch]], Iterator[RawBatch]]
@@ -87,8 +89,7 @@ class ThreadedBatches:
         self, fill: Fill, buffers: list[RawBatch], device: torch.device, closing: threading.Event | None = None
     ) -> None:
         self._device, self._closing = device, closing or threading.Event()
-        # One process alone has the device "cuda" without a number, which a thread cannot be set to.
-        self._cuda = (torch.cuda.current_device() if device.index is None else device.index) if is_cuda(device) else -1
+        self._gpu = _gpu_number(device)
         self.stop_requested: Callable[[], str] = lambda: ""
         self._empty: queue.SimpleQueue[tuple[RawBatch, torch.cuda.Event | None] | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[RawBatch | BaseException | None] = queue.SimpleQueue()
@@ -100,8 +101,8 @@ class ThreadedBatches:
     def _read(self, fill: Fill) -> None:
         """Run in the reading thread until the data or the empty buffers end."""
         try:
-            if is_cuda(self._device):
-                torch.cuda.set_device(self._cuda)  # a new thread would otherwise open a context on the first GPU
+            if self._gpu is not None:
+                torch.cuda.set_device(self._gpu)  # a new thread would otherwise open a context on the first GPU
             for raw in fill(self._free_buffers()):
                 self._ready.put(raw)
             self._ready.put(None)
