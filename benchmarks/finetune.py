@@ -107,7 +107,7 @@ def make_shards(train_images: Path, test_images: Path, out: Path) -> Path:
                     target = out / split / kind / f"{file.stem}.png"
                     target.parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(image).save(target)
-        pack(FolderSource(root=out / "train"), PackOptions(out=out / "shards", scale=SCALE))
+        pack(FolderSource(root=out / "train"), PackOptions(out=out / "shards", scale=SCALE, valid=0))
     return out / "shards"
 
 
