@@ -116,3 +116,11 @@ def test_the_right_kind_in_the_wrong_size_is_refused_with_both_sizes():
 def test_a_discriminator_and_a_stranger_are_called_what_they_are():
     assert describe(UNetDiscriminatorConfig(channels=4).build(32).state_dict()) == "a U-Net discriminator"
     assert "1 parameters of an unknown network (a.b" in describe({"a.b": torch.zeros(1)})
+
+
+def test_a_parameter_that_the_network_does_not_have_is_named():
+    network = CompactConfig(convs=1, channels=8).build(2)
+    state = network.state_dict() | {"body.9.weight": torch.zeros(1)}
+
+    with pytest.raises(ValueError, match=r"a.pth: .*unknown: body\.9\.weight"):
+        load_compatible_state_dict(network, state, "a.pth")

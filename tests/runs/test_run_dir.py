@@ -106,3 +106,24 @@ def test_a_new_run_has_the_present_defaults(tmp_path: Path):
     assert as_begun(now) == now
     assert now.degradation is not None
     assert now.degradation.margin == 144
+
+
+def test_models_are_named_after_their_labels_in_lower_case_without_spaces():
+    assert run_dir.RunDir.model_name("My GAN") == "my-gan.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("changed", "progress", "starts_over"),
+    [
+        (True, None, True),
+        (False, None, False),
+        (True, Progress(0, 5, 8, 1), False),
+        (False, Progress(0, 5, 8, 1), False),
+    ],
+)
+def test_a_run_starts_over_where_nothing_was_saved_and_its_configuration_has_changed(
+    tmp_path: Path, changed: bool, progress: Progress | None, starts_over: bool
+):
+    before = {"clip_norm": 2.0 if changed else 1.0}
+
+    assert run_dir.RunDir(tmp_path, {"clip_norm": 1.0}, before, False, progress).starts_over == starts_over

@@ -97,7 +97,6 @@ def test_more_metrics_than_a_request_takes_are_sent_in_several(sender: Sender, t
     (tmp_path / "metrics.jsonl").write_text("".join(lines))
 
     sender.send()
-    sender.send()
 
     assert [p.step for p in delivery(sender).points_sent] == list(range(BATCH + 5))
 

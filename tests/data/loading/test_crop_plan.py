@@ -37,7 +37,7 @@ def test_another_seed_is_another_order():
 
 
 @pytest.mark.parametrize("visits", VISITS)
-def test_a_pass_takes_every_image_equally_often(visits: SamplingOrder):
+def test_an_epoch_takes_every_image_equally_often(visits: SamplingOrder):
     count = len(SIZES) * visits.crops_per_decode
 
     for number in range(3):
