@@ -11,7 +11,7 @@ import fsspec
 
 from srgan_dist.data.shards.cache import lock
 from srgan_dist.utils.addresses import SIGNED_URLS, is_url, public, redacted, scheme_of
-from srgan_dist.utils.files import publish, sha256_of, write_text
+from srgan_dist.utils.files import FULL_DISK, disk_errors, publish, sha256_of, write_text
 
 log = logging.getLogger("srgan_dist")
 
@@ -64,8 +64,9 @@ def fetch(
         CorruptFileError: the content does not have the expected hash, even after several attempts.
         ValueError: there is no such file, it is larger than `most_bytes`, access is denied, or the server cannot be
             reached.
+        OSError: the disk is full. What has arrived is kept, and the next call continues from there.
     """
-    with lock(file):
+    with lock(file), disk_errors(file):
         if not file.exists():
             partial = file.with_name(f".{file.name}.partial")
             _download(url, partial, sha256, progress or (lambda _: None), most_bytes)
@@ -98,6 +99,8 @@ def _download(url: str, partial: Path, sha256: str | None, progress: Progress, m
                 f"{public(url)}: larger than the {most_bytes} bytes that were expected; removed"
             ) from error
         except Exception as error:  # every file system raises its own kinds
+            if isinstance(error, OSError) and error.errno in FULL_DISK:  # downloading again makes no room
+                raise
             if last or isinstance(error, (FileNotFoundError, PermissionError, ImportError)):
                 raise _as_value_error(url, error) from error
             log.warning("%s: %s; retrying", public(url), _summary(error))
@@ -226,7 +229,7 @@ def _summary(error: Exception) -> str:
 def fetch_small(url: str, cache: Path, most_bytes: int) -> bytes:
     """Return the content of a small file; download it only if the server reports a change. Raises as `fetch`."""
     file = cache / "small" / hashlib.sha256(public(url).encode()).hexdigest()[:32]
-    with lock(file):
+    with lock(file), disk_errors(file):
         current, recorded = identity(url), file.with_suffix(".identity")
         if not (file.exists() and recorded.exists() and current and recorded.read_text() == current):
             partial = file.with_suffix(".partial")
