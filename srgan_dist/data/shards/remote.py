@@ -47,7 +47,7 @@ def fetch(
     sha256: str | None = None,
     progress: Progress | None = None,
     most_bytes: int = MOST_BYTES,
-) -> Path:
+) -> bool:
     """Download `url` to `file` unless it exists; continue an interrupted download.
 
     Processes of one machine that want the same file wait for the one that downloads it.
@@ -58,7 +58,7 @@ def fetch(
         most_bytes: size that was promised; a download ends with an error, and is removed, when it exceeds this.
 
     Returns:
-        `file`.
+        Whether this call downloaded it.
 
     Raises:
         CorruptFileError: the content does not have the expected hash, even after several attempts.
@@ -67,11 +67,12 @@ def fetch(
         OSError: the disk is full. What has arrived is kept, and the next call continues from there.
     """
     with lock(file), disk_errors(file):
-        if not file.exists():
-            partial = file.with_name(f".{file.name}.partial")
-            _download(url, partial, sha256, progress or (lambda _: None), most_bytes)
-            publish(partial, file)
-    return file
+        if file.exists():
+            return False
+        partial = file.with_name(f".{file.name}.partial")
+        _download(url, partial, sha256, progress or (lambda _: None), most_bytes)
+        publish(partial, file)
+        return True
 
 
 def identity(url: str) -> str:
