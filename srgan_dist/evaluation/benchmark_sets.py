@@ -9,7 +9,7 @@ from pathlib import Path
 from srgan_dist.data.packing.pairing import Item
 from srgan_dist.imaging.extensions import EXTENSIONS
 from srgan_dist.imaging.resize import Kernel
-from srgan_dist.utils.files import publish
+from srgan_dist.utils.files import disk_errors, publish
 from srgan_dist.utils.first_download import compare_with_first
 
 TESTSETS = {"set5": "Set5", "set14": "Set14", "bsd100": "BSD100", "urban100": "Urban100"}
@@ -61,7 +61,7 @@ def _extract(archive: Path) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=".partial-"))
     try:
-        with tarfile.open(archive) as tar:
+        with disk_errors(final), tarfile.open(archive) as tar:
             tar.extractall(partial, filter="data")
         if not final.is_dir():  # another process may have finished first
             publish(partial, final)

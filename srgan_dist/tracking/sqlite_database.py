@@ -1,11 +1,10 @@
 """New SQLite databases of MLflow."""
 
-import os
 import uuid
 from pathlib import Path
 
 from srgan_dist.tracking.sqlite_address import sqlite_uri
-from srgan_dist.utils.files import remove
+from srgan_dist.utils.files import publish_new, remove
 
 
 def create_database(file: Path) -> None:
@@ -21,18 +20,7 @@ def create_database(file: Path) -> None:
     partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:12]}.partial")
     try:
         SqlAlchemyStore(sqlite_uri(partial), "./mlruns").engine.dispose()
-        _publish_new(partial, file)
+        publish_new(partial, file)
     finally:
         for suffix in ("", "-journal", "-wal", "-shm"):
             remove(partial.with_name(partial.name + suffix))
-
-
-def _publish_new(partial: Path, file: Path) -> None:
-    """Give a complete database its name; keep the one that another process has created in the meantime."""
-    try:
-        os.link(partial, file)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without links
-        if not file.exists():
-            os.replace(partial, file)

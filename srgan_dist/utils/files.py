@@ -86,6 +86,22 @@ def publish(partial: Path, target: Path) -> None:
     _sync(target.parent)
 
 
+def publish_new(partial: Path, target: Path) -> None:
+    """Flush a complete file to disk and give it the name `target`, unless another process has created that meanwhile.
+
+    `partial` may still exist afterwards.
+    """
+    _sync(partial)
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        if not target.exists():
+            os.replace(partial, target)
+    _sync(target.parent)
+
+
 def _sync(path: Path) -> None:
     if path.is_dir() and os.name == "nt":  # Windows can neither open folders nor needs them flushed
         return

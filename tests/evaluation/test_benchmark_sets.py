@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import tarfile
@@ -112,3 +113,18 @@ def test_a_corrupt_archive_is_named(home: Path, monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(ValueError, match=r"Set5_HR\.tar\.gz: corrupt"):
         benchmark_sets.fetch_testset("set5")
+
+
+def test_a_full_disk_is_an_error_with_the_name_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "Set5_HR.tar.gz").write_bytes(archive())
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr(tarfile.TarFile, "extractall", fail)
+
+    with pytest.raises(OSError, match="No space left") as error:
+        benchmark_sets._extract(tmp_path / "Set5_HR.tar.gz")
+
+    assert error.value.filename == str(tmp_path / "hub" / "srgan_dist" / "Set5_HR-Set5_HR.tar.")
+    assert list((tmp_path / "hub" / "srgan_dist").iterdir()) == []
