@@ -11,7 +11,7 @@ from srgan_dist.data.packing.index import index
 from srgan_dist.data.shards.location import ShardLocation
 from srgan_dist.data.shards.manifest import Split
 from srgan_dist.data.shards.manifest_parser import read_manifest
-from srgan_dist.data.shards.verify import count_of, faults, layout_faults, one_line
+from srgan_dist.data.shards.verify import count_of, layout_faults, one_line
 from srgan_dist.imaging import images
 from srgan_dist.utils.addresses import public
 from srgan_dist.utils.progress import start_logging
@@ -32,8 +32,9 @@ def verify(options: VerifyOptions) -> str:
     corrupt: list[str] = []
     manifest = shards.manifest
     for shard in manifest.shards:
-        file, _ = shards.file(shard)
-        problems = faults(file, shard) or layout_faults(file, shard, manifest.scale, manifest.encoding)
+        file, faults = shards.file(shard, read=True)
+        problems = faults or layout_faults(file, shard, manifest.scale, manifest.encoding)
+        shards.drop(shard)  # from the cache, if this command downloaded it: the set may be larger than the disk
         if problems:
             corrupt.append(one_line(shards.name(shard.name), shard, problems))
     if corrupt:

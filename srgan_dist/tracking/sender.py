@@ -1,6 +1,7 @@
 """Sends what a run directory has for MLflow, in order, and retries until the server has received it."""
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from srgan_dist.tracking.outbox import Item, Outbox
 from srgan_dist.tracking.points import PointFile
 from srgan_dist.tracking.sqlite_address import identity
 from srgan_dist.tracking.state import TrackingStateFile
+from srgan_dist.utils.files import FULL_DISK
 from srgan_dist.utils.jsonl import Journal
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ INTERVAL, MAX_INTERVAL = 10.0, 60.0
 """Seconds between two rounds; the pause doubles up to the maximum while the server is unreachable."""
 _MOST_DOUBLINGS = 6
 """The pause before the next attempt for one item doubles this often, to about ten minutes."""
+_UNUSABLE = ("database is locked", "database or disk is full", "readonly database", *map(os.strerror, FULL_DISK))
+"""Parts of messages that say that the database or the folder of artifacts cannot be written now."""
 _PERMANENT_ERRORS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"})
 
 
@@ -221,7 +225,7 @@ class Sender:
 def _is_outage(error: Exception) -> bool:
     """Return whether the server is unreachable, so that every other request would fail as well."""
     text = str(error)
-    if any(part in text for part in ("database is locked", "database or disk is full", "readonly database")):
+    if any(part in text for part in _UNUSABLE):
         return True
     if type(error).__name__ == "JSONDecodeError":  # a ValueError, but about the answer, not about the request
         return True

@@ -1,4 +1,6 @@
+import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from srgan_dist.data.shards.manifest_parser import read_manifest
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.imaging import images
 from srgan_dist.imaging.resize import downscale
+from srgan_dist.utils.files import sha256_of
 from tests.conftest import ROOT, random_image
 from tests.data.hub import Hub
 
@@ -52,6 +55,51 @@ def test_foreign_tars_can_be_indexed_and_read(extension: str, tmp_path: Path, ca
     assert train.keys[2] == "some/dir/00002"
     assert np.array_equal(train.hr(2), random_image(64, 80, seed=2))
     assert app.main(["shards", "verify", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("extension", ["jpg", "jpeg", "JPEG"])
+def test_jpeg_members_are_verified_under_all_their_names(extension: str, tmp_path: Path, capsys):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for part, side in (("hr", 64), ("lr", 32)):
+            out = io.BytesIO()
+            Image.fromarray(random_image(side, side)).save(out, "JPEG")
+            add(tar, f"a.{part}.{extension}", out.getvalue(), "")
+
+    assert app.main(["shards", "index", str(tmp_path)]) == 0
+    assert app.main(["shards", "verify", str(tmp_path)]) == 0
+    assert "1 shards are intact, 1 train pairs at x2, jpg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("listed", [["a", "a"], ["a", "b"]])
+def test_verify_refuses_two_samples_of_one_key(listed: list[str], tmp_path: Path, capsys):
+    def write(file: Path, *keys: str) -> None:
+        with tarfile.open(file, "w") as tar:
+            for seed, key in enumerate(keys):
+                for part, side in (("hr", 64), ("lr", 32)):
+                    out = io.BytesIO()
+                    np.save(out, random_image(side, side, seed=seed))
+                    add(tar, f"{key}.{part}.npy", out.getvalue(), "")
+
+    write(tmp_path / "a.tar", "a", "b")
+    assert app.main(["shards", "index", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    write(tmp_path / "a.tar", "a", "a")
+    content["shards"][0]["sha256"] = hashlib.sha256((tmp_path / "a.tar").read_bytes()).hexdigest()
+    content["shards"][0]["samples"]["key"] = listed
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+
+    assert app.main(["shards", "verify", str(tmp_path)]) == 1
+    assert "a.tar, sample a: several samples have the key a" in capsys.readouterr().err
+
+
+def test_verify_reads_every_byte_once_each_time(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SRGAN_CACHE", str(tmp_path))
+    reads: list[str] = []
+    monkeypatch.setattr("srgan_dist.data.shards.verify.sha256_of", lambda f: reads.append(f.name) or sha256_of(f))
+
+    for times in (1, 2):
+        assert app.main(["shards", "verify", str(shards)]) == 0
+        assert sorted(reads) == sorted(["train-000000.tar", "valid-000000.tar"] * times)
 
 
 def test_a_foreign_sample_without_partner_is_named(tmp_path: Path, capsys):

@@ -6,7 +6,7 @@ Tars of other people are limited: a member is at most as large as the largest im
 import math
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import IO, Any, cast
 
@@ -83,7 +83,7 @@ def _alternatives(pattern: str) -> int:
     return product
 
 
-def tar_samples(location: str, stopped: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def tar_samples(location: str, stopped: Callable[[], bool]) -> Generator[dict[str, Any]]:
     """Yield the WebDataset samples of one tar: dictionaries from extension to bytes, plus `__key__` and `__url__`.
 
     Only images are read; other members have the content b"".

@@ -7,6 +7,8 @@ not bit-exact on resume, and different for another number of processes.
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from srgan_dist.data.batch import RawBatch
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.prefetch import ThreadedBatches
+from srgan_dist.data.loading.stream_pairs import BrokenPair, PairRule, decide_rule, has_image, pair_samples
 from srgan_dist.data.loading.tar_stream import IMAGE_EXTENSIONS, check_stream, expand, tar_samples
 from srgan_dist.data.pairs import crop_for_downscaling, match_pair
 from srgan_dist.data.shards.npy import decode_npy
@@ -109,10 +112,11 @@ class WebStream:
             ValueError: a round over all tars had no usable sample, or see `_skip`.
         """
         tars = [tar for pattern in self._config.stream for tar in expand(pattern)]
+        rule = self._rule(tars, stopped)
         while True:
             usable = 0
             for number in rng.permutation(len(tars)):
-                for lr, hr in self._pairs(tars[number], stopped):
+                for lr, hr in self._pairs(tars[number], rule, stopped):
                     usable += 1
                     yield from self._cut(lr, hr, rng)
                 if stopped():
@@ -121,13 +125,38 @@ class WebStream:
                 more = f" or in the other {len(tars) - 1} tars" if len(tars) > 1 else ""
                 raise ValueError(f"data.stream: no usable sample in {public(tars[0])}{more}")
 
-    def _pairs(self, tar: str, stopped: Callable[[], bool]) -> Iterator[tuple[Pixels, Pixels]]:
+    def _rule(self, tars: list[str], stopped: Callable[[], bool]) -> PairRule:
+        """Return the rule for pairs, from the first tar that has an image: the same one in every process.
+
+        What is wrong with the tars is left to the round over all of them.
+
+        Raises:
+            ValueError: see `decide_rule`.
+        """
+        for tar in tars:
+            samples = tar_samples(tar, stopped)
+            with suppress(ValueError):
+                first = list(islice((s for s in samples if has_image(s)), 2))
+                with suppress(ValueError):  # a shell command fails when its output is closed early
+                    samples.close()
+                if first:
+                    break
+        else:
+            return PairRule("alone", "")
+        rule = decide_rule(first, self._scale)
+        if self._rank == 0:
+            log.info("data.stream: %s: %s", public(tar), rule.describe())
+        return rule
+
+    def _pairs(self, tar: str, rule: PairRule, stopped: Callable[[], bool]) -> Iterator[tuple[Pixels, Pixels]]:
         """Yield LR and HR of the usable samples of one tar."""
         found = 0
         try:
-            for sample in tar_samples(tar, stopped):
+            for sample in pair_samples(tar_samples(tar, stopped), rule, self._scale):
                 found += 1
                 try:
+                    if isinstance(sample, BrokenPair):
+                        raise ValueError(f"{public(tar)}, sample {sample.key}: {sample.what}")
                     pair = decode_pair(sample, self._scale, self._config.hr_crop // self._scale)
                 except ValueError as error:
                     self._skip(f"data.stream: {error}", error)

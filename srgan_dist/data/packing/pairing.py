@@ -5,10 +5,8 @@ from collections.abc import Set
 from pathlib import Path
 from typing import NamedTuple
 
+from srgan_dist.data.pair_names import HR_WORDS, LR_WORDS, Side, split_mark
 from srgan_dist.imaging.listing import list_images, log_others
-
-_HR, _LR = "hr|gt|hq|highres|high_res", "lr|lq|lowres|low_res"
-"""Words for HR and LR in names of folders and files, in any case."""
 
 
 class Item(NamedTuple):
@@ -36,7 +34,7 @@ def folder_items(folder: Path, scale: int, recursive: bool = False, ignored: Set
     Raises:
         ValueError: there are no images, several folders fit, or the folders are those of another scale.
     """
-    hr, lr = _subfolder(folder, _HR, scale), _subfolder(folder, _LR, scale)
+    hr, lr = _subfolder(folder, HR_WORDS, scale), _subfolder(folder, LR_WORDS, scale)
     if hr is None:
         _reject_other_scales(folder, scale)
     used = {*ignored, hr or folder, *([lr] if lr else [])}
@@ -46,7 +44,7 @@ def folder_items(folder: Path, scale: int, recursive: bool = False, ignored: Set
     files = list_images(root, recursive=recursive, ignored=used)
     if lr is not None:
         return pair(files, list_images(lr, recursive=recursive), scale, roots=(root, lr))
-    marked_hr, marked_lr = (_marked(files, words, scale) for words in (_HR, _LR))
+    marked_hr, marked_lr = _marked(files, "hr", scale), _marked(files, "lr", scale)
     if not (marked_hr and marked_lr):
         return pair(files, None, scale, roots=(root, root))
     items = pair(marked_hr, marked_lr, scale, roots=(root, root))
@@ -74,14 +72,14 @@ def _subfolder(folder: Path, words: str, scale: int) -> Path | None:
 
 def _reject_other_scales(folder: Path, scale: int) -> None:
     """Raise a ValueError if the folder has HR folders, all of other scales."""
-    named = re.compile(rf"(?:{_HR})[_-]?x(\d+)", re.IGNORECASE)
+    named = re.compile(rf"(?:{HR_WORDS})[_-]?x(\d+)", re.IGNORECASE)
     found = sorted(d.name for d in folder.iterdir() if d.is_dir() and named.fullmatch(d.name))
     if found:
         raise ValueError(f"{folder}: has no HR_x{scale} folder, but {', '.join(found)}; set --scale to match")
 
 
-def _marked(files: list[Path], words: str, scale: int) -> list[Path]:
-    return [f for f in files if re.search(rf"[_-](?:{words})(?:[_-]?x{scale})?$", f.stem, re.IGNORECASE)]
+def _marked(files: list[Path], side: Side, scale: int) -> list[Path]:
+    return [f for f in files if split_mark(f.stem, scale)[1] == side]
 
 
 def pair(
@@ -107,7 +105,7 @@ def pair(
     suffix = rf"_?x{scale}{mark}$"
     hrs, lrs = _by_name(hr, hr_root, suffix), _by_name(lr, lr_root, suffix)
     if not hrs.keys() & lrs.keys():
-        suffix = rf"(?:_?x{scale}{mark}|[_-](?:{_HR}|{_LR})|_SRF_{scale})+$"
+        suffix = rf"(?:_?x{scale}{mark}|[_-](?:{HR_WORDS}|{LR_WORDS})|_SRF_{scale})+$"
         hrs, lrs = _by_name(hr, hr_root, suffix), _by_name(lr, lr_root, suffix)
     return [_item(name, hrs.get(name, []), lrs.get(name, [])) for name in sorted(hrs.keys() | lrs.keys())]
 
@@ -143,7 +141,7 @@ def listed_items(list_file: Path, root: Path, scale: int) -> list[Item]:
         lines = list_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"--meta-info {list_file}: cannot be read ({error})") from None
-    folders = [(root, _subfolder(root, words, scale)) for words in (_HR, _LR)]
+    folders = [(root, _subfolder(root, words, scale)) for words in (HR_WORDS, LR_WORDS)]
     items: list[Item] = []
     for number, line in enumerate(lines, 1):
         names = [n.strip() for n in re.sub(r"\(\s*\d+(?:\s*,\s*\d+)*\s*\)\s*$", "", line).split(",") if n.strip()]

@@ -33,6 +33,13 @@ class Checks:
         """Return the faults of a shard's file, none if it is intact; reads the file unless the result is recorded."""
         return self._check_once(file, shard, lambda: faults(file, shard))
 
+    def faults_now(self, file: Path, shard: Shard) -> list[CorruptSample]:
+        """Read a shard's file whatever is recorded, record the result, and return its faults."""
+        with lock(self._entry(file, shard)):
+            result = faults(file, shard)
+            self._record(file, shard, result)
+        return result
+
     def remember(self, file: Path, shard: Shard) -> None:
         """Record that a file, which the caller has just written, is intact."""
         self._record(file, shard, [])

@@ -11,7 +11,7 @@ import fsspec
 
 from srgan_dist.data.shards.cache import lock
 from srgan_dist.utils.addresses import SIGNED_URLS, is_url, public, redacted, scheme_of
-from srgan_dist.utils.files import publish, sha256_of, write_text
+from srgan_dist.utils.files import FULL_DISK, disk_errors, publish, sha256_of, write_text
 
 log = logging.getLogger("srgan_dist")
 
@@ -47,7 +47,7 @@ def fetch(
     sha256: str | None = None,
     progress: Progress | None = None,
     most_bytes: int = MOST_BYTES,
-) -> Path:
+) -> bool:
     """Download `url` to `file` unless it exists; continue an interrupted download.
 
     Processes of one machine that want the same file wait for the one that downloads it.
@@ -58,19 +58,21 @@ def fetch(
         most_bytes: size that was promised; a download ends with an error, and is removed, when it exceeds this.
 
     Returns:
-        `file`.
+        Whether this call downloaded it.
 
     Raises:
         CorruptFileError: the content does not have the expected hash, even after several attempts.
         ValueError: there is no such file, it is larger than `most_bytes`, access is denied, or the server cannot be
             reached.
+        OSError: the disk is full. What has arrived is kept, and the next call continues from there.
     """
-    with lock(file):
-        if not file.exists():
-            partial = file.with_name(f".{file.name}.partial")
-            _download(url, partial, sha256, progress or (lambda _: None), most_bytes)
-            publish(partial, file)
-    return file
+    with lock(file), disk_errors(file):
+        if file.exists():
+            return False
+        partial = file.with_name(f".{file.name}.partial")
+        _download(url, partial, sha256, progress or (lambda _: None), most_bytes)
+        publish(partial, file)
+        return True
 
 
 def identity(url: str) -> str:
@@ -98,6 +100,8 @@ def _download(url: str, partial: Path, sha256: str | None, progress: Progress, m
                 f"{public(url)}: larger than the {most_bytes} bytes that were expected; removed"
             ) from error
         except Exception as error:  # every file system raises its own kinds
+            if isinstance(error, OSError) and error.errno in FULL_DISK:  # downloading again makes no room
+                raise
             if last or isinstance(error, (FileNotFoundError, PermissionError, ImportError)):
                 raise _as_value_error(url, error) from error
             log.warning("%s: %s; retrying", public(url), _summary(error))
@@ -226,7 +230,7 @@ def _summary(error: Exception) -> str:
 def fetch_small(url: str, cache: Path, most_bytes: int) -> bytes:
     """Return the content of a small file; download it only if the server reports a change. Raises as `fetch`."""
     file = cache / "small" / hashlib.sha256(public(url).encode()).hexdigest()[:32]
-    with lock(file):
+    with lock(file), disk_errors(file):
         current, recorded = identity(url), file.with_suffix(".identity")
         if not (file.exists() and recorded.exists() and current and recorded.read_text() == current):
             partial = file.with_suffix(".partial")

@@ -5,6 +5,7 @@ import mmap
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,9 @@ from srgan_dist.imaging.images import Pixels
 T = TypeVar("T")
 
 log = logging.getLogger("srgan_dist")
+
+_ATTEMPTS = 4
+"""How often a shard is fetched that other runs remove from the cache before it is mapped."""
 
 
 class ShardSet:
@@ -100,12 +104,12 @@ class ShardSet:
         # Every process of a machine starts with another shard, so that they share the downloads and the verification.
         offset = os.getpid() % len(wanted)
         with ThreadPoolExecutor(min(4, len(wanted))) as pool:
-            files = dict(pool.map(self._fetch, wanted[offset:] + wanted[:offset]))
+            opened = dict(pool.map(self._fetch_and_map, wanted[offset:] + wanted[:offset]))
         for number in wanted:
-            self._map_shard(number, *files[number])
+            self._take(number, *opened[number])
 
     def close(self, number: int) -> None:
-        """Unmap a shard, and remove it from the cache if it is remote."""
+        """Unmap a shard, and remove it from the cache if this set downloaded it."""
         if self.maps.pop(number, None) is not None:
             location, shard = self._shards[number]
             location.drop(shard)
@@ -135,17 +139,27 @@ class ShardSet:
             raise ValueError(f"{self.describe(image)}: {pixels.shape[1]}x{pixels.shape[0]}, not {width}x{height}")
         return pixels
 
-    def _fetch(self, number: int) -> tuple[int, tuple[Path, list[CorruptSample]]]:
-        location, shard = self._shards[number]
-        return number, location.file(shard)
+    def _fetch_and_map(self, number: int) -> tuple[int, tuple[memoryview, list[CorruptSample]]]:
+        """Return the bytes and the faults of a shard. Another run may remove its file before it is mapped; then repeat.
 
-    def _map_shard(self, number: int, file: Path, faults: list[CorruptSample]) -> None:
+        Raises:
+            ValueError: the shard cannot be downloaded, or its file vanishes or changes each time.
+        """
+        location, shard = self._shards[number]
+        for _ in range(_ATTEMPTS):
+            file, faults = location.file(shard)
+            content = _map(file)
+            if not location.is_gone(shard, faults, None if content is None else len(content)):
+                return number, (memoryview(b"") if content is None else content, faults)
+        raise ValueError(f"{location.name(shard.name)}: its file is removed from the cache again and again; run again")
+
+    def _take(self, number: int, content: memoryview, faults: list[CorruptSample]) -> None:
         location, shard = self._shards[number]
         if faults:
             self._handle_faults(location, shard, number, faults)
-        self.maps[number] = _map(file)
-        if not faults and len(self.maps[number]) != shard.bytes:  # otherwise offsets could lie behind its end
+        elif len(content) != shard.bytes:  # otherwise offsets could lie behind its end
             raise ValueError(f"{location.name(shard.name)}: the file changed while it was opened; run again")
+        self.maps[number] = content
 
     def _handle_faults(self, location: ShardLocation, shard: Shard, number: int, faults: list[CorruptSample]) -> None:
         """Raise a ValueError for a corrupt shard, or log it and mark its corrupt samples as bad."""
@@ -169,9 +183,10 @@ def _single_value(values: dict[str, T], what: str) -> T:
     return next(iter(values.values()))
 
 
-def _map(file: Path) -> memoryview:
-    """Map a file into memory, read-only; an empty view if it is missing or empty."""
-    if not file.exists() or not file.stat().st_size:
-        return memoryview(b"")
-    with file.open("rb") as content:
+def _map(file: Path) -> memoryview | None:
+    """Map a file into memory, read-only; an empty view if it is empty, None if there is none."""
+    with suppress(FileNotFoundError), file.open("rb") as content:
+        if not os.fstat(content.fileno()).st_size:
+            return memoryview(b"")
         return memoryview(mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ))
+    return None

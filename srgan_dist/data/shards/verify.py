@@ -47,7 +47,7 @@ def faults(file: Path, shard: Shard) -> list[CorruptSample]:
 
 def is_missing(corrupt: list[CorruptSample]) -> bool:
     """Return whether these are the faults of a file that does not exist."""
-    return corrupt[0] == CorruptSample(-1, _MISSING)
+    return bool(corrupt) and corrupt[0] == CorruptSample(-1, _MISSING)
 
 
 def _corrupt_samples(file: Path, shard: Shard) -> list[CorruptSample]:
@@ -100,15 +100,19 @@ class _TarContents:
 
 
 def layout_faults(file: Path, shard: Shard, scale: int, encoding: Stored) -> list[CorruptSample]:
-    """Return where the members and image sizes of an intact file (see `faults`) differ from its manifest."""
-    listed = {(m.offset, m.size): m for m in members(file)}
+    """Return where the members and image sizes of an intact file (see `faults`) differ from its manifest.
+
+    Two members of one name, or two samples of one key, are faults, too: WebDataset refuses the tar or mixes them.
+    """
+    found = list(members(file))
+    listed = {(m.offset, m.size): m for m in found}
+    mismatches = _duplicates(found, shard)
     with file.open("rb") as content:
-        mismatches: list[CorruptSample] = []
         for i, row in enumerate(shard.table.tolist()):
             for part, column in (("hr", HR), ("lr", LR)):
                 offset, length, height, width = row[column : column + 4]
                 member = listed.get((offset, length))
-                if member is None or (member.key, member.part) != (shard.keys[i], f"{part}.{extension(encoding)}"):
+                if member is None or member.key != shard.keys[i] or not _is_image(member, part, encoding):
                     mismatches.append(CorruptSample(i, f"its {part} is missing at byte {offset}"))
                     continue
                 content.seek(offset)
@@ -120,6 +124,24 @@ def layout_faults(file: Path, shard: Shard, scale: int, encoding: Stored) -> lis
             if row[HR + 2 : HR + 4] != [row[LR + 2] * scale, row[LR + 3] * scale]:
                 mismatches.append(CorruptSample(i, f"hr {row[HR + 3]}x{row[HR + 2]} is not {scale} x lr"))
     return mismatches
+
+
+def _duplicates(found: list[Member], shard: Shard) -> list[CorruptSample]:
+    """Return the samples whose key is that of another sample of the shard, in the manifest or in the tar."""
+    names = Counter((m.key, m.part) for m in found)
+    keys = Counter(shard.keys)
+    repeated = {key for (key, _), count in names.items() if count > 1} | {k for k, count in keys.items() if count > 1}
+    first = {key: number for number, key in reversed(list(enumerate(shard.keys)))}
+    return [
+        CorruptSample(first.get(key, -1), f"several samples have the key {key}; rename them, and index the tar again")
+        for key in sorted(repeated)
+    ]
+
+
+def _is_image(member: Member, part: str, encoding: Stored) -> bool:
+    """Return whether a member is `hr.*` or `lr.*` of an encoding: `jpeg` is a name of jpg, too."""
+    of, last = member.part.partition(".")[0], member.part.rpartition(".")[2]
+    return of == part and last in ({"jpg", "jpeg"} if encoding == "jpg" else {extension(encoding)})
 
 
 def _size(start: bytes, encoding: Stored) -> tuple[int, int]:

@@ -11,8 +11,10 @@ import pytest
 from srgan_dist.cli import app
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.feed import open_data
+from srgan_dist.data.shards.cache import Checks
 from srgan_dist.data.shards.location import ShardLocation
 from srgan_dist.data.shards.shard_set import ShardSet
+from srgan_dist.utils.files import sha256_of
 from tests.conftest import ROOT, TINY, Launch
 from tests.data.servers import Server
 
@@ -108,6 +110,87 @@ def test_404_is_one_line_that_names_the_url(name: str, server: Server, capsys):
     assert app.main(["shards", "verify", server.url]) == 1
 
     assert capsys.readouterr().err.strip().splitlines()[-1] == f"error: {server.url}/{name}: not found (404)"
+
+
+def test_verify_leaves_of_a_remote_set_what_was_in_the_cache_before(server: Server, cache: Path, monkeypatch):
+    ShardSet((server.url,), "valid")
+    (before,) = (cache / "shards").glob("*.tar")
+    reads: list[str] = []
+    for module in ("verify", "remote"):
+        monkeypatch.setattr(
+            f"srgan_dist.data.shards.{module}.sha256_of", lambda f: reads.append(f.name) or sha256_of(f)
+        )
+
+    assert app.main(["shards", "verify", server.url]) == 0
+
+    assert list((cache / "shards").glob("*.tar")) == [before]
+    assert len(reads) == 2  # each file once
+    assert server.gets["valid-000000.tar"] == 1
+
+
+def cached(cache: Path, shards: ShardSet) -> bool:
+    return (cache / "shards" / f"{shards.manifests[0].shards[0].sha256[:32]}.tar").exists()
+
+
+@pytest.mark.parametrize("closes_first", [0, 1])
+def test_a_set_removes_from_the_cache_only_what_it_downloaded(
+    closes_first: int, server: Server, cache: Path, shards: Path
+):
+    runs = [ShardSet((server.url,), "train", lazy=True) for _ in range(2)]
+    for run in runs:
+        run.open([0])
+    hr = runs[1 - closes_first].hr(9)
+
+    runs[closes_first].close(0)
+
+    assert cached(cache, runs[0]) == (closes_first == 1)
+    assert np.array_equal(hr, ShardSet((str(shards),), "train").hr(9))
+    runs[1 - closes_first].close(0)
+    assert not cached(cache, runs[0])
+    assert server.gets["train-000000.tar"] == 1
+
+
+def test_what_an_earlier_run_left_in_the_cache_stays(server: Server, cache: Path):
+    ShardSet((server.url,), "train")
+    windowed = ShardSet((server.url,), "train", lazy=True)
+
+    windowed.open([0])
+    windowed.close(0)
+
+    assert cached(cache, windowed)
+
+
+@pytest.mark.parametrize("when", ["before the check", "before the map"])
+def test_a_shard_that_another_run_removes_before_it_is_mapped_is_fetched_again(
+    when: str, server: Server, shards: Path, monkeypatch: pytest.MonkeyPatch
+):
+    other, run = (ShardSet((server.url,), "train", "skip", lazy=True) for _ in range(2))
+    other.open([0])
+    module, name = {"before the check": (Checks, "faults"), "before the map": (ShardLocation, "file")}[when]
+    original = getattr(module, name)
+
+    def racing(*args, **kwargs):
+        if when == "before the check":
+            other.close(0)
+            return original(*args, **kwargs)
+        result = original(*args, **kwargs)
+        other.close(0)
+        return result
+
+    monkeypatch.setattr(module, name, racing)
+    run.open([0])
+
+    assert not run.bad.any()
+    assert np.array_equal(run.hr(9), ShardSet((str(shards),), "train").hr(9))
+    assert server.gets["train-000000.tar"] == 2
+
+
+def test_a_shard_that_vanishes_each_time_is_an_error_and_no_data(server: Server, monkeypatch: pytest.MonkeyPatch):
+    run = ShardSet((server.url,), "train", "skip", lazy=True)
+    monkeypatch.setattr("srgan_dist.data.shards.shard_set._map", lambda file: None)
+
+    with pytest.raises(ValueError, match=rf"{server.url}/train-000000.tar: its file is removed from the cache again"):
+        run.open([0])
 
 
 def test_no_server_is_one_line_that_names_the_url(capsys, monkeypatch: pytest.MonkeyPatch):
