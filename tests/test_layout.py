@@ -66,6 +66,7 @@ MIRRORED_ELSEWHERE = {
     "training/test_hot_path.py": "what a step asks of the device, from the batch to the meter",
     "models/test_generators.py": "the contract that every generator keeps",
     "tracking/test_outages.py": "the whole chapter while its server is away",
+    "tracking/test_faults.py": "the whole chapter while its server or its database fails",
     "tracking/test_ui.py": "MLflow's own pages in a browser",
     "benchmarks/test_gpu.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",

@@ -127,6 +127,7 @@ class Delivery:
         if file.exists():
             with upload_timeout(file):
                 self._client.log_artifact(self._run, str(file), item.content["folder"])
+            self._client.get_run(self._run)  # raises if a login page answers, whose status 200 MLflow took for success
 
     def _table(self, item: Item, _: bool) -> None:
         if TABLE not in {

@@ -17,6 +17,7 @@ from srgan_dist.tracking.delivery import Delivery
 from srgan_dist.tracking.mlflow_run import open_run, page_of
 from srgan_dist.tracking.outbox import Item, Outbox
 from srgan_dist.tracking.points import PointFile
+from srgan_dist.tracking.sqlite_address import identity
 from srgan_dist.tracking.state import TrackingStateFile
 from srgan_dist.utils.files import FULL_DISK
 from srgan_dist.utils.jsonl import Journal
@@ -56,6 +57,7 @@ class Sender:
         self._lock = journal.file.with_name("lock")
         self._client: MlflowClient | None = None
         self._delivery: Delivery | None = None
+        self._database: tuple[int, int] | None = None
         self._system: system_metrics.SystemMetrics | None = None
         self._failures: Counter[int] = Counter()
         """Failed attempts of each item in this session, by its number."""
@@ -178,6 +180,8 @@ class Sender:
                     server.shown(self.uri), server.reason(error), self._folder,
                 )  # fmt: skip
             self.outage = server.reason(error)
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                self._delivery = None  # the run is gone; the next round makes another
             return False
         if self.outage:
             log.info("MLflow at %s is reachable again and has received what it missed", server.shown(self.uri))
@@ -185,13 +189,23 @@ class Sender:
         return True
 
     def _open(self) -> Delivery:
+        database = identity(self.uri)
+        if self._delivery and database != self._database:  # deleted, or replaced by another
+            server.disconnect(self.uri)
+            self._client = self._delivery = None
         if self._delivery is None:
             self._client = self._client or server.connect(self.uri)
-            open_run(self._client, self.state_file, self._experiment, self._folder.name, self._outbox.send_again)
+            open_run(self._client, self.state_file, self._experiment, self._folder.name, self._send_again)
+            self._database = identity(self.uri)
             self._delivery = Delivery(self._client, self._folder, self.state_file)
             log.info("MLflow run: %s", page_of(self._client, self.state_file.now))
             self._note_progress()
         return self._delivery
+
+    def _send_again(self) -> None:
+        self._outbox.send_again()
+        for file in self._files:
+            file.offset = 0
 
     def _start_system_metrics(self) -> None:
         # Only the process that holds the lock samples: a second one would write the same steps into the journal.
@@ -212,6 +226,8 @@ def _is_outage(error: Exception) -> bool:
     """Return whether the server is unreachable, so that every other request would fail as well."""
     text = str(error)
     if any(part in text for part in _UNUSABLE):
+        return True
+    if type(error).__name__ == "JSONDecodeError":  # a ValueError, but about the answer, not about the request
         return True
     answer = "API request to" in text and "failed with" in text and "error code 4" not in text
     return answer or bool(server.refusal_code(error)) or "valid JSON format" in text

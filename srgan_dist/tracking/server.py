@@ -41,7 +41,8 @@ _REASONS = {
     "database is locked": "the database is locked by another program",
     "database or disk is full": "the disk of the database is full",
     os.strerror(errno.ENOSPC): "the disk of the artifacts is full",
-    "valid JSON format": "the answer is not from an MLflow server",
+    "readonly database": "the database is not writable",
+    "valid JSON format|Expecting value: line 1": "the answer is not from an MLflow server",
 }
 """Patterns in the multi-line messages of HTTP libraries, and what to show instead."""
 _SQLITE = b"SQLite format 3\0"
@@ -168,6 +169,24 @@ def connect(uri: str) -> "MlflowClient":
     if file := sqlite_file(uri):
         create_database(file)
     return MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+
+
+def disconnect(uri: str) -> None:
+    """Close the connections to a database, which MLflow keeps for the whole process, so that `connect` makes new ones.
+
+    Without this, a database that was deleted would never be made again: open connections still refer to the old file.
+    """
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Registry
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.tracking._model_registry.utils import _get_store_registry  # pyright: ignore[reportPrivateUsage]
+    from mlflow.tracking._tracking_service.utils import _tracking_store_registry  # pyright: ignore[reportPrivateUsage]
+
+    for stores in (_tracking_store_registry, _get_store_registry()):
+        stores._get_store_with_resolved_uri.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    for store in (SqlAlchemyStore, Registry):
+        engine = store._engine_map.pop(uri, None)  # pyright: ignore[reportPrivateUsage]
+        if engine:
+            engine.dispose()
 
 
 @contextmanager

@@ -16,6 +16,15 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(os.path.abspath(re.sub("^/+", "/", found[1])))
 
 
+def identity(uri: str) -> tuple[int, int] | None:
+    """Return the device and inode of an address's database; None if it is missing or the address is of another kind."""
+    file = sqlite_file(uri)
+    if file is None or not file.exists():
+        return None
+    status = file.stat()
+    return status.st_dev, status.st_ino
+
+
 def sqlite_uri(file: Path) -> str:
     """Return the address of a database file; relative to the working directory if only that can be expressed.
 

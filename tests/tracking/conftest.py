@@ -28,6 +28,7 @@ class Server:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
+        self.database = folder / "mlflow.db"
         self._folder, self._command, self._process = folder, command, None
 
     def start(self) -> None:

@@ -1,3 +1,4 @@
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -202,6 +203,21 @@ def test_an_outage_is_reported_once_at_its_start_and_once_at_its_end(
     assert sender.outage == ""
     assert times(caplog, "cannot be reached") == 1
     assert times(caplog, "reachable again") == 1
+
+
+def test_a_run_that_the_server_no_longer_has_is_looked_for_again(sender: Sender, tmp_path: Path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "time": 1, "loss": 2}\n')
+    gone = OSError("Run with id=1 not found")
+    gone.error_code = "RESOURCE_DOES_NOT_EXIST"  # pyright: ignore[reportAttributeAccessIssue]
+    delivery(sender).fail = lambda _: gone
+
+    assert not attempt(sender)
+
+    assert sender._delivery is None  # the next round opens the run, or makes it anew
+
+
+def test_the_answer_of_a_login_page_is_an_outage():
+    assert module._is_outage(json.JSONDecodeError("Expecting value", "<html>", 0))
 
 
 def test_the_pause_doubles_up_to_a_minute_while_the_server_is_gone_and_is_short_again_afterwards(
