@@ -21,10 +21,12 @@ def main(args: list[str]) -> int:
 
 def _become_server(args: list[str]) -> NoReturn:
     from srgan_dist.tracking.server import shown, tracking_uri
+    from srgan_dist.utils.cache_folder import provide_home
 
     uri = tracking_uri()
     if uri.startswith("http"):
         raise ValueError(f"the runs are tracked on a server; open {shown(uri)} in a browser")
+    provide_home()
     # Without job execution, the server needs only two processes and half of the memory.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

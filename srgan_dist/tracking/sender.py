@@ -1,6 +1,7 @@
 """Sends what a run directory has for MLflow, in order, and retries until the server has received it."""
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from srgan_dist.tracking.mlflow_run import open_run, page_of
 from srgan_dist.tracking.outbox import Item, Outbox
 from srgan_dist.tracking.points import PointFile
 from srgan_dist.tracking.state import TrackingStateFile
+from srgan_dist.utils.files import FULL_DISK
 from srgan_dist.utils.jsonl import Journal
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ INTERVAL, MAX_INTERVAL = 10.0, 60.0
 """Seconds between two rounds; the pause doubles up to the maximum while the server is unreachable."""
 _MOST_DOUBLINGS = 6
 """The pause before the next attempt for one item doubles this often, to about ten minutes."""
+_UNUSABLE = ("database is locked", "database or disk is full", "readonly database", *map(os.strerror, FULL_DISK))
+"""Parts of messages that say that the database or the folder of artifacts cannot be written now."""
 _PERMANENT_ERRORS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"})
 
 
@@ -207,7 +211,7 @@ class Sender:
 def _is_outage(error: Exception) -> bool:
     """Return whether the server is unreachable, so that every other request would fail as well."""
     text = str(error)
-    if any(part in text for part in ("database is locked", "database or disk is full", "readonly database")):
+    if any(part in text for part in _UNUSABLE):
         return True
     answer = "API request to" in text and "failed with" in text and "error code 4" not in text
     return answer or bool(server.refusal_code(error)) or "valid JSON format" in text

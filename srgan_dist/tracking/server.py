@@ -1,5 +1,6 @@
 """The MLflow server: its address, whether it is usable, and timeouts."""
 
+import errno
 import importlib.metadata
 import logging
 import os
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan_dist.tracking.sqlite_address import sqlite_file, sqlite_uri
+from srgan_dist.tracking.sqlite_database import create_database
 from srgan_dist.tracking.state import read_tracking_state
 from srgan_dist.utils.addresses import redacted
+from srgan_dist.utils.cache_folder import provide_home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,6 +40,7 @@ _REASONS = {
     "too many 5\\d\\d error": "internal server error",
     "database is locked": "the database is locked by another program",
     "database or disk is full": "the disk of the database is full",
+    os.strerror(errno.ENOSPC): "the disk of the artifacts is full",
     "valid JSON format": "the answer is not from an MLflow server",
 }
 """Patterns in the multi-line messages of HTTP libraries, and what to show instead."""
@@ -154,10 +158,15 @@ def connect(uri: str) -> "MlflowClient":
     """Return a client with short timeouts. Imports MLflow, which takes seconds."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    provide_home()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    # A full or locked database: MLflow raises the error, too, and logs its traceback in every attempt.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    if file := sqlite_file(uri):
+        create_database(file)
     return MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
 
 

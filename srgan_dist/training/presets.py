@@ -130,7 +130,7 @@ _LIGHT_DEGRADATION = RealESRGANDegradation(
     jpeg_quality=(50, 95),
     last_sinc_probability=0.3,
 )  # fmt: skip
-_FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=1.5e-5))
+_FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=1.2e-5))
 _FINETUNE = {
     "discriminator_rate": 8.0,
     "discriminator_warmup": 40,
@@ -142,6 +142,7 @@ _FINETUNE_REAL_ESRGAN_X4 = replace(
     data=DataConfig(shards=("shards/div2k-x4",), hr_crop=128, batch=16),
     degradation=_LIGHT_DEGRADATION,
     discriminator=VGGDiscriminatorConfig(channels=32, dense=128),
+    loss=replace(_REAL_ESRGAN_X4.loss, weights=Weights(pixel=1.0, content=1.0, adversarial=0.05)),
     **_FINETUNE,
 )
 

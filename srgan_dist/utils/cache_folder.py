@@ -16,3 +16,15 @@ def cache_folder(chosen: Path | None = None) -> Path:
         raise ValueError(
             "this user has no home directory for the cache; set SRGAN_CACHE to a folder that can be written"
         ) from None
+
+
+def provide_home() -> None:
+    """Make the cache folder the home directory if the user has none: MLflow cannot be imported without one.
+
+    Raises:
+        ValueError: if there is no home directory and `SRGAN_CACHE` is not set.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(cache_folder().absolute())

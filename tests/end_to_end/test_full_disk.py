@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from srgan_dist.cli.app import main
 from srgan_dist.cli.train import train_main
 from srgan_dist.models import SRResNetConfig
 from srgan_dist.models.files import save_generator
 from tests.conftest import TINY, write_images
+from tests.data.servers import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
@@ -118,3 +120,73 @@ def test_a_run_directory(
     assert train(tmp_path / "undisturbed") == 0
     undisturbed = SmallDisk(tmp_path / "undisturbed").hashes(".safetensors")
     assert SmallDisk(run).hashes(".safetensors") == undisturbed
+
+
+def test_the_cache(
+    disk: SmallDisk, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("aiohttp")
+    monkeypatch.chdir(tmp_path)
+
+    def train(address: str, cache: Path, run: str) -> int:
+        monkeypatch.setenv("SRGAN_CACHE", str(cache))
+        return train_main(
+            ["quickstart", f"--data.shards={address}", *TINY, "--pretrain.steps=2", "--adversarial.steps=2",
+             "--scale=2", "--run-dir", str(tmp_path / run)]
+        )  # fmt: skip
+
+    with Server(shards).running() as server:
+        assert train(server.url, disk.folder, "run") == 1
+        error = capsys.readouterr().err
+        assert one_line_with(error, str(disk.folder / "shards")), error
+        assert "retrying" not in error
+        disk.resize(65536)
+        assert train(server.url, disk.folder, "run") == 0
+        assert not disk.leftovers()
+        assert train(server.url, tmp_path / "cache", "undisturbed") == 0
+
+    assert disk.hashes(".tar") == SmallDisk(tmp_path / "cache").hashes(".tar")
+    undisturbed = SmallDisk(tmp_path / "undisturbed").hashes(".safetensors")
+    assert SmallDisk(tmp_path / "run").hashes(".safetensors") == undisturbed
+
+
+@pytest.mark.parametrize("what", ["tables", "numbers", "artifacts"])
+def test_the_store_of_mlflow(
+    what: str, disk: SmallDisk, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    """The tables, the numbers or the artifacts of a run do not fit."""
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path if what == 'artifacts' else disk.folder}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    run = tmp_path / "run"
+
+    if what != "tables":
+        disk.resize(65536)
+        MlflowClient(uri).create_experiment("quickstart", f"file://{disk.folder}/artifacts")
+        used = sum(f.stat().st_size for f in disk.folder.glob("*"))
+        disk.resize(used // 1024 + 12)
+    assert train_main(
+        ["quickstart", "--data.shards", str(shards), *TINY, "--pretrain.steps=4", "--adversarial.steps=4",
+         "--validation.every=4", "--run-dir", str(run)]
+    ) == 0  # fmt: skip
+    error = capsys.readouterr().err
+    assert error.count("cannot be reached") == 1, error
+    assert f"the disk of the {'artifacts' if what == 'artifacts' else 'database'} is full" in error
+    assert "Traceback" not in error
+    assert main(["track", "sync", str(run)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("error: ") == 1, error
+    assert "Traceback" not in error
+
+    disk.resize(65536)
+    assert main(["track", "sync", str(run)]) == 0
+    client, number = MlflowClient(uri), json.loads((run / "mlflow.json").read_text())["run_id"]
+    assert client.get_run(number).info.status == "FINISHED"
+    for line in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()):
+        for name in line.keys() - {"step", "time"}:
+            stored = [m.value for m in client.get_metric_history(number, name) if m.step == line["step"]]
+            assert stored == [line[name]], name
+    assert client.list_artifacts(number, "images")
+    assert not list((run / "tracking" / "outbox").glob("*"))
+    assert not disk.leftovers()

@@ -11,7 +11,7 @@ import fsspec
 
 from srgan_dist.data.shards.cache import lock
 from srgan_dist.utils.addresses import SIGNED_URLS, is_url, public, redacted, scheme_of
-from srgan_dist.utils.files import publish, sha256_of, write_text
+from srgan_dist.utils.files import FULL_DISK, disk_errors, publish, sha256_of, write_text
 
 log = logging.getLogger("srgan_dist")
 
@@ -64,8 +64,9 @@ def fetch(
         CorruptFileError: the content does not have the expected hash, even after several attempts.
         ValueError: there is no such file, it is larger than `most_bytes`, access is denied, or the server cannot be
             reached.
+        OSError: the disk is full. What has arrived is kept, and the next call continues from there.
     """
-    with lock(file):
+    with lock(file), disk_errors(file):
         if file.exists():
             return False
         partial = file.with_name(f".{file.name}.partial")
@@ -99,6 +100,8 @@ def _download(url: str, partial: Path, sha256: str | None, progress: Progress, m
                 f"{public(url)}: larger than the {most_bytes} bytes that were expected; removed"
             ) from error
         except Exception as error:  # every file system raises its own kinds
+            if isinstance(error, OSError) and error.errno in FULL_DISK:  # downloading again makes no room
+                raise
             if last or _is_final(error):
                 raise _as_value_error(url, error) from error
             log.warning("%s: %s; retrying", public(url), _summary(error))
@@ -265,7 +268,7 @@ def fetch_small(url: str, cache: Path, most_bytes: int) -> bytes:
     Raises as `fetch`.
     """
     file = cache / "small" / hashlib.sha256(public(url).encode()).hexdigest()[:32]
-    with lock(file):
+    with lock(file), disk_errors(file):
         try:
             _refresh(url, file, most_bytes)
         except UnreachableError as error:
