@@ -13,10 +13,14 @@ COMMIT = "0" * 40
 
 
 class Hub:
-    """`files` of the one data set it holds; `token` must be given to change it."""
+    """`files` of the one data set it holds; `token` must be given to change it.
 
-    def __init__(self, files: dict[str, bytes], token: str = "hf_test") -> None:
-        self.files, self.token, self.url = files, token, ""
+    `access` is `public`; `private`: nothing is there without the token; or `gated`: files need the token, but not their
+    list.
+    """
+
+    def __init__(self, files: dict[str, bytes], token: str = "hf_test", access: str = "public") -> None:
+        self.files, self.token, self.url, self.access = files, token, "", access
         self.created: list[dict] = []
         self.uploads: list[int] = []
         self.blobs: dict[str, bytes] = {}
@@ -45,6 +49,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
+        if self.headers.get("Authorization") != f"Bearer {self.owner.token}":
+            if self.owner.access == "private":
+                return self._send(401, b"", {"X-Error-Code": "RepoNotFound"})
+            if self.owner.access == "gated" and "/resolve/" in path:
+                return self._send(403, b"", {"X-Error-Code": "GatedRepo"})
         if match := re.search(r"/resolve/[^/]+/(.+)$", path):
             return self._file(match[1])
         if re.search(r"/api/datasets/[^/]+/[^/]+(/revision/\w+)?$", path):

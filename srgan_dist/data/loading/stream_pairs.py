@@ -32,6 +32,7 @@ class PairRule(NamedTuple):
 class BrokenPair(NamedTuple):
     """A sample that breaks the rule."""
 
+    url: str
     key: str
     what: str
 
@@ -72,7 +73,7 @@ def pair_samples(samples: Iterator[Sample], rule: PairRule, scale: int) -> Itera
     for sample in samples:
         named, key = _by_side(sample), sample["__key__"]
         broken = _breach(key, set(named), rule, scale) if has_image(sample) else ""
-        yield BrokenPair(key, broken) if broken else sample | _members(named)
+        yield BrokenPair(sample["__url__"], key, broken) if broken else sample | _members(named)
 
 
 def _breach(key: str, sides: set[Side], rule: PairRule, scale: int) -> str:
@@ -100,7 +101,8 @@ def _joined(samples: Iterator[Sample], rule: PairRule, scale: int) -> Iterator[S
             yield _unpaired(waiting, rule)
             waiting = {}
         if side is None or _by_side(sample):
-            yield BrokenPair(sample["__key__"], f"its name ends neither in _hr nor in _lr, as that of {rule.key}")
+            what = f"its name ends neither in _hr nor in _lr, as that of {rule.key}"
+            yield BrokenPair(sample["__url__"], sample["__key__"], what)
             continue
         stem, waiting[side] = name, sample
         if len(waiting) == 2:
@@ -116,7 +118,8 @@ def _joined(samples: Iterator[Sample], rule: PairRule, scale: int) -> Iterator[S
 def _unpaired(waiting: dict[Side, Sample], rule: PairRule) -> BrokenPair:
     side, sample = next(iter(waiting.items()))
     other = "LR" if side == "hr" else "HR"
-    return BrokenPair(sample["__key__"], f"no {other} partner is beside it, but the first sample, {rule.key}, has one")
+    what = f"no {other} partner is beside it, but the first sample, {rule.key}, has one"
+    return BrokenPair(sample["__url__"], sample["__key__"], what)
 
 
 def _by_side(sample: Sample) -> dict[Side, dict[str, bytes]]:

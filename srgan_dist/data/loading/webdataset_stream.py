@@ -6,9 +6,11 @@ not bit-exact on resume, and different for another number of processes.
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ import torch
 from srgan_dist.data.batch import RawBatch
 from srgan_dist.data.config import DataConfig
 from srgan_dist.data.loading.prefetch import ThreadedBatches
-from srgan_dist.data.loading.stream_pairs import BrokenPair, PairRule, decide_rule, has_image, pair_samples
+from srgan_dist.data.loading.stream_pairs import BrokenPair, PairRule, Sample, decide_rule, has_image, pair_samples
 from srgan_dist.data.loading.tar_stream import IMAGE_EXTENSIONS, check_stream, expand, tar_samples
 from srgan_dist.data.pairs import crop_for_downscaling, match_pair
 from srgan_dist.data.shards.npy import decode_npy
@@ -28,7 +30,10 @@ from srgan_dist.utils.addresses import public
 
 log = logging.getLogger("srgan_dist")
 
-_SHUFFLE_BUFFER = 512  # crops; about 15 MB at crop 96
+_FIRST_CROPS, _MOST_CROPS, _BUFFER_BYTES = 512, 4096, 128 << 20
+"""Crops in the shuffle buffer at first and at most, and bytes of HR in it (unless the first crops are more)."""
+_OPEN_TARS = 4
+"""Tars that are read at a time."""
 _BUFFERS = 3
 _LOGGED = 10
 """Skipped samples that are logged one by one."""
@@ -38,9 +43,15 @@ class _CorruptTarError(ValueError):
     """What is corrupt and must not be skipped."""
 
 
+class _Source(NamedTuple):
+    url: str
+    key: str
+
+
 class _Crop(NamedTuple):
     lr: Pixels
     hr: Pixels
+    source: _Source
 
 
 class WebStream:
@@ -89,8 +100,8 @@ class WebStream:
         """Fill the batches of `empty` and yield them. Runs in the thread of `ThreadedBatches`, as do all stages below.
 
         Tars become samples, samples become `crops_per_decode` crops each, and these are shuffled, because neighbors
-        come from one image. Every stage is a generator, so that only one decoded sample is in memory at a time. The
-        crops end when `closing` is set, which is looked at between the members of a tar.
+        come from one image. Every stage is a generator, and the order depends on the seed only: at most `threads` + 1
+        decoded samples are in memory. The crops end when `closing` is set, which is looked at between members of a tar.
         """
         rng = np.random.default_rng([self._seed, self._rank, first])
         crops = self._shuffled(self._crops(rng, closing.is_set), rng)
@@ -100,7 +111,7 @@ class WebStream:
                 crop = next(crops, None)
                 if crop is None:
                     return
-                lr[j], hr[j] = crop
+                lr[j], hr[j] = crop.lr, crop.hr
             batch.orientation.numpy()[:] = rng.integers(0, 8, len(lr))
             batch.indices[:] = rng.integers(0, 2**63, len(lr))  # they only seed the degradation of each crop
             yield batch
@@ -113,17 +124,18 @@ class WebStream:
         """
         tars = [tar for pattern in self._config.stream for tar in expand(pattern)]
         rule = self._rule(tars, stopped)
-        while True:
-            usable = 0
-            for number in rng.permutation(len(tars)):
-                for lr, hr in self._pairs(tars[number], rule, stopped):
+        with ThreadPoolExecutor(max(1, self._config.threads), "decode") as pool:
+            while True:
+                usable = 0
+                order = [tars[number] for number in rng.permutation(len(tars))]
+                for source, (lr, hr) in self._decoded(self._mixed(order, rule, stopped), pool):
                     usable += 1
-                    yield from self._cut(lr, hr, rng)
+                    yield from self._cut(lr, hr, source, rng)
                 if stopped():
                     return
-            if not usable:
-                more = f" or in the other {len(tars) - 1} tars" if len(tars) > 1 else ""
-                raise ValueError(f"data.stream: no usable sample in {public(tars[0])}{more}")
+                if not usable:
+                    more = f" or in the other {len(tars) - 1} tars" if len(tars) > 1 else ""
+                    raise ValueError(f"data.stream: no usable sample in {public(tars[0])}{more}")
 
     def _rule(self, tars: list[str], stopped: Callable[[], bool]) -> PairRule:
         """Return the rule for pairs, from the first tar that has an image: the same one in every process.
@@ -148,27 +160,55 @@ class WebStream:
             log.info("data.stream: %s: %s", public(tar), rule.describe())
         return rule
 
-    def _pairs(self, tar: str, rule: PairRule, stopped: Callable[[], bool]) -> Iterator[tuple[Pixels, Pixels]]:
-        """Yield LR and HR of the usable samples of one tar."""
+    def _mixed(self, tars: list[str], rule: PairRule, stopped: Callable[[], bool]) -> Iterator[Sample | BrokenPair]:
+        """Yield the samples of all tars in a fixed order, one by one from a few tars at a time."""
+        waiting = iter(tars)
+        reading = deque(self._samples(tar, rule, stopped) for tar in islice(waiting, _OPEN_TARS))
+        while reading:
+            samples = reading.popleft()
+            if (sample := next(samples, None)) is not None:
+                reading.append(samples)
+                yield sample
+            elif tar := next(waiting, None):
+                reading.append(self._samples(tar, rule, stopped))
+
+    def _samples(self, tar: str, rule: PairRule, stopped: Callable[[], bool]) -> Iterator[Sample | BrokenPair]:
+        """Yield the samples of one tar."""
         found = 0
         try:
             for sample in pair_samples(tar_samples(tar, stopped), rule, self._scale):
                 found += 1
-                try:
-                    if isinstance(sample, BrokenPair):
-                        raise ValueError(f"{public(tar)}, sample {sample.key}: {sample.what}")
-                    pair = decode_pair(sample, self._scale, self._config.hr_crop // self._scale)
-                except ValueError as error:
-                    self._skip(f"data.stream: {error}", error)
-                    continue
-                yield pair
-        except _CorruptTarError:
-            raise
+                yield sample
         except ValueError as error:
             self._skip(str(error), error)
         else:
             if not found and not stopped():
                 self._skip(f"data.stream: {public(tar)}: no samples", None)
+
+    def _decoded(
+        self, samples: Iterator[Sample | BrokenPair], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[_Source, tuple[Pixels, Pixels]]]:
+        """Yield LR and HR of the usable samples in the order of `samples`, decoded ahead by the threads of the pool."""
+        pending: deque[tuple[_Source, Future[tuple[Pixels, Pixels]]]] = deque()
+        for sample in chain(samples, repeat(None)):
+            if sample is not None:
+                pending.append((_source(sample), pool.submit(self._decode, sample)))
+                if len(pending) <= self._config.threads:
+                    continue
+            if not pending:
+                return
+            source, decoding = pending.popleft()
+            try:
+                pair = decoding.result()
+            except ValueError as error:
+                self._skip(f"data.stream: {error}", error)
+                continue
+            yield source, pair
+
+    def _decode(self, sample: Sample | BrokenPair) -> tuple[Pixels, Pixels]:
+        if isinstance(sample, BrokenPair):
+            raise ValueError(f"{sample.url}, sample {sample.key}: {sample.what}")
+        return decode_pair(sample, self._scale, self._config.hr_crop // self._scale)
 
     def _skip(self, line: str, error: Exception | None) -> None:
         """Count and log what is skipped, or raise a ValueError if it is not to be skipped."""
@@ -180,23 +220,44 @@ class WebStream:
         elif self.skipped.bit_count() == 1:  # a power of two: a stream repeats its samples, and so its bad ones
             log.warning("data.stream: %d samples and tars skipped so far", self.skipped)
 
-    def _cut(self, lr: Pixels, hr: Pixels, rng: np.random.Generator) -> Iterator[_Crop]:
+    def _cut(self, lr: Pixels, hr: Pixels, source: _Source, rng: np.random.Generator) -> Iterator[_Crop]:
         s, c = self._scale, self._config.hr_crop // self._scale
         for _ in range(self._config.crops_per_decode):
             y, x = rng.integers(0, np.array(lr.shape[:2]) - c + 1)
-            yield _Crop(lr[y : y + c, x : x + c], hr[s * y : s * (y + c), s * x : s * (x + c)])
+            yield _Crop(lr[y : y + c, x : x + c], hr[s * y : s * (y + c), s * x : s * (x + c)], source)
 
     def _shuffled(self, crops: Iterator[_Crop], rng: np.random.Generator) -> Iterator[_Crop]:
-        """Yield the crops from a shuffle buffer, so that a batch does not consist of one image."""
+        """Yield the crops from a shuffle buffer, so that a batch does not consist of one image.
+
+        It starts small, so that the first batch does not wait long, and keeps every other crop until it is full.
+        """
         buffer: list[_Crop] = []
-        for crop in crops:
-            copied = _Crop(crop.lr.copy(), crop.hr.copy())  # a view would keep its entire image in memory
-            if len(buffer) < _SHUFFLE_BUFFER:
+        most = max(_FIRST_CROPS, min(_MOST_CROPS, _BUFFER_BYTES // (3 * self._config.hr_crop**2)))
+        for number, crop in enumerate(crops):
+            # A view would keep its entire image in memory.
+            copied = _Crop(crop.lr.copy(), crop.hr.copy(), crop.source)
+            if len(buffer) < _FIRST_CROPS or (number % 2 and len(buffer) < most):
                 buffer.append(copied)
+                if len(buffer) == most and self._rank == 0:
+                    self._log_mixture(buffer)
                 continue
-            slot = int(rng.integers(_SHUFFLE_BUFFER))
+            slot = int(rng.integers(len(buffer)))
             yield buffer[slot]
             buffer[slot] = copied
+
+    def _log_mixture(self, buffer: list[_Crop]) -> None:
+        sources = {crop.source for crop in buffer}
+        log.info(
+            "data.stream: batches are drawn from %d crops of %d neighboring samples of %d tars; if the tars are "
+            "sorted, by class for example, shuffle or pack them",
+            len(buffer), len(sources), len({source.url for source in sources}),
+        )  # fmt: skip
+
+
+def _source(sample: Sample | BrokenPair) -> _Source:
+    if isinstance(sample, BrokenPair):
+        return _Source(sample.url, sample.key)
+    return _Source(sample["__url__"], sample["__key__"])
 
 
 def decode_pair(sample: dict[str, Any], scale: int, lr_crop: int) -> tuple[Pixels, Pixels]:

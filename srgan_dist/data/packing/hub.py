@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Split
+from srgan_dist.data.shards.remote import hub_refusal, status_of
 from srgan_dist.utils.addresses import redacted
 from srgan_dist.utils.files import write_bytes
 from srgan_dist.utils.first_download import first_of, remember_first
@@ -36,7 +37,9 @@ def download(repository: str, folders: list[str], root: Path, limit: int | None 
         snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=wanted, local_dir=root)
         remember_first(origin, revision)
     except (HfHubHTTPError, OSError) as error:
-        raise ValueError(f"hf://datasets/{repository}: {_summary(error)}") from error
+        status = status_of(error)
+        reason = hub_refusal(status, error) if status in (401, 403, 404) else _summary(error)
+        raise ValueError(f"hf://datasets/{repository}: {reason}") from error
 
 
 def push(folder: Path, manifest: Manifest, to: str, license: str, private: bool) -> str:

@@ -102,7 +102,7 @@ def _download(url: str, partial: Path, sha256: str | None, progress: Progress, m
         except Exception as error:  # every file system raises its own kinds
             if isinstance(error, OSError) and error.errno in FULL_DISK:  # downloading again makes no room
                 raise
-            if last or isinstance(error, (FileNotFoundError, PermissionError, ImportError)):
+            if last or _is_final(error):
                 raise _as_value_error(url, error) from error
             log.warning("%s: %s; retrying", public(url), _summary(error))
             time.sleep(0.5 * 2**attempt)
@@ -119,6 +119,15 @@ def _download(url: str, partial: Path, sha256: str | None, progress: Progress, m
 
 class _TooLargeError(Exception):
     """The server sends more bytes than were promised."""
+
+
+def _is_final(error: Exception) -> bool:
+    """Return whether another attempt would end in the same way."""
+    return isinstance(error, (FileNotFoundError, PermissionError, ImportError)) or status_of(error) in (401, 403)
+
+
+class UnreachableError(ValueError):
+    """A server did not answer, or not in a way that says whether the content exists."""
 
 
 class CorruptFileError(ValueError):
@@ -195,7 +204,7 @@ def open_stream(url: str) -> IO[bytes]:
         try:
             return fs.open(path, "rb", **streamed)
         except Exception as error:  # every file system raises its own kinds
-            if attempt == _ATTEMPTS - 1 or isinstance(error, (FileNotFoundError, PermissionError, ImportError)):
+            if attempt == _ATTEMPTS - 1 or _is_final(error):
                 raise _as_value_error(url, error) from error
             time.sleep(0.5 * 2**attempt)
     raise AssertionError
@@ -205,15 +214,40 @@ def _as_value_error(url: str, error: Exception) -> ValueError:
     """Return the error of a file system as an error for the user."""
     if isinstance(error, FileNotFoundError) and type(error.__cause__).__module__.startswith("aiohttp"):
         error = _as_exception(error.__cause__)  # fsspec also says "not found" of unreachable servers
-    status, url = getattr(error, "status", None), public(url)
+    status, url = status_of(error), public(url)
     hint = f"if its address contains a signature or a password, pass it again or set {SIGNED_URLS}"
+    if scheme_of(url) == "hf" and status in (401, 403, 404):
+        return ValueError(f"{url}: {hub_refusal(status, error)}")
     if isinstance(error, FileNotFoundError) or status == 404:
         return ValueError(f"{url}: not found (404)")
     if isinstance(error, PermissionError) or status in (401, 403):
         return ValueError(
             f"{url}: access denied; set credentials (HF_TOKEN, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY); {hint}"
         )
-    return ValueError(f"{url}: cannot be read ({_summary(error)})")
+    return UnreachableError(f"{url}: cannot be read ({_summary(error)})")
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status of an error or of what caused it; None if there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        status = getattr(cause, "status", None) or getattr(getattr(cause, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+        cause = cause.__cause__
+    return None
+
+
+def hub_refusal(status: int, error: BaseException) -> str:
+    """Return what a user can do about the status 401, 403 or 404 of the Hugging Face Hub, on one line."""
+    if status == 404 and "EntryNotFound" in type(error).__name__ + type(error.__cause__).__name__:
+        return "not found (404)"
+    if status == 404:
+        return "not found (404); if it is private, HF_TOKEN must be the token of an account that may read it"
+    return (
+        f"access denied ({status}); it is private or gated, or does not exist: set HF_TOKEN to a token with read "
+        "access, and accept the conditions of a gated data set on its page"
+    )
 
 
 def _as_exception(error: BaseException | None) -> Exception:
@@ -228,15 +262,30 @@ def _summary(error: Exception) -> str:
 
 
 def fetch_small(url: str, cache: Path, most_bytes: int) -> bytes:
-    """Return the content of a small file; download it only if the server reports a change. Raises as `fetch`."""
+    """Return the content of a small file; download it only if the server reports a change.
+
+    If the server cannot be reached, log a warning and return the content of the last download, if there was one.
+    Raises as `fetch`.
+    """
     file = cache / "small" / hashlib.sha256(public(url).encode()).hexdigest()[:32]
     with lock(file), disk_errors(file):
-        current, recorded = identity(url), file.with_suffix(".identity")
-        if not (file.exists() and recorded.exists() and current and recorded.read_text() == current):
-            partial = file.with_suffix(".partial")
-            partial.unlink(missing_ok=True)
-            _download(url, partial, None, lambda _: None, most_bytes)
-            recorded.unlink(missing_ok=True)
-            publish(partial, file)
-            write_text(current, recorded)
+        try:
+            _refresh(url, file, most_bytes)
+        except UnreachableError as error:
+            if not file.exists():
+                raise
+            log.warning("%s; using the copy of the last download from the cache", error)
         return file.read_bytes()
+
+
+def _refresh(url: str, file: Path, most_bytes: int) -> None:
+    """Download a small file unless the server reports the identity of the last download, which lies beside it."""
+    current, recorded = identity(url), file.with_suffix(".identity")
+    if file.exists() and recorded.exists() and current and recorded.read_text() == current:
+        return
+    partial = file.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    _download(url, partial, None, lambda _: None, most_bytes)
+    recorded.unlink(missing_ok=True)
+    publish(partial, file)
+    write_text(current, recorded)

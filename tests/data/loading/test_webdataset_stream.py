@@ -100,3 +100,35 @@ def test_a_sample_of_another_scale_is_named(shards: Path):
 
     with pytest.raises(ValueError, match=r"train-000000.tar, sample 000: hr 88x72 is not 4 x lr 44x36"):
         some_batches(feed, 1)
+
+
+def by_class(folder: Path, tars: int, each: int) -> DataConfig:
+    """Tars in which all images are of one brightness, that of the tar."""
+    for n in range(tars):
+        with tarfile.open(folder / f"{n}.tar", "w") as tar:
+            for key in range(each):
+                out = io.BytesIO()
+                Image.fromarray(np.full((32, 32, 3), 10 * n + 10, np.uint8)).save(out, "PNG")
+                info = tarfile.TarInfo(f"{key:04d}.png")
+                info.size = len(out.getvalue())
+                tar.addfile(info, io.BytesIO(out.getvalue()))
+    return DataConfig(stream=(f"{folder}/{{0..{tars - 1}}}.tar",), hr_crop=32, batch=16)
+
+
+def test_a_batch_mixes_tars_and_the_log_says_how_many(tmp_path: Path, caplog, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("srgan_dist.data.loading.webdataset_stream._MOST_CROPS", 1024)
+    config = by_class(tmp_path, 4, 100)
+    with caplog.at_level("INFO", "srgan_dist"):
+        batches = open_data(config, 2, 0, 0)[0].batches(16, 0, 16, CPU)
+        classes = [len(next(batches).hr.amax((1, 2, 3)).unique()) for _ in range(80)]
+        batches.close()
+
+    assert min(classes) >= 2
+    assert "drawn from 1024 crops of" in caplog.text
+    assert "samples of 4 tars" in caplog.text
+
+
+def test_decoding_threads_do_not_change_the_crops(shards: Path):
+    one, four = (some_batches(open_data(config(shards, threads=n), 2, 0, 0)[0], 20) for n in (1, 4))
+
+    assert torch.equal(one, four)

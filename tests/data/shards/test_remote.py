@@ -201,6 +201,28 @@ def test_no_server_is_one_line_that_names_the_url(capsys, monkeypatch: pytest.Mo
     assert "error: http://127.0.0.1:9/shards/manifest.json: cannot be read" in capsys.readouterr().err
 
 
+def test_a_warm_cache_needs_no_network(shards: Path, tmp_path: Path, caplog, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with Server(Path(shutil.copytree(shards, tmp_path / "served"))).running() as server:
+        ShardSet((server.url,), "train")
+    config = DataConfig(shards=(server.url,), hr_crop=32, batch=2)
+
+    offline = ShardSet((server.url,), "train")
+    assert np.array_equal(offline.hr(9), ShardSet((str(shards),), "train").hr(9))
+    assert [r.levelname for r in caplog.records if "using the copy of the last download" in r.message] == ["WARNING"]
+
+    with pytest.raises(ValueError, match=rf"{server.url}/valid-000000.tar: cannot be read"):  # never downloaded
+        open_data(config, 2, 0, 0)
+
+
+def test_a_manifest_that_is_gone_or_forbidden_is_not_taken_from_the_cache(server: Server):
+    ShardLocation(server.url)
+    (server.folder / "manifest.json").unlink()
+
+    with pytest.raises(ValueError, match=r"manifest.json: not found \(404\)"):
+        ShardLocation(server.url)
+
+
 def test_an_unknown_scheme_is_named(capsys):
     assert app.main(["shards", "verify", "gopher://shards"]) == 1
     assert "gopher://shards is neither a local path nor a URL of http, https, hf, s3, gs" in capsys.readouterr().err
