@@ -183,6 +183,10 @@ def _quality(evaluation: Evaluation) -> dict[str, Any]:
         }
         for method, scores in means.items()
     ]
+    if evaluation.originals:
+        own = evaluation.original_means()
+        cells = [{"text": format_score(c, own[c]), "best": False} for c in columns]
+        rows.append({"method": "HR", "cells": cells, "gain": ""})
     protocols = ", ".join(evaluation.protocols().values())
     return {
         "headings": [HEADINGS.get(c, c) for c in columns],

@@ -32,10 +32,12 @@ def draw_tradeoff(evaluation: Evaluation) -> Pixels | None:
     axes = _Axes(list(points.values()), of_hr)
     axes.draw(pen, of_hr)
     taken: list[tuple[float, float, float, float]] = []
-    for number, (method, point) in enumerate(points.items()):
+    colors = {method: COLORS[number % len(COLORS)] for number, method in enumerate(points)}
+    # From the top down, so that a label that gives way to another one stays below it, as its dot does.
+    for method, point in sorted(points.items(), key=lambda entry: -entry[1][1]):
         x, y = axes.place(point)
-        pen.ellipse((x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS), fill=COLORS[number % len(COLORS)])
-        _label(pen, _shortened(method), (x, y), taken)
+        pen.ellipse((x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS), fill=colors[method])
+        _label(pen, _shortened(method), (x, y), colors[method], taken)
     return np.asarray(sheet)
 
 
@@ -84,7 +86,9 @@ def _ticks(values: list[float]) -> list[float]:
     return [round(n * step, 10) for n in range(first, last + 1)]
 
 
-def _label(pen: ImageDraw.ImageDraw, text: str, at: Point, taken: list[tuple[float, float, float, float]]) -> None:
+def _label(
+    pen: ImageDraw.ImageDraw, text: str, at: Point, color: str, taken: list[tuple[float, float, float, float]]
+) -> None:
     """Write a label beside a dot: to the right, or to the left at the edge; moved down while it covers another one."""
     font = ImageFont.load_default(14)
     length = pen.textlength(text, font=font)
@@ -93,7 +97,7 @@ def _label(pen: ImageDraw.ImageDraw, text: str, at: Point, taken: list[tuple[flo
     while any(left < r and left + length > a and top < b and top + _LINE > t for a, t, r, b in taken):
         top += _LINE / 2
     taken.append((left, top, left + length, top + _LINE))
-    pen.text((left, top + _LINE / 2), text, "black", font=font, anchor="lm")
+    pen.text((left, top + _LINE / 2), text, color, font=font, anchor="lm")
 
 
 def _shortened(name: str) -> str:

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from srgan_dist.evaluation import tradeoff
 from srgan_dist.evaluation.results import Evaluation, Row
 from srgan_dist.evaluation.tradeoff import _Axes, _ticks, draw_tradeoff
 
@@ -40,3 +42,12 @@ def test_ticks_are_round_and_enclose_the_values():
         ticks = _ticks(values)
         assert ticks[0] < min(values) <= max(values) < ticks[-1]
         assert 3 <= len(ticks) <= 9
+
+
+def test_labels_of_close_dots_stand_in_the_order_of_the_dots(monkeypatch: pytest.MonkeyPatch):
+    labels: list[str] = []
+    monkeypatch.setattr(tradeoff, "_label", lambda _, text, *__: labels.append(text))
+
+    draw_tradeoff(evaluation(first=(35.88, 6.49), second=(35.85, 6.63), third=(35.9, 6.4)))
+
+    assert labels == ["second", "first", "third"]
