@@ -130,7 +130,7 @@ _LIGHT_DEGRADATION = RealESRGANDegradation(
     jpeg_quality=(50, 95),
     last_sinc_probability=0.3,
 )  # fmt: skip
-_FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=1.2e-5))
+_FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=1.1e-5))
 _FINETUNE = {
     "discriminator_rate": 8.0,
     "discriminator_warmup": 40,
