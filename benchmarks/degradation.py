@@ -49,7 +49,7 @@ def main() -> None:
     clock = time.process_time if alone else time.perf_counter
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    hr = pictures(batch, crop).to(device)
+    hr = made_images(batch, crop).to(device)
     numpy_hr = hr.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     config = RealESRGANDegradation()
     degrade = config.build(SCALE, seed=0)
@@ -87,7 +87,7 @@ def large_areas(count: int, images: Path | None) -> np.ndarray:
     """Random areas of photographs, (count, 400, 400, 3) in [0, 1]; smaller ones are mirrored at their lower right."""
     rng, areas = np.random.default_rng(0), []
     files = sorted(images.rglob("*.[jp][pn]g")) if images else []
-    made = [] if images else pictures(min(count, 48), AREA).permute(0, 2, 3, 1).numpy()
+    made = [] if images else made_images(min(count, 48), AREA).permute(0, 2, 3, 1).numpy()
     sources = itertools.cycle(files or range(len(made)))
     for source in itertools.islice(sources, count):
         image = (
@@ -145,7 +145,7 @@ def report_borders(steps: dict[str, np.ndarray]) -> None:
         print(f"{name:<32}{border:>8.2f}{inside:>8.2f}{border / inside:>8.3f}{border / wanted[7]:>8.3f}")
 
 
-def pictures(count: int, side: int) -> torch.Tensor:
+def made_images(count: int, side: int) -> torch.Tensor:
     rng = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, side // 16, side // 16, generator=rng)
     smooth = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic")

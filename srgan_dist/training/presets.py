@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from srgan_dist.data.config import DataConfig
-from srgan_dist.data.degradations import RealESRGANDegradation
-from srgan_dist.data.degradations.draws import StageConfig
+from srgan_dist.data.degradations import LightDegradation, RealESRGANDegradation
 from srgan_dist.models import (
     CompactConfig,
     RRDBNetConfig,
@@ -118,18 +117,6 @@ _COMPACT_X4 = replace(
 # it starts untrained against a finished generator; and a light degradation, to be replaced by that of one's own images.
 # The logits of a new U-Net with spectral normalization stay near 0 for hundreds of steps, in which the other terms
 # blur; a small VGG-style discriminator keeps the texture (benchmarks/RESULTS.md).
-_LIGHT_DEGRADATION = RealESRGANDegradation(
-    first=StageConfig(
-        sigma=(0.2, 1.5), resize=(0.1, 0.5, 0.4), resize_range=(0.5, 1.2), gaussian_sigma=(1.0, 8.0),
-        poisson_scale=(0.05, 0.5),
-    ),
-    second=StageConfig(
-        blur_probability=0.3, sigma=(0.2, 0.8), resize=(0.1, 0.3, 0.6), resize_range=(0.7, 1.2),
-        gaussian_sigma=(1.0, 4.0), poisson_scale=(0.05, 0.3),
-    ),
-    jpeg_quality=(50, 95),
-    last_sinc_probability=0.3,
-)  # fmt: skip
 _FINETUNED = PhaseConfig(label="FineTuned", steps=20_000, schedule=MilestoneSchedule(learning_rate=1.1e-5))
 _FINETUNE = {
     "discriminator_rate": 8.0,
@@ -140,7 +127,7 @@ _FINETUNE = {
 _FINETUNE_REAL_ESRGAN_X4 = replace(
     _REAL_ESRGAN_X4,
     data=DataConfig(shards=("shards/div2k-x4",), hr_crop=128, batch=16),
-    degradation=_LIGHT_DEGRADATION,
+    degradation=LightDegradation(),
     discriminator=VGGDiscriminatorConfig(channels=32, dense=128),
     loss=replace(_REAL_ESRGAN_X4.loss, weights=Weights(pixel=1.0, content=1.0, adversarial=0.05)),
     **_FINETUNE,

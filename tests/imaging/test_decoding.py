@@ -87,9 +87,9 @@ def test_odd_depths_are_scaled_by_their_bits(bits: int, colors: int, tmp_path: P
 
 @pytest.mark.parametrize("bits", [1, 4])
 def test_palettes_with_fewer_than_eight_bits(bits: int, tmp_path: Path):
-    picture = Image.fromarray(INDEX % 2**bits, "P")
-    picture.putpalette(PALETTE.tobytes())
-    picture.save(tmp_path / "a.png", bits=bits)
+    indexed = Image.fromarray(INDEX % 2**bits, "P")
+    indexed.putpalette(PALETTE.tobytes())
+    indexed.save(tmp_path / "a.png", bits=bits)
 
     assert np.array_equal(read_photo(tmp_path / "a.png").pixels, PALETTE[INDEX % 2**bits])
 

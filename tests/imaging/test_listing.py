@@ -16,8 +16,8 @@ def folder(tmp_path: Path) -> Path:
     for name in FILES:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).touch()
-    (tmp_path / "in" / "pictures.png").mkdir()
-    (tmp_path / "in" / "pictures.png" / "m.bmp").touch()
+    (tmp_path / "in" / "images.png").mkdir()
+    (tmp_path / "in" / "images.png" / "m.bmp").touch()
     (tmp_path / "in" / "gone.png").symlink_to("nowhere.png")
     os.mkfifo(tmp_path / "in" / "pipe.png")
     (tmp_path / "in" / "loop").symlink_to(".")
@@ -29,7 +29,7 @@ def test_every_file_is_listed_or_counted(folder: Path, recursive: bool):
     listing = list_folder(folder, recursive=recursive)
 
     found = [f.relative_to(folder).as_posix() for f in listing.files]
-    nested = ["pictures.png/m.bmp", "sub/deep/j.webp", "sub/i.png"] if recursive else []
+    nested = ["images.png/m.bmp", "sub/deep/j.webp", "sub/i.png"] if recursive else []
     assert found == sorted(["B.PNG", "a.png", "c.JFIF", "d.avif", "e.tga", "f.jp2", "g.gif", "gone.png", "h.HEIC",
                             "pipe.png", *nested], key=lambda name: Path(name))  # fmt: skip
     assert (listing.hidden, listing.nested, listing.linked) == (3, 0 if recursive else 4, 1)
