@@ -59,7 +59,7 @@ _QUICKSTART = TrainConfig(
 )
 
 # What `make demo` runs, in minutes on a CPU. Not from a paper: the network of `srgan-x4-small` is trained from scratch
-# on L1, then the adversarial phase fine-tunes the shipped SRGAN itself for a moment. VGG is not needed: at this low rate
+# on L1, then the adversarial phase fine-tunes the shipped SRGAN itself for a moment, without VGG: at this low rate
 # the texture that the network learned with VGG stays, and the pixel term keeps the colors.
 _DEMO_X4 = replace(
     _QUICKSTART,
