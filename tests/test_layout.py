@@ -70,6 +70,8 @@ MIRRORED_ELSEWHERE = {
     "tracking/test_ui.py": "MLflow's own pages in a browser",
     "benchmarks/test_gpu.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
+    "docs/test_reference.py": "mirrors docs/",
+    "docs/test_stage.py": "mirrors docs/",
 }
 """Tests that mirror no single module, and what they are about instead."""
 
