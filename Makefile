@@ -11,10 +11,10 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check uv && \
 
 .PHONY: demo docs reference test test-all test-fast test-lowest fuzz check mlflow clean
 
-demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with interpolation, in minutes
-	$(VENV)/bin/srgan pack sample --scale 2 --out shards/sample-x2
-	$(LAUNCH) train.py quickstart
-	@echo "Open runs/quickstart/comparison.png. To compare runs: make mlflow"
+demo: $(VENV)/sample ## train on this machine, and compare with interpolation and the networks of the package, in minutes
+	$(VENV)/bin/srgan pack sample --scale 4 --out shards/sample-x4
+	$(LAUNCH) train.py demo-x4
+	@echo "Open runs/demo-x4/comparison.png. To compare runs: make mlflow"
 
 mlflow: $(VENV)/sample ## open the MLflow UI with the runs in this folder
 	$(VENV)/bin/srgan mlflow
