@@ -53,7 +53,7 @@ def test_the_imitation_refuses_what_windows_refuses(tmp_path: Path):
         "import json, os, sys, tempfile, traceback\n"
         "for name, code in json.loads(sys.argv[1]).items():\n"
         "    os.chdir(tempfile.mkdtemp(dir=os.environ['OTHER_SYSTEM_WORK']))\n"
-        "    try: exec(code, {}); print(name, '|', 'went through')\n"
+        "    try: exec(code, {'__name__': '__main__'}); print(name, '|', 'went through')\n"
         "    except Exception as error: print(name, '|', type(error).__name__, error)\n"
     )
 

@@ -5,6 +5,7 @@ links, and starts processes by spawning. Files that are open or mapped cannot be
 does not accept are refused, and a text file of this package that is opened without an encoding is an error.
 """
 
+import builtins
 import errno
 import functools
 import importlib.abc
@@ -13,6 +14,7 @@ import os
 import re
 import signal
 import sys
+import types
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,17 +47,34 @@ def hide_modules() -> None:
     sys.meta_path.insert(0, _Hidden())
 
 
-def hide_functions() -> None:
-    """Take the functions away after the standard library, which asks for the system's name, has kept its own."""
-    import asyncio  # noqa: F401
-    import subprocess  # noqa: F401
+class _Without(types.ModuleType):
+    """A module of the standard library without some of its names."""
 
-    for name in FUNCTIONS:
-        if hasattr(os, name):
-            delattr(os, name)
-    for name in SIGNALS:
-        if hasattr(signal, name):
-            delattr(signal, name)
+    def __init__(self, module: types.ModuleType, hidden: tuple[str, ...]) -> None:
+        super().__init__(module.__name__, module.__doc__)
+        self.__dict__["_module"], self.__dict__["_hidden"] = module, frozenset(hidden)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._hidden:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+        return getattr(self._module, name)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in dir(self._module) if name not in self._hidden]
+
+
+def hide_functions() -> None:
+    """Hide them from this package only: other libraries see that this is Linux, and expect what Linux has."""
+    original = builtins.__import__
+    reduced = {"os": _Without(os, FUNCTIONS), "signal": _Without(signal, SIGNALS)}
+
+    def import_for(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        found = original(name, globals, locals, fromlist, level)
+        importer = str((globals or {}).get("__name__", ""))
+        return reduced.get(name, found) if importer.partition(".")[0] in ("srgan_dist", "__main__") else found
+
+    builtins.__import__ = import_for
+    del os.fork, os.forkpty
 
 
 def _no_privilege(*paths: Any, **how: Any) -> NoReturn:
