@@ -93,3 +93,14 @@ def test_the_commands_run_to_their_end_without_what_only_posix_has(tmp_path: Pat
     assert {"page.html", "model.safetensors", "scores.csv", "mlflow.db"} <= {f.name for f in tmp_path.iterdir()}
     assert len(list((tmp_path / "large").glob("*.png"))) == 2
     assert not [f for f in tmp_path.rglob("*") if f.is_symlink()]
+
+
+@pytest.mark.slow
+@pytest.mark.extended
+def test_the_tests_of_packing_pass_there_with_spawned_workers(tmp_path: Path):
+    tests = [ROOT / "tests" / "data" / "packing" / name for name in ("test_pack.py", "test_pairing.py")]
+    options = ("-p", "no:xdist", f"--basetemp={tmp_path / 'tests'}", f"--rootdir={ROOT}", "-c", ROOT / "pyproject.toml")
+
+    ran = python(tmp_path, "-m", "pytest", "-m", "not extended", *map(str, (*options, *tests)))
+
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
