@@ -3,11 +3,12 @@
 import contextlib
 import importlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, get_args
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
 from unittest import mock
 
-from docs.generator.fields import Row, plain, rows, shown, words
+from docs.generator.fields import Row, rows, shown, words
 from docs.generator.markdown import page, table
 from srgan_dist.cli import console, parsing
 from srgan_dist.cli.app import COMMANDS
@@ -96,17 +97,32 @@ def ask(name: str, args: Sequence[str]) -> Help:
             return 0
         return None
 
-    def parsed(kind: Any, **_: Any) -> Any:
-        options.extend(get_args(kind) or (plain(kind),))
+    def parse(kind: type, *_: Any, **__: Any) -> None:
+        options.append(kind)
+        raise SystemExit(0)
+
+    def parse_pair(first: type, second: type, *_: Any, **__: Any) -> None:
+        options.extend((first, second))
         raise SystemExit(0)
 
     command, printed = importlib.import_module(f"srgan_dist.cli.{name}"), io.StringIO()
     with (
         mock.patch.object(console.Menu, "answer", answer),
-        mock.patch.object(parsing, "_parsed", parsed),
+        with_parsers(command, parse, parse_pair),
         contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):
         command.main(list(args))
     menu = menus[0] if menus else None
     return Help(dict(menu.rows) if menu else {}, menu.kind if menu else "", tuple(options), printed.getvalue())
+
+
+@contextlib.contextmanager
+def with_parsers(command: ModuleType, parse: Any, parse_pair: Any) -> Generator[None]:
+    """Let a command use other functions than `parsing.parse` and `parsing.parse_pair`."""
+    with contextlib.ExitStack() as patches:
+        for name, function in (("parse", parse), ("parse_pair", parse_pair)):
+            for module in (parsing, command):  # a command may have imported it already
+                if hasattr(module, name):
+                    patches.enter_context(mock.patch.object(module, name, function))
+        yield

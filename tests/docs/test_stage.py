@@ -1,9 +1,10 @@
 """The pages of the site: links, anchors, and the code that they show."""
 
 import ast
+import importlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -11,8 +12,9 @@ import pytest
 import yaml
 
 from docs.generator import stage
+from docs.generator.commands import with_parsers
 from docs.generator.stage import ROOT, links, pages
-from srgan_dist.cli import console, parsing
+from srgan_dist.cli import app, console, parsing
 from srgan_dist.cli.app import COMMANDS
 from srgan_dist.training.presets import PRESETS
 
@@ -104,19 +106,23 @@ class ParsedError(BaseException):
 def refuses(command: list[str]) -> str:
     """Return why this program does not accept a command line; an empty string if it does."""
     program, *args = command
-    original = parsing._parsed
-
-    def parsed(kind: object, **options: object) -> None:
-        original(kind, **options)
-        raise ParsedError
-
     if program == "train.py":
         args = ["train", *args]
     if "..." in args or args[:1] == ["mlflow"] or "--help" in args or args == ["--version"]:
         return "" if args[0] in (*COMMANDS, "--version") else f"there is no {args[0]}"
-    from srgan_dist.cli import app
+    if args[0] not in COMMANDS:
+        return f"there is no {args[0]}"
 
-    with mock.patch.object(parsing, "_parsed", parsed), mock.patch.object(console, "exit_when_launcher_dies"):
+    def and_stop(function: Callable[..., object]) -> Callable[..., None]:
+        def parse(*given: object, **options: object) -> None:
+            function(*given, **options)
+            raise ParsedError
+
+        return parse
+
+    module = importlib.import_module(f"srgan_dist.cli.{args[0]}")
+    parsers = and_stop(parsing.parse), and_stop(parsing.parse_pair)
+    with with_parsers(module, *parsers), mock.patch.object(console, "exit_when_launcher_dies"):
         try:
             code = app.main([a for a in args if a != "--dry-run"])
         except ParsedError:
