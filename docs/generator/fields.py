@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import shlex
 import textwrap
 import types
 from collections.abc import Iterator
@@ -117,9 +118,11 @@ def words(hint: Any) -> str:
 
 
 def values(value: Any) -> str:
-    """Return a value as it is written on the command line."""
+    """Return a value as it is written on the command line of a POSIX shell."""
     if isinstance(value, (tuple, list)):
         return " ".join(map(values, value))
+    if isinstance(value, str) and value:
+        return shlex.quote(value)
     return repr(value) if isinstance(value, float) else str(value)
 
 

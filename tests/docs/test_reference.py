@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
@@ -55,7 +56,7 @@ def test_every_preset_is_described():
 def test_the_flags_of_a_preset_make_it_from_the_defaults(name: str):
     block = re.search(rf"^## {name}$.*?^```text\n(.*?)^```$", text_of("presets.md"), re.MULTILINE | re.DOTALL)
     assert block
-    words = block[1].split()
+    words = shlex.split(block[1])
 
     assert parse(TrainConfig, words, "train.py", TrainConfig()) == PRESETS[name]
     assert len(list(flags(PRESETS[name], TrainConfig()))) == block[1].count("\n")
