@@ -5,6 +5,8 @@
     python benchmarks/data.py celeba [--quick]    200,000 small images: start-up and memory
     python benchmarks/data.py cold   [--quick]    reads from disk: bytes per crop and crops/s, with and without advice
 
+It reads processor times from /proc: Linux only.
+
 `--images DIR` takes images of your own (for `crops` and `pack`), otherwise photograph-like ones are made.
 Every round of `crops` runs all candidates one behind the other; the table gives medians over the rounds, and the
 ratios are medians of the rounds' own ratios. `crops/s/core` divides by the CPU seconds of all processes involved.
@@ -150,11 +152,11 @@ def cpu_seconds() -> float:
 
 
 def children() -> list[str]:
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text("utf-8").split()
 
 
 def child_seconds(pid: str) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -162,7 +164,7 @@ def memory_mb() -> float:
     """Memory of its own, without the shared page cache, of this process and its children."""
     total = 0
     for pid in ["self", *children()]:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
             total += int(line.split()[1]) if line.startswith("RssAnon") else 0
     return total / 1024
 
@@ -377,7 +379,7 @@ def read_turn(shards: Path, warm: bool, advised: bool) -> tuple[float, float]:
 
 
 def disk_bytes() -> int:
-    lines = Path("/proc/self/io").read_text().splitlines()
+    lines = Path("/proc/self/io").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
 
 

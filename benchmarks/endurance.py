@@ -82,7 +82,7 @@ def growth(arguments: list[str], run: Path, wrong: list[str]) -> str:
             seen.append((step, usage(workers)))
         time.sleep(0.5)
     if launcher.returncode:
-        raise SystemExit((run.parent / "log").read_text()[-3000:])
+        raise SystemExit((run.parent / "log").read_text("utf-8")[-3000:])
     end = seen[-1][0]
     early, late = (next(u for step, u in seen if step >= share * end) for share in (0.6, 0.98))
     wrong += ["growth"] if late[0] > 1.05 * early[0] or late[1] > early[1] or late[2] > early[2] else []
@@ -93,7 +93,7 @@ def growth(arguments: list[str], run: Path, wrong: list[str]) -> str:
 def last_step(run: Path) -> int:
     """The last step in the run's metrics."""
     file = run / "metrics.jsonl"
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
     return json.loads(lines[-1])["step"] if lines else 0
 
 
@@ -115,7 +115,7 @@ def pause(arguments: list[str], folder: Path, name: str, seconds: float, everyon
     while not any(checkpoints.glob("step-*")):
         time.sleep(0.05)
         if launcher.poll() is not None:
-            raise SystemExit((folder / "log").read_text()[-3000:])
+            raise SystemExit((folder / "log").read_text("utf-8")[-3000:])
     workers = trainers(launcher.pid)
     held = workers if everyone else workers[1:2]
     for worker in held:
@@ -124,7 +124,7 @@ def pause(arguments: list[str], folder: Path, name: str, seconds: float, everyon
     for worker in held:
         worker.send_signal(signal.SIGCONT)
     if launcher.wait():
-        raise SystemExit((folder / "log").read_text()[-3000:])
+        raise SystemExit((folder / "log").read_text("utf-8")[-3000:])
 
 
 def trainers(launcher: int) -> list[psutil.Process]:

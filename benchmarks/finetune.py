@@ -140,7 +140,7 @@ def cached(options: argparse.Namespace, name: str, model: Path) -> Report:
     file = options.out / f"{name}.json"
     if not file.exists():
         file.write_text(json.dumps(measure(options, model)))
-    return Report(*json.loads(file.read_text()))
+    return Report(*json.loads(file.read_text("utf-8")))
 
 
 def measure(options: argparse.Namespace, model: Path) -> Report:

@@ -77,7 +77,7 @@ def run(part: str, options: argparse.Namespace, seconds: float) -> dict[str, Any
     except subprocess.TimeoutExpired:
         failed = f"took longer than {seconds:.0f} s"
     if file.exists():  # a part tells what it has after every measurement
-        result |= json.loads(file.read_text())
+        result |= json.loads(file.read_text("utf-8"))
         file.unlink()
     result |= {"seconds": round(time.monotonic() - began, 1), "failed": failed}
     print(f"{result['seconds']:.0f} s{' FAILED: ' + failed.splitlines()[-1] if failed else ''}", flush=True)

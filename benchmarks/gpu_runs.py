@@ -79,7 +79,7 @@ def data_wait(report: Any, device: str, quick: bool) -> None:
     with workplace(96 if quick else 512, 12) as folder:
         flags = (*small, *QUIET, f"--pretrain.steps={steps}", f"--adversarial.steps={steps}", "--log-every=10")
         finish(train(folder, "run", "srgan-mse-x4", *flags), folder)
-        rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
     del device
     report.say("| phase of srgan-mse-x4, packed shards | crops/s | waiting for data |\n|:--|--:|--:|")
     for phase, name in ((1, "pixel"), (2, "adversarial")):
@@ -158,6 +158,6 @@ def trace(report: Any, device: str, quick: bool) -> None:
         profile = folder / "run" / "profile"
         size = (profile / "trace.json.gz").stat().st_size
         (report.folder / "trace.json.gz").write_bytes((profile / "trace.json.gz").read_bytes())
-        table = (profile / "operations.txt").read_text()
+        table = (profile / "operations.txt").read_text("utf-8")
     del device
     report.say(f"`trace.json.gz` ({size >> 10} KiB) opens in ui.perfetto.dev.\n\n```\n{table}\n```", bytes=size)

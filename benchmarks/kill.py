@@ -66,7 +66,7 @@ def start(arguments: list[str], log: Path) -> "subprocess.Popen[bytes]":
 
 def finish(arguments: list[str], log: Path) -> None:
     if start(arguments, log).wait():
-        raise SystemExit(f"a run that nobody disturbed failed:\n{log.read_text()[-3000:]}")
+        raise SystemExit(f"a run that nobody disturbed failed:\n{log.read_text('utf-8')[-3000:]}")
 
 
 def kill_somewhere(
@@ -197,7 +197,9 @@ def main() -> int:
             print(f"kill {len(kills)}: {killed}", flush=True)
         finish(run(name), folder / "log")
         wrong = differing(folder / "whole", folder / name)
-        if (folder / "whole" / "evaluation.json").read_text() != (folder / name / "evaluation.json").read_text():
+        if (folder / "whole" / "evaluation.json").read_text("utf-8") != (folder / name / "evaluation.json").read_text(
+            "utf-8"
+        ):
             wrong.append("evaluation.json")
         compared += len(common(folder / "whole", folder / name))
         failures += (len(kills) - before) if wrong else 0

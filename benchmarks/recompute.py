@@ -6,7 +6,6 @@ Each candidate has a process of its own, because the peak of a process never fal
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 import torch
 
 from srgan_dist.models import RRDBNetConfig
+from srgan_dist.utils.host_memory import peak_host_bytes
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def _step(network: torch.nn.Module, batch: int, crop: int) -> None:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_host_bytes()
 
 
 if __name__ == "__main__":

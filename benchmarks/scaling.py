@@ -74,7 +74,7 @@ def launch(processes: int) -> float:
         out = Path(scratch, "seconds.json")
         env = os.environ | {"PYTHONPATH": str(ROOT)}
         subprocess.run([*launcher, "--worker", str(out)], check=True, env=env, capture_output=True)
-        return json.loads(out.read_text())
+        return json.loads(out.read_text("utf-8"))
 
 
 def work(out: Path) -> None:

@@ -6,7 +6,6 @@ The candidates take turns in one run, so that another load on the machine hits a
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -56,7 +55,7 @@ def speed(quick: bool) -> None:
 
 
 def native_bf16() -> bool:
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    flags = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags or "bf16" in flags.split()
 
 
@@ -69,6 +68,16 @@ def tiles(precision: Precision, quick: bool) -> None:
     table(f"{width}x{height}, precision {precision}", race(candidates, 2 if quick else 1), width * height * 16 / 1e6)
 
 
+UPSCALE = """
+import sys
+from srgan_dist.cli.app import main
+from srgan_dist.utils.host_memory import peak_host_bytes
+code = main(sys.argv[1:])
+print(peak_host_bytes())
+sys.exit(code)
+"""
+
+
 def memory(quick: bool) -> None:
     """Peak of a process that does nothing but `srgan upscale`."""
     width, height = (1000, 750) if quick else (4000, 3000)
@@ -77,11 +86,11 @@ def memory(quick: bool) -> None:
         notes = {"label": "SRResNet", "scale": 4, "degradation": "matlab-mirror"}
         save_generator(model, srresnet(), SRResNetConfig(), notes)
         Image.fromarray(image(width, height)).save(source)
-        command = [sys.executable, "-m", "srgan_dist", "upscale", source, Path(folder, "out.png"), "--model", model]
+        command = [sys.executable, "-c", UPSCALE, "upscale", source, Path(folder, "out.png"), "--model", model]
         started = time.perf_counter()
-        subprocess.run([str(part) for part in command], check=True)
+        done = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE)
         seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    peak = int(done.stdout.split()[-1]) / 2**30
     print(f"{width}x{height} to {width * 4}x{height * 4}: peak {peak:.2f} GiB in {seconds:.0f} s, PNG written\n")
 
 

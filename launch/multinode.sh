@@ -5,6 +5,9 @@
 #
 # --gpus is the number of processes per machine (also on CPUs). --port defaults to 29500. Every machine needs the
 # repository, the shards (--data.shards) and, to resume after a stop, the same run directory on a shared file system.
+# With the image of the Dockerfile, which contains the repository, put this before the command:
+#
+#   docker run --rm --gpus all --network host --shm-size 8g -v /data:/data srgan-dist
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -70,6 +70,9 @@ MIRRORED_ELSEWHERE = {
     "tracking/test_ui.py": "MLflow's own pages in a browser",
     "benchmarks/test_gpu.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
+    "docs/test_reference.py": "mirrors docs/",
+    "docs/test_stage.py": "mirrors docs/",
+    "test_packaging.py": "what is installed: packages, the image, the workflows that make them",
 }
 """Tests that mirror no single module, and what they are about instead."""
 
@@ -330,6 +333,46 @@ def test_only_one_module_renames_and_syncs_files():
     calls = re.compile(r"\bos\.(replace|rename|fsync)\(|\.rename\(")
 
     assert [name_of(f) for f in sources() if calls.search(f.read_text())] == ["srgan_dist.utils.files"]
+
+
+def test_text_files_are_opened_with_an_encoding():
+    """Windows would read and write them in the encoding of its language."""
+    without = [
+        f"{name_of(file)}:{node.lineno}"
+        for file in sources()
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call) and _opens_text(node) and not any(k.arg == "encoding" for k in node.keywords)
+    ]
+
+    assert not without
+
+
+def _opens_text(call: ast.Call) -> bool:
+    """Whether a call opens a file as text without naming an encoding by position: `read_text()`, `open(mode="a")`."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    if name == "read_text":
+        return not call.args
+    if name != "open" or (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
+                          and function.value.id in ("os", "Image", "tarfile")):  # fmt: skip
+        return False
+    modes = [a.value for a in [*call.args, *(k.value for k in call.keywords)] if isinstance(a, ast.Constant)]
+    return any(isinstance(m, str) and re.fullmatch(r"[rwax]\+?t?", m) for m in modes) or (not call.args and not modes)
+
+
+POSIX_ONLY = {"resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "syslog", "readline", "curses"}
+
+
+def test_no_file_needs_a_module_that_only_posix_has():
+    needed = [
+        f"{name_of(file)}:{node.lineno}"
+        for file in sources()
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if (isinstance(node, ast.Import) and {a.name for a in node.names} & POSIX_ONLY)
+        or (isinstance(node, ast.ImportFrom) and node.module in POSIX_ONLY)
+    ]
+
+    assert not needed
 
 
 def test_code_cites_no_document_outside_the_repository():

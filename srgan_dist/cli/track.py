@@ -80,5 +80,5 @@ def _close_a_killed_run(run: Path, outbox: "Outbox") -> None:
     from srgan_dist.tracking.tracker import now
 
     file = run / "status.json"
-    if file.exists() and json.loads(file.read_text())["state"] == "running":
+    if file.exists() and json.loads(file.read_text("utf-8"))["state"] == "running":
         outbox.put("status", {"status": "KILLED", "time": now()})

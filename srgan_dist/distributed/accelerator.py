@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
+from srgan_dist.distributed.devices import choose_device_kind
 from srgan_dist.distributed.group import AgreedError
 from srgan_dist.distributed.launcher import find_launcher, requested_num_processes
 from srgan_dist.distributed.precision import MixedPrecision, Precision
@@ -30,7 +31,7 @@ def start(
     threads: int | None = None,
     timeout_hours: float = 1 / 6,
 ) -> Accelerator:
-    """Create the Accelerator of this process: on CUDA if available, otherwise on the CPU with gloo.
+    """Create the Accelerator of this process: on the device of `choose_device_kind`, with gloo on the CPU.
 
     Args:
         mixed_precision: "auto" is resolved to a precision that every process supports.
@@ -44,16 +45,16 @@ def start(
     """
     # torch renamed this argument; Accelerate still passes it under the old name.
     warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-    cuda = torch.cuda.is_available()
+    kind = choose_device_kind()
     timeout = InitProcessGroupKwargs(timeout=timedelta(hours=timeout_hours))
-    PartialState(cpu=not cuda, **timeout.to_kwargs())  # joins the process group, which the next line needs
+    PartialState(cpu=kind == "cpu", **timeout.to_kwargs())  # joins the process group, which the next line needs
     precision = _agree_on_precision(_resolve_precision(mixed_precision))
-    if precision == "fp16" and not cuda:
+    if precision == "fp16" and kind != "cuda":
         raise ValueError("mixed_precision=fp16 requires a CUDA device; use bf16 or no on the CPU")
     if AcceleratorState._shared_state:  # pyright: ignore[reportPrivateUsage]
         AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage] # a notebook's next run may use another precision
     accelerator = Accelerator(
-        cpu=not cuda,
+        cpu=kind == "cpu",
         mixed_precision=precision,
         kwargs_handlers=[
             # Rank 0's buffers are the ones that are saved; broadcasting them would cost a round trip per forward.
@@ -63,7 +64,7 @@ def start(
     )
     _check_num_processes(accelerator, expect)
     _reject_launcher_settings()
-    if not cuda:  # the launcher sets OMP_NUM_THREADS=1, which would leave cores idle
+    if kind == "cpu":  # the launcher sets OMP_NUM_THREADS=1, which would leave cores idle
         local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // local_world_size))
     return accelerator

@@ -4,7 +4,6 @@ A process that stopped or skipped on its own would leave the others waiting in t
 only raises flags; about once a second one small all-reduce sums the flags, and all processes act on the sum.
 """
 
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -16,10 +15,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from srgan_dist.distributed.launcher import find_launcher
+from srgan_dist.distributed.launcher import find_launcher, has_exited
 
 _SECONDS_BETWEEN = 1.0
 """Target time between two decisions."""
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)]
+"""Signals that request a stop; only Windows has SIGBREAK (Ctrl-Break), and only it ends a process group there."""
 _REASONS = ("signal", "STOP file", "time limit", "launcher exited")
 """Why training stops, in the order of `StopCoordinator._flags`."""
 
@@ -88,7 +89,7 @@ class StopCoordinator:
         self._signal, self._skipped = 0, 0
         self._next_step, self._interval, self._last_check = 0, 1.0, (0, time.monotonic())
         # The handler only records the signal: leaving from inside it would abandon the other processes mid-step.
-        self._handlers = {n: signal.signal(n, self._record_signal) for n in (signal.SIGTERM, signal.SIGINT)}
+        self._handlers = {n: signal.signal(n, self._record_signal) for n in _SIGNALS}
         if accelerator.is_main_process:
             self._stop_file.unlink(missing_ok=True)  # left over from the previous stop
 
@@ -130,7 +131,7 @@ class StopCoordinator:
             bool(self._signal),
             main and self._stop_file.exists(),
             bool(main and self._deadline and time.monotonic() > self._deadline),
-            bool(self._launcher and os.getppid() != self._launcher),  # an orphan is adopted by another process
+            bool(self._launcher and has_exited(self._launcher)),
         )
 
     def _steps_until_next(self, step: int) -> float:

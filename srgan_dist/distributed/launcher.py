@@ -42,8 +42,14 @@ def requested_num_processes() -> int | None:
         return int(arguments[flags.index("--num-processes") + 1])
     if "--config-file" in flags:
         file = Path(launcher.cwd()) / arguments[flags.index("--config-file") + 1]
-        return yaml.safe_load(file.read_text()).get("num_processes")
+        return yaml.safe_load(file.read_text("utf-8")).get("num_processes")
     return None
+
+
+def has_exited(parent: int) -> bool:
+    """Return whether the parent that this process was started by has exited, from its process ID."""
+    # Another process adopts the orphans, except on Windows, where they keep the ID of the parent.
+    return os.getppid() != parent or not psutil.pid_exists(parent)
 
 
 def exit_when_launcher_dies(grace: float = GRACE) -> None:
@@ -58,7 +64,7 @@ def exit_when_launcher_dies(grace: float = GRACE) -> None:
 
 
 def _watch(launcher: int, grace: float) -> None:
-    while os.getppid() == launcher:
+    while not has_exited(launcher):
         time.sleep(1)
     time.sleep(grace)
     sys.stderr.write("error: the launcher died, and this process did not exit within the grace period\n")

@@ -20,7 +20,7 @@ def read_curves(run: Path) -> dict[str, Curve]:
     """Return the curves in a run's `metrics.jsonl` by metric, without non-finite values; empty if there is no file."""
     curves: dict[str, Curve] = defaultdict(list)
     file = run / "metrics.jsonl"
-    for line in file.read_text().splitlines() if file.is_file() else []:
+    for line in file.read_text("utf-8").splitlines() if file.is_file() else []:
         try:
             entry = json.loads(line)
         except ValueError:

@@ -76,7 +76,7 @@ class Evaluation:
         return {name: protocol(name, self.scale) for name in self.columns()}
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values in the format that the README documents."""
+        """Return JSON values in the format that docs/how-to/evaluate.md documents."""
         return {
             "protocol": protocol("psnr_y", self.scale),
             "protocols": self.protocols(),
@@ -141,7 +141,7 @@ def read_evaluation(run: Path, scale: int) -> Evaluation | None:
     if not file.is_file():
         return None
     rows: list[Row] = []
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text("utf-8"))
     for row in [*content["rows"], *content.get("originals", [])]:
         scores = {n: math.inf if v is None else v for n, v in row.items() if n not in ("data", "image", "method")}
         rows.append(Row(row["data"], row["image"], row["method"], scores))

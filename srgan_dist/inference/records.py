@@ -143,7 +143,7 @@ class Records:
 
 def _read(file: Path) -> list[dict[str, Any]]:
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text("utf-8").splitlines()
     except FileNotFoundError:
         return []
     records: list[dict[str, Any]] = []

@@ -177,9 +177,9 @@ def _from_run(generator: Generator, source: Path) -> dict[str, Any]:
     if source.resolve().parent.name not in ("checkpoints", "models"):
         return found
     if (run / CONFIG).is_file():
-        found["training"] = json.loads((run / CONFIG).read_text())
+        found["training"] = json.loads((run / CONFIG).read_text("utf-8"))
     if (run / "evaluation.json").is_file():
-        evaluation: Mapping[str, Any] = json.loads((run / "evaluation.json").read_text())
+        evaluation: Mapping[str, Any] = json.loads((run / "evaluation.json").read_text("utf-8"))
         if generator.label in evaluation["means"]:  # not a checkpoint, whose label contains its step
             found |= {"metrics": evaluation["means"], "protocol": evaluation["protocol"]}
             rows = evaluation.get("rows", [])

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
 def notes_of(checkpoint: Path) -> dict[str, Any]:
     """Return the metadata of a checkpoint (step, phase, hashes); an empty dictionary if it cannot be read."""
     try:
-        notes = json.loads((checkpoint / COMPLETE).read_text())
+        notes = json.loads((checkpoint / COMPLETE).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return notes if isinstance(notes, dict) else {}  # pyright: ignore[reportUnknownVariableType]
@@ -102,7 +101,7 @@ def load(checkpoint: Path) -> dict[str, Any]:
     """
     checkpoint = resolve(checkpoint)
     try:
-        for name, digest in json.loads((checkpoint / COMPLETE).read_text())["sha256"].items():
+        for name, digest in json.loads((checkpoint / COMPLETE).read_text("utf-8"))["sha256"].items():
             if sha256_of(path_below(checkpoint, name)) != digest:
                 raise ValueError(f"{name} does not match its recorded hash")
         return with_current_names(torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True))
@@ -137,6 +136,6 @@ def _write_reference(file: Path, target: Path) -> None:
 def _prune(folder: Path, keep: int, best: int | None) -> None:
     for old in sorted(folder.glob("step-*"))[:-keep]:
         if best is None or old.name != name_of(best):
-            shutil.rmtree(old)
+            remove(old)  # what another process has open stays on Windows, and is removed the next time
     for stale in [*folder.glob(".*.partial"), *folder.glob(".tmp-*")]:  # of a killed process; of older versions
         remove(stale)

@@ -23,7 +23,7 @@ FILE = "lock.json"
 HEARTBEAT, SILENCE = 30.0, 90.0
 """Seconds between two heartbeats, and without one until a holder on another machine is considered dead."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-"""Identifies one boot of one machine, whatever its containers are called."""
+"""Identifies one boot of one machine, whatever its containers are called; only Linux has it."""
 
 
 class RunLock:
@@ -115,7 +115,7 @@ class RunLock:
 
     def _holder(self) -> dict[str, Any] | None:
         try:
-            return json.loads(self._file.read_text())
+            return json.loads(self._file.read_text("utf-8"))
         except (OSError, ValueError):
             return None
 
@@ -144,7 +144,7 @@ class RunLock:
 
 
 def _identity() -> dict[str, Any]:
-    boot = _BOOT.read_text().strip() if _BOOT.exists() else str(int(psutil.boot_time()))
+    boot = _BOOT.read_text("utf-8").strip() if _BOOT.exists() else ""
     started = psutil.Process().create_time()
     return {"host": platform.node(), "pid": os.getpid(), "started": started, "boot": boot}
 

@@ -68,7 +68,7 @@ def _models(run: Path) -> list[_PhaseModel]:
 def _phases(run: Path) -> list[dict[str, Any]]:
     """Return the phases in the run's configuration; an empty list if there is none."""
     try:
-        config = json.loads((run / CONFIG).read_text())
+        config = json.loads((run / CONFIG).read_text("utf-8"))
         phases = [config[name] for name in PHASES]
         valid = all(isinstance(p["steps"], int) and isinstance(p["label"], str) for p in phases)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -94,7 +94,7 @@ class RunDir:
     def state_of(path: Path) -> str:
         """Return the state in a run's `status.json`; an empty string if there is none."""
         try:
-            return json.loads((path / "status.json").read_text())["state"]
+            return json.loads((path / "status.json").read_text("utf-8"))["state"]
         except (OSError, ValueError, KeyError):
             return ""
 
@@ -114,7 +114,7 @@ class RunDir:
         """
         file = self.path / "metrics.jsonl"
         if self._writes and file.exists():
-            before = file.read_text()
+            before = file.read_text("utf-8")
             kept = "".join(f"{_with_current_names(line)}\n" for line in before.splitlines() if _step_of(line) <= step)
             if kept != before:
                 write_text(kept, file)

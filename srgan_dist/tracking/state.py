@@ -68,7 +68,7 @@ def read_tracking_state(folder: Path) -> TrackingState | None:
 def _read(folder: Path, tracking_uri: str) -> TrackingState:
     if not (folder / FILE).exists():
         return TrackingState(tracking_uri=tracking_uri)
-    state = TrackingState(**with_current_names(json.loads((folder / FILE).read_text())))
+    state = TrackingState(**with_current_names(json.loads((folder / FILE).read_text("utf-8"))))
     uri = tracking_uri or _absolute(state.tracking_uri, folder, state.folder)
     if _is_copy(folder, state):  # the MLflow run belongs to the original
         return TrackingState(tracking_uri=uri)
@@ -81,7 +81,7 @@ def _is_copy(folder: Path, state: TrackingState) -> bool:
     if original == folder.resolve() or not (original / FILE).is_file():
         return False
     try:
-        return json.loads((original / FILE).read_text()).get("token") == state.token
+        return json.loads((original / FILE).read_text("utf-8")).get("token") == state.token
     except (OSError, ValueError):
         return False
 

@@ -68,6 +68,6 @@ def enabled() -> bool:
 
 def next_sample(journal: Journal, sent: dict[str, int]) -> int:
     """Return the step after the last sample that was sent or is waiting to be sent."""
-    waiting = journal.file.read_text().splitlines() if journal.file.exists() else []
+    waiting = journal.file.read_text("utf-8").splitlines() if journal.file.exists() else []
     steps = [p.step for line in waiting for p in points(line) if p.name.startswith(PREFIX)]
     return max([-1, *steps, *(step for name, step in sent.items() if name.startswith(PREFIX))]) + 1

@@ -102,7 +102,7 @@ def _report(config: TrainConfig, done: _Done, peak: int, run: Path) -> str:
 
 def _paces(run: Path) -> list[float]:
     """Return the crops per second of the last step of each phase."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     rows = [r for r in rows if "train/crops_per_s" in r]
     adversarial = ["train/discriminator" in r for r in rows]
     last = [i for i in range(len(rows)) if i == len(rows) - 1 or adversarial[i] != adversarial[i + 1]]

@@ -30,6 +30,16 @@ def scheme_of(location: str) -> str:
     return location.split("://")[0].lower() if is_url(location) else "file"
 
 
+def local_path(location: str) -> str:
+    """Return the path of a local location, which may begin with `file://`.
+
+    Example:
+        >>> local_path("shards/a"), local_path("file:///data/a"), local_path("file:///C:/a")
+        ('shards/a', '/data/a', 'C:/a')
+    """
+    return re.sub("^/(?=[A-Za-z]:)", "", location.removeprefix("file://")) if is_url(location) else location
+
+
 def public(location: str) -> str:
     """Return a location without what may be secret: user name, password, query and fragment of a URL.
 

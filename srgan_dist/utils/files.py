@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from typing import IO, Any
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Codes of an OSError that say that a disk, a quota or the largest file size is exhausted."""
+_IN_USE = (5, 32)
+"""Codes of Windows for a file that another program has open."""
+_ATTEMPTS, _PAUSE = 40, 0.05
+"""How often, and after how many seconds, renaming such a file is tried again: for two seconds."""
 _NAME_BYTES = 100
 """Largest part of a file's name that its temporary file's name contains: file systems limit names to 255 bytes."""
 
@@ -82,7 +87,7 @@ def publish(partial: Path, target: Path) -> None:
     """Flush a complete file or folder to disk, then rename it to `target`. An existing file is replaced."""
     for path in [p for p in partial.rglob("*") if p.is_file()] if partial.is_dir() else [partial]:
         _sync(path)
-    os.replace(partial, target)
+    _replace(partial, target)
     _sync(target.parent)
 
 
@@ -98,8 +103,20 @@ def publish_new(partial: Path, target: Path) -> None:
         return
     except OSError:  # a file system without links
         if not target.exists():
-            os.replace(partial, target)
+            _replace(partial, target)
     _sync(target.parent)
+
+
+def _replace(partial: Path, target: Path) -> None:
+    """Rename a file or folder; on Windows wait for programs that have one of the two open, such as a virus scanner."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return os.replace(partial, target)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _IN_USE:
+                raise
+            time.sleep(_PAUSE)
+    return os.replace(partial, target)
 
 
 def _sync(path: Path) -> None:

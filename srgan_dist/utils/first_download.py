@@ -61,7 +61,7 @@ def first_of(origin: str) -> str | None:
 
 def _read(origin: str) -> dict[str, Any]:
     try:
-        entry: Any = json.loads(_entry(origin).read_text())
+        entry: Any = json.loads(_entry(origin).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return entry if isinstance(entry, dict) else {}  # pyright: ignore[reportUnknownVariableType]

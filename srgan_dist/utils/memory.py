@@ -1,12 +1,11 @@
 """Free memory, peak memory, and an estimate of a network's activations."""
 
-import resource
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from srgan_dist.utils.host_memory import free_host_bytes
+from srgan_dist.utils.host_memory import free_host_bytes, peak_host_bytes
 
 
 def free_bytes(device: torch.device) -> int:
@@ -21,7 +20,7 @@ def peak_memory(device: torch.device) -> int:
     """Return the peak memory of this process in bytes: of its tensors on a GPU, or of everything on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_host_bytes()
 
 
 @torch.inference_mode()

@@ -15,6 +15,8 @@ _LARGEST = 1 << 50
 _LONGEST = 1000
 """Longest text that is accepted, in characters, unless a field says otherwise."""
 _MOST_VALUES = 10_000
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
+"""Names that Windows gives to devices, with any extension."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -154,8 +156,13 @@ def sha256(d: dict[str, Any], name: str = "sha256") -> str:
 
 
 def is_file_name(name: object) -> bool:
-    """Return whether a value is a plain file name on every system: no folder, drive, `..` or control character."""
+    """Return whether a value is a plain file name on every system: no folder, drive, `..` or control character.
+
+    Windows also reserves the names of devices, `:` for drives and streams, and drops dots and spaces at the end.
+    """
     if not isinstance(name, str) or not name or not name.isprintable() or len(name.encode(errors="replace")) > 255:
+        return False
+    if _DEVICE.fullmatch(name) or set(name) & set('<>:"|?*') or name[-1] in ". ":
         return False
     return name not in (".", "..") and PurePosixPath(name).name == name and PureWindowsPath(name).name == name
 

@@ -175,6 +175,26 @@ def test_a_launcher_that_is_gone_stops_the_run(coordinators: Callable, tmp_path:
     assert reason(gone) == "launcher exited"
 
 
+def test_a_launcher_that_is_gone_is_noticed_where_its_orphans_are_not_adopted(
+    coordinators: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    monkeypatch.setattr(coordination, "find_launcher", lambda: SimpleNamespace(pid=ended.pid))
+    monkeypatch.setattr(os, "getppid", lambda: ended.pid)  # as on Windows
+
+    assert reason(coordinators(tmp_path)) == "launcher exited"
+
+
+def test_every_signal_of_the_system_that_asks_for_an_end_stops_the_run(coordinators: Callable, tmp_path: Path):
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            coordinator = coordinators(tmp_path)
+            signal.raise_signal(getattr(signal, name))
+            assert reason(coordinator) == "signal", name
+            coordinator.close()
+
+
 def test_a_decision_tells_of_the_steps_skipped_since_the_one_before(coordinators: Callable, tmp_path: Path):
     coordinator, skips, found = coordinators(tmp_path), Skips(torch.device("cpu")), []
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.operations import CountOperations, count_degradation, count_step, random_vgg
 from srgan_dist.data.batch import RawBatch
-from srgan_dist.data.degradations import batch_plan
+from srgan_dist.data.degradations import batch_plan, jpeg
 from srgan_dist.data.loading.prefetch import to_device
 from srgan_dist.distributed.accelerator import start
 from srgan_dist.distributed.coordination import Skips
@@ -72,6 +73,8 @@ class Transfers(TorchDispatchMode):
         super().__init__()
         self.pinned: set[int] = set()
         self.count, self.faults = 0, []
+        self.wide: set[str] = set()
+        """Operations that make float64 tensors on the device."""
         self.accelerator: Any = None
 
     def pin(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -89,6 +92,8 @@ class Transfers(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        made = [t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor)]
+        self.wide |= {func.name() for t in made if t.device == META and t.dtype == torch.float64}
         if func.name().startswith(("aten::_to_copy", "aten::copy_")):
             into, source = (out, args[0]) if func.name().startswith("aten::_to_copy") else args[:2]
             if into.device != source.device:
@@ -153,3 +158,21 @@ def test_copies_from_pageable_memory_and_values_read_back_are_noticed(device):
     assert len(device.faults) == 3
     with pytest.raises((NotImplementedError, RuntimeError)):
         torch.zeros(3, device=META).sum().item()
+
+
+@pytest.mark.parametrize("name", ["quickstart", "esrgan-x4", "real-esrgan-x4"])
+def test_no_step_needs_float64_on_a_device_that_has_none(device, name, monkeypatch):
+    monkeypatch.setattr(jpeg, "_WITHOUT_FLOAT64", ("meta",))
+    jpeg._constants.cache_clear()
+    config = preset(name)
+    config = replace(config, generator=replace(config.generator, blocks=1), mixed_precision="no")
+    networks, meter, skips = Networks(config, device.accelerator), Meter(device.accelerator), Skips(META)
+    networks.start_adversarial()
+
+    raw = pinned_batch(device, config.data.hr_crop, config.scale)
+    terms, skipped = networks.update([to_device(raw, META)], 1e-4, measure_gradient_shares=True)
+    meter.add(terms, skipped, 0.0)
+    skips.add(terms, skipped, 0)
+    jpeg._constants.cache_clear()
+
+    assert device.wide == set()

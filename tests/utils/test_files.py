@@ -129,3 +129,46 @@ def test_a_file_with_the_longest_name_is_written(name: str, tmp_path: Path):
     files.write_text("a", tmp_path / name)
 
     assert [f.name for f in tmp_path.iterdir()] == [name]
+
+
+def in_use(code: int | None) -> PermissionError:
+    error = PermissionError(13, "The process cannot access the file")
+    error.winerror = code
+    return error
+
+
+def test_renaming_waits_on_windows_for_a_program_that_reads_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rename, refusals = os.replace, [in_use(32), in_use(5)]
+    pauses: list[float] = []
+    monkeypatch.setattr(files.time, "sleep", pauses.append)
+
+    def refusing(a: Path, b: Path) -> None:
+        if refusals:
+            raise refusals.pop()
+        rename(a, b)
+
+    monkeypatch.setattr(files.os, "replace", refusing)
+    files.write_text("x", tmp_path / "a")
+
+    assert (tmp_path / "a").read_text() == "x"
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(("code", "attempts"), [(None, 1), (32, 41)])
+def test_renaming_that_is_not_allowed_ends(
+    code: int | None, attempts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tried: list[Path] = []
+
+    def refuse(a: Path, b: Path) -> None:
+        tried.append(b)
+        raise in_use(code)
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files.time, "sleep", lambda _: None)
+
+    with pytest.raises(PermissionError):
+        files.write_text("x", tmp_path / "a")
+
+    assert len(tried) == attempts
+    assert not list(tmp_path.iterdir())

@@ -137,7 +137,7 @@ def moved(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
     packed = torch.from_numpy(np.concatenate([ready[k].reshape(-1).view(np.uint8) for k in by_size]))
     if device.type in _WAITS_FOR_COPIES:
         packed = packed.pin_memory()
-    packed = packed.to(device, non_blocking=True)
+    packed = packed.to(device, non_blocking=device.type in _WAITS_FOR_COPIES)
     parts = packed.split([ready[k].nbytes for k in by_size])
     tensors: dict[int, Tensor] = {}
     for k, part in zip(by_size, parts, strict=True):

@@ -3,9 +3,11 @@
 Baseline JPEG as Pillow writes and reads it by default: chroma at half size (4:2:0), the standard tables scaled by the
 quality, the accurate integer cosine transform (jfdctint.c, jidctint.c), "fancy" upsampling of chroma. Every integer of
 libjpeg is an integer here, too, stored in floats wide enough to be exact. So products with constant matrices, which
-take few kernel launches on a GPU, give the same bits in any order of summation.
+take few kernel launches on a GPU, give the same bits in any order of summation. Devices without float64 compute each
+product in two parts that float32 holds exactly.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -20,6 +22,9 @@ _CHROMA = """
 17 18 24 47 99 99 99 99  18 21 26 66 99 99 99 99  24 26 56 99 99 99 99 99  47 66 99 99 99 99 99 99
 99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99  99 99 99 99 99 99 99 99
 """
+
+_WITHOUT_FLOAT64 = ("mps",)
+"""Device types that have no float64."""
 
 _EVEN = (8192, 8192, 8192, 8192), (10703, 4433, -4433, -10703), (8192, -8192, -8192, 8192), (4433, -10704, 10704, -4433)
 _ODD = (11363, 9633, 6437, 2260), (9633, -2259, -11362, -6436), (6437, -11362, 2261, 9633), (2260, -6436, 9633, -11363)
@@ -58,10 +63,10 @@ def jpeg(images: Tensor, size: Tensor, tables: Tensor) -> Tensor:
 
 
 def quantization_tables(quality: Tensor) -> Tensor:
-    """Return the standard tables of luma and chroma for integer qualities 1 to 100, (...): float64 (..., 2, 8, 8)."""
+    """Return the standard tables of luma and chroma for integer qualities 1 to 100, (..., 2, 8, 8)."""
     quality = quality.float()[..., None, None, None]
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-    return ((_constants(quality.device).tables * percent + 50) / 100).floor_().clamp_(1, 255).double()
+    return ((_constants(quality.device).tables * percent + 50) / 100).floor_().clamp_(1, 255).to(_wide(quality.device))
 
 
 class _Constants(NamedTuple):
@@ -73,7 +78,7 @@ class _Constants(NamedTuple):
     tables: Tensor
     """Luma and chroma, (2, 8, 8)."""
     rows: Tensor
-    """Cosine transform of 8 pixels in a row, float64 (8, 8), because float32 is exact only up to 2^24."""
+    """Cosine transform of 8 pixels in a row, (8, 8) in `_wide`, because float32 is exact only up to 2^24."""
     columns: Tensor
     """Cosine transform of 8 pixels in a column. All four transforms include the shift that follows them in libjpeg."""
     columns_back: Tensor
@@ -98,7 +103,12 @@ def _constants(device: torch.device) -> _Constants:
         cosines.T * 0.5**11,
         cosines * 0.5**18,
     )
-    return _Constants(*(t.to(device) for t in constants))
+    return _Constants(*(t.to(_wide(device) if t.dtype == torch.float64 else t.dtype).to(device) for t in constants))
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    """Return the type of a device that is exact for the most integers."""
+    return torch.float32 if device.type in _WITHOUT_FLOAT64 else torch.float64
 
 
 @cache
@@ -121,24 +131,37 @@ def _coded(planes: Tensor, tables: Tensor) -> Tensor:
     """
     b, s, width = planes.shape
     constants, luma = _constants(planes.device), s // 8
-    coefficients = _transform_columns(_transform_rows(planes.double().sub_(128), constants.rows), constants.columns)
+    coefficients = _transform_columns(_transform_rows(planes.to(tables.dtype) - 128, constants.rows), constants.columns)
     blocks = coefficients.view(b, s // 8, 8, width // 8, 8)  # 8 times the coefficients
     of_block = [tables[:, :1].expand(-1, luma, -1, -1), tables[:, 1:].expand(-1, width // 8 - luma, -1, -1)]
     steps = torch.cat(of_block, 1).transpose(1, 2).unsqueeze(1)
-    quantized = (blocks.abs() + 4 * steps).div_(8 * steps).floor_().mul_(blocks.sign())
+    # The half keeps the quotient of integers away from the next one, whichever way a device rounds a division.
+    quantized = blocks.abs().add_(steps, alpha=4).add_(0.5).div_(8 * steps).floor_().mul_(blocks.sign())
     columns = _transform_columns(quantized.mul_(steps).view(b, s, width), constants.columns_back)
     return _transform_rows(columns, constants.rows_back).float().add_(128).clamp_(0, 255)
 
 
 def _transform_rows(planes: Tensor, matrix: Tensor) -> Tensor:
     """Multiply every 8 pixels of a row by the matrix, and round."""
-    return torch.matmul(planes.view(-1, 8), matrix).add_(0.5).floor_().view(planes.shape)
+    return _rounded(lambda x: torch.matmul(x, matrix), planes.view(-1, 8)).view(planes.shape)
 
 
 def _transform_columns(planes: Tensor, matrix: Tensor) -> Tensor:
     """Multiply the matrix by every 8 pixels of a column, and round."""
-    blocks = planes.view(-1, 8, planes.shape[-1])
-    return torch.matmul(matrix, blocks).add_(0.5).floor_().view(planes.shape)
+    return _rounded(lambda x: torch.matmul(matrix, x), planes.view(-1, 8, planes.shape[-1])).view(planes.shape)
+
+
+def _rounded(multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return floor(multiply(x) + 1/2) for integers x and a product with 14-bit integers times a power of two.
+
+    In float32, x is split into multiples of 128 and the rest. Both products, and the fractions of both, are exact.
+    """
+    if x.dtype == torch.float64:
+        return multiply(x).add_(0.5).floor_()
+    high = (x * 0.5**7).floor_()
+    a, b = multiply(high).mul_(2.0**7), multiply(x - high * 2.0**7)
+    integer_a, integer_b = a.floor(), b.floor()
+    return integer_a + integer_b + ((a - integer_a) + (b - integer_b)).add_(0.5).floor_()
 
 
 def _downsampled(planes: Tensor) -> Tensor:

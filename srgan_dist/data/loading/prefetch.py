@@ -22,8 +22,9 @@ def to_device(raw: RawBatch, device: torch.device) -> Pair:
 
     The copy is asynchronous if `raw` is in pinned memory.
     """
-    orientation = raw.orientation.to(device, non_blocking=True)
-    lr, hr = (_to_float(orient(t.to(device, non_blocking=True), orientation)) for t in (raw.lr, raw.hr))
+    queued = device.type == "cuda"  # other devices may read ordinary memory after it was filled again
+    orientation = raw.orientation.to(device, non_blocking=queued)
+    lr, hr = (_to_float(orient(t.to(device, non_blocking=queued), orientation)) for t in (raw.lr, raw.hr))
     offsets = None if raw.offsets is None else raw.offsets.copy()
     return Pair(lr, hr, raw.indices.copy(), offsets=offsets)  # copies, because the buffer will be filled again
 

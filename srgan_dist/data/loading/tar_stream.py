@@ -14,7 +14,7 @@ from PIL import Image
 
 from srgan_dist.data.shards import remote
 from srgan_dist.data.shards.tars import CheckedTarInfo, check_size
-from srgan_dist.utils.addresses import PIPE, public, redacted, scheme_of, was_shortened, with_secrets
+from srgan_dist.utils.addresses import PIPE, local_path, public, redacted, scheme_of, was_shortened, with_secrets
 
 IMAGE_EXTENSIONS = ("npy", "png", "webp", "jpg", "jpeg")
 _MOST_BYTES = 3 * (Image.MAX_IMAGE_PIXELS or 1 << 26) + (1 << 16)
@@ -121,7 +121,7 @@ def _open(location: str) -> IO[bytes]:
 
         return cast(IO[bytes], gopen(location))
     if scheme == "file":
-        return open(location.removeprefix("file://").removeprefix("file:"), "rb")
+        return open(local_path(location).removeprefix("file:"), "rb")
     return remote.open_stream(with_secrets(location))
 
 

@@ -294,7 +294,7 @@ class _Plan:
     def done(self, planned: _PlannedShard) -> bool:
         """Return whether an earlier, interrupted packing of the same input finished this shard."""
         try:
-            entry = json.loads(self.part(planned).read_text())
+            entry = json.loads(self.part(planned).read_text("utf-8"))
             return (self.options.out / planned.name).stat().st_size == entry["bytes"]
         except (FileNotFoundError, ValueError, KeyError):
             return False
@@ -305,7 +305,7 @@ class _Plan:
         On other processes the manifest lists only the shards of other splits that stay.
         """
         options, planned = self.options, self.shards()
-        recorded = [json.loads(self.part(p).read_text()) for p in planned] if first else []
+        recorded = [json.loads(self.part(p).read_text("utf-8")) for p in planned] if first else []
         written = [parse_shard(record, options.scale, options.encoding) for record in recorded]
         splits = {p.split for p in planned}
         kept = [s for s in self._old if s.split not in splits]

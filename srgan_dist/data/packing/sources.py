@@ -215,7 +215,7 @@ def _find(root: Path, names: tuple[str, ...]) -> Path:
 
 def _partition(file: Path) -> list[tuple[str, str]]:
     """Return the file name and the split (0 train, 1 valid, 2 test) in each line of the official list."""
-    rows = [line.replace(",", " ").split() for line in file.read_text().splitlines() if line.strip()]
+    rows = [line.replace(",", " ").split() for line in file.read_text("utf-8").splitlines() if line.strip()]
     rows = rows[1:] if rows and rows[0][-1] == "partition" else rows
     for number, row in enumerate(rows, 1):
         if len(row) != 2 or row[1] not in ("0", "1", "2"):

@@ -52,7 +52,7 @@ class Checks:
     def _read(self, file: Path, shard: Shard) -> list[CorruptSample] | None:
         """Return the recorded result, or None if there is none for the present state of the file."""
         try:
-            entry = json.loads(self._entry(file, shard).read_text())
+            entry = json.loads(self._entry(file, shard).read_text("utf-8"))
             known = entry["state"] == _state(file)
             found = [CorruptSample(*f) for f in entry["faults"]]
         except (FileNotFoundError, ValueError, KeyError, TypeError):

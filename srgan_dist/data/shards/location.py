@@ -9,7 +9,7 @@ from srgan_dist.data.shards.cache import Checks
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Shard
 from srgan_dist.data.shards.manifest_parser import MOST_BYTES, manifest_bytes, parse_manifest
 from srgan_dist.data.shards.verify import CorruptSample, is_missing
-from srgan_dist.utils.addresses import join, public, scheme_of, with_secrets
+from srgan_dist.utils.addresses import join, local_path, public, scheme_of, with_secrets
 from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.file_lock import lock
 from srgan_dist.utils.files import publish
@@ -32,8 +32,9 @@ class ShardLocation:
         self._cache = cache_folder(cache)
         self._checks = Checks(self._cache)
         self._fetched: set[str] = set()  # SHA-256 of the shards that this object downloaded
+        self._waiting: list[Shard] = []  # shards to remove from the cache
         remote.check_scheme(location, "data.shards")
-        self._folder = None if scheme_of(location) != "file" else Path(location.removeprefix("file://"))
+        self._folder = None if scheme_of(location) != "file" else Path(local_path(location))
         content = (
             manifest_bytes(self._folder)
             if self._folder
@@ -88,11 +89,19 @@ class ShardLocation:
     def drop(self, shard: Shard) -> None:
         """Remove a shard from the cache if this object downloaded it; other runs may use the others.
 
-        Existing memory maps of it stay readable.
+        Existing memory maps of it stay readable. On Windows they prevent the removal, which a later call repeats.
         """
         if shard.sha256 in self._fetched:
             self._fetched.discard(shard.sha256)
+            self._waiting.append(shard)
+        self._waiting = [s for s in self._waiting if not self._try_to_remove(s)]
+
+    def _try_to_remove(self, shard: Shard) -> bool:
+        try:
             self._remove(shard)
+        except PermissionError:
+            return False
+        return True
 
     def _remove(self, shard: Shard) -> None:
         self._checks.forget(self._cached(shard), shard)

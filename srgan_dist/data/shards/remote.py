@@ -281,7 +281,7 @@ def fetch_small(url: str, cache: Path, most_bytes: int) -> bytes:
 def _refresh(url: str, file: Path, most_bytes: int) -> None:
     """Download a small file unless the server reports the identity of the last download, which lies beside it."""
     current, recorded = identity(url), file.with_suffix(".identity")
-    if file.exists() and recorded.exists() and current and recorded.read_text() == current:
+    if file.exists() and recorded.exists() and current and recorded.read_text("utf-8") == current:
         return
     partial = file.with_suffix(".partial")
     partial.unlink(missing_ok=True)

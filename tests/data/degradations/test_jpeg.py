@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from srgan_dist.data.degradations import jpeg as module
 from srgan_dist.data.degradations.jpeg import jpeg, quantization_tables
 
 
@@ -39,3 +40,29 @@ def test_every_value_equals_pillows_at_every_size_and_quality_of_a_mixed_batch(s
     got = (out[:, :, :side, :side] * 255).round().permute(0, 2, 3, 1).numpy().astype(int)
     real = np.stack([through_pillow(i, q) for i, q in zip(images, quality, strict=True)]).astype(int)
     assert np.abs(got - real).max() == 0
+
+
+@pytest.fixture
+def without_float64(monkeypatch):
+    """This device has no float64, as Apple's GPUs."""
+    module._constants.cache_clear()
+    monkeypatch.setattr(module, "_WITHOUT_FLOAT64", ("cpu",))
+    yield
+    module._constants.cache_clear()
+
+
+@pytest.mark.parametrize("content", ["image", "black and white noise"])
+def test_float32_gives_the_same_values_at_every_quality(content, request):
+    rng = np.random.default_rng(0)
+    quality = torch.arange(1, 101)
+    image = make_image(1, 48) if content == "image" else rng.choice(np.uint8([0, 255]), (48, 48, 3))
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(255).expand(100, -1, -1, -1)
+    size = torch.full((100,), 48)
+    expected = jpeg(batch, size, quantization_tables(quality))
+
+    request.getfixturevalue("without_float64")
+    tables = quantization_tables(quality)
+    found = jpeg(batch, size, tables)
+
+    assert tables.dtype == torch.float32
+    assert torch.equal(found, expected)

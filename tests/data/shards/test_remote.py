@@ -150,6 +150,29 @@ def test_a_set_removes_from_the_cache_only_what_it_downloaded(
     assert server.gets["train-000000.tar"] == 1
 
 
+def test_a_shard_that_is_still_mapped_where_this_keeps_it_is_removed_later(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    windowed = ShardSet((server.url,), "train", lazy=True)
+    windowed.open([0])
+    in_use, remove = [True], Path.unlink
+
+    def unlink(file: Path, missing_ok: bool = False) -> None:
+        if in_use and file.suffix == ".tar":
+            raise PermissionError(13, "The process cannot access the file")  # as on Windows
+        remove(file, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    windowed.close(0)
+    kept = cached(cache, windowed)
+    in_use.clear()
+    location, shard = windowed._shards[0]
+    location.drop(shard)  # as for any other shard
+
+    assert kept
+    assert not cached(cache, windowed)
+
+
 def test_what_an_earlier_run_left_in_the_cache_stays(server: Server, cache: Path):
     ShardSet((server.url,), "train")
     windowed = ShardSet((server.url,), "train", lazy=True)
