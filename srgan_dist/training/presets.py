@@ -134,21 +134,21 @@ _FINETUNE_REAL_ESRGAN_X4 = replace(
     **_FINETUNE,
 )
 
-# Recipes for time to quality (benchmarks/RESULTS.md). Not from a paper: L1, averaged weights, and a cosine schedule from
-# a high learning rate instead of a constant 1e-4 on MSE.
+# Recipes for time to quality (benchmarks/RESULTS.md). Not from a paper: L1, averaged weights, and a cosine schedule
+# from a high learning rate instead of a constant 1e-4 on MSE.
 _LIGHT_X4_FAST = TrainConfig(
     scale=4,
-    data=DataConfig(shards=("shards/div2k-x4",), hr_crop=96, batch=16),
+    data=DataConfig(shards=("shards/div2k-x4",), hr_crop=96, batch=8),
     generator=LightEDSRConfig(),
     loss=LossConfig(pixel="l1", content=None),
-    pretrain=PhaseConfig(label="LightEDSR", steps=7000, schedule=CosineSchedule(learning_rate=1e-3, warmup=200)),
+    pretrain=PhaseConfig(label="LightEDSR", steps=6500, schedule=CosineSchedule(learning_rate=1e-3, warmup=200)),
     adversarial=PhaseConfig(label="LightGAN", steps=0),
     validation=ValidationConfig(every=1000),
     checkpoint=CheckpointConfig(every=1000),
 )
 _SRRESNET_X4_FAST = replace(
     _LIGHT_X4_FAST,
-    data=replace(_LIGHT_X4_FAST.data, hr_crop=128),
+    data=replace(_LIGHT_X4_FAST.data, hr_crop=128, batch=16),
     generator=SRResNetConfig(interpolated_skip=True),
     pretrain=PhaseConfig(label="SRResNet", steps=100_000, schedule=CosineSchedule(learning_rate=4e-4, warmup=1000)),
     adversarial=PhaseConfig(label="SRGAN", steps=0),
