@@ -10,8 +10,8 @@
 checkpoints of its averaged weights, so that one run gives the entire curve. Recipes are chosen on `choose`; the test
 sets are looked at once per final recipe, and every recipe that was tried is listed with its numbers.
 
-The clock counts training: data, steps, metrics and checkpoints, from the first batch to the goal. It does not count
-imports, packing and evaluation. Steps are deterministic on a CPU, so that a run on a busy machine can be timed by a
+The clock counts training: data, steps, metrics and checkpoints, from the first step to the goal. It does not count
+imports, packing, compilation (the first line of metrics is counted at the pace of the second) and evaluation. Steps are deterministic on a CPU, so that a run on a busy machine can be timed by a
 short one that had the machine to itself: `--pace SECONDS` per step; the table says which runs were.
 """
 
@@ -122,8 +122,9 @@ def describe(run: Path, recipe: str, seed: int, command: list[str]) -> dict[str,
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     windows = [line for line in lines if "train/crops_per_s" in line]
     batch, steps, seconds = config.data.batch * config.accumulate, [0], [0.0]
-    for window in windows:
-        seconds.append(seconds[-1] + (window["step"] - steps[-1]) * batch / window["train/crops_per_s"])
+    paces = [window["train/crops_per_s"] for window in windows]
+    for window, pace in zip(windows, [*paces[1:2], *paces[1:]] or paces, strict=True):
+        seconds.append(seconds[-1] + (window["step"] - steps[-1]) * batch / pace)
         steps.append(window["step"])
     network = config.generator.build(config.scale)
     losses = Losses(config.loss.pixel, None, VanillaGAN(), config.loss.weights)
