@@ -72,6 +72,8 @@ MIRRORED_ELSEWHERE = {
     "benchmarks/test_notebook_baseline.py": "mirrors benchmarks/",
     "benchmarks/test_quality.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
+    "docs/test_reference.py": "mirrors docs/",
+    "docs/test_stage.py": "mirrors docs/",
 }
 """Tests that mirror no single module, and what they are about instead."""
 

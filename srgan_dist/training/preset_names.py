@@ -1,6 +1,7 @@
 """One-line summaries of the presets. Does not import torch, so that `train.py --help` responds immediately."""
 
 SUMMARIES = {
+    "demo-x4": "x4 on the sample photographs beside the networks of the package: a few minutes on a CPU, no downloads",
     "quickstart": "a small x2 run on the sample photographs: a few minutes on a CPU, no downloads",
     "light-x4-fast": "a small network (LightEDSR) at x4, without GAN: minutes on a CPU, no VGG",
     "srresnet-x4-fast": "the paper's SRResNet on L1 with a cosine schedule: minutes on a GPU, no VGG",
