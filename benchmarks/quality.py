@@ -11,8 +11,9 @@ checkpoints of its averaged weights, so that one run gives the entire curve. Rec
 sets are looked at once per final recipe, and every recipe that was tried is listed with its numbers.
 
 The clock counts training: data, steps, metrics and checkpoints, from the first step to the goal. It does not count
-imports, packing, compilation (the first line of metrics is counted at the pace of the second) and evaluation. Steps are deterministic on a CPU, so that a run on a busy machine can be timed by a
-short one that had the machine to itself: `--pace SECONDS` per step; the table says which runs were.
+imports, packing, compilation (the first line of metrics is counted at the pace of the second) and evaluation. Steps are
+deterministic on a CPU, so that a run on a busy machine can be timed by a short one that had the machine to itself:
+`--pace SECONDS` per step; the table says which runs were.
 """
 
 import argparse
