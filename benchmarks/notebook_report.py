@@ -17,7 +17,7 @@ from srgan_dist.evaluation.naturalness import color_difference
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.models.files import load_generator
 
-SCALE, SIDE, SHOWN = 2, 80, 4
+SCALE, SIDE, SHOWN = 2, 80, 3
 """Scale; side of the crops in the picture, in HR pixels; and number of images if none are named."""
 COLUMNS = {
     "psnr_y": ("PSNR-Y dB", 2), "ssim_y": ("SSIM-Y", 4), "niqe": ("NIQE", 2), "grid_ratio": ("grid ratio", 2),
@@ -44,7 +44,7 @@ def report(
         names += cells
     if rows:
         footnote = f"x{SCALE}, {SIDE} HR pixels a side, PSNR-Y of the crop"
-        Image.fromarray(draw(rows, names, footnote)).save(folder / "comparison.webp", quality=70, method=6)
+        Image.fromarray(draw(rows, names, footnote)).save(folder / "comparison.webp", quality=45, method=6)
     timing = {name: _facts(alone / name) for name in configurations} if alone else {}
     text = _training_table(configurations, facts, timing)
     text += "".join(f"\n{_table(name, scores)}" for name, scores in found.items())
@@ -114,7 +114,8 @@ def _training_table(
             continue
         seconds = f"{own['curve'][-1][1]:.0f}{' (all at once)' if own.get('concurrent') else ''}"
         precision, device = own["precision"].replace("no", "fp32"), own.get("device", "")
-        pace, memory = f"{_pace(alone or own):.1f}", f"{own['memory_gib']:.2f}"
+        alone = alone or ({} if own.get("concurrent") else own)  # runs at the same time share the device
+        pace, memory = f"{_pace(alone):.1f}" if alone else "", f"{own['memory_gib']:.2f}"
         lines.append(
             f"| {name} | {meaning} | {own['steps']} | {precision} | {seconds} | {pace} | {memory} | {device} |"
         )

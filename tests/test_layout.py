@@ -69,6 +69,8 @@ MIRRORED_ELSEWHERE = {
     "tracking/test_faults.py": "the whole chapter while its server or its database fails",
     "tracking/test_ui.py": "MLflow's own pages in a browser",
     "benchmarks/test_gpu.py": "mirrors benchmarks/",
+    "benchmarks/test_notebook_baseline.py": "mirrors benchmarks/",
+    "benchmarks/test_quality.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
     "docs/test_reference.py": "mirrors docs/",
     "docs/test_stage.py": "mirrors docs/",

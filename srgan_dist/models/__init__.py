@@ -8,18 +8,20 @@ from torch import Tensor, nn
 
 from srgan_dist.models.compact import CompactConfig
 from srgan_dist.models.discriminators import UNetDiscriminatorConfig, VGGDiscriminatorConfig
+from srgan_dist.models.light_edsr import LightEDSRConfig
 from srgan_dist.models.rrdbnet import RRDBNetConfig
 from srgan_dist.models.spandrel import SpandrelConfig
 from srgan_dist.models.srresnet import SRResNetConfig
 from srgan_dist.models.state_dicts import load_compatible_state_dict
 
-GeneratorConfig = SRResNetConfig | RRDBNetConfig | CompactConfig | SpandrelConfig
+GeneratorConfig = SRResNetConfig | RRDBNetConfig | CompactConfig | LightEDSRConfig | SpandrelConfig
 DiscriminatorConfig = VGGDiscriminatorConfig | UNetDiscriminatorConfig
 
 __all__ = [
     "CompactConfig",
     "DiscriminatorConfig",
     "GeneratorConfig",
+    "LightEDSRConfig",
     "RRDBNetConfig",
     "SRResNetConfig",
     "SpandrelConfig",

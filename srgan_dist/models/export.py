@@ -11,7 +11,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from srgan_dist.models import GeneratorConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig, architecture
+from srgan_dist.models import (
+    GeneratorConfig,
+    LightEDSRConfig,
+    RRDBNetConfig,
+    SpandrelConfig,
+    SRResNetConfig,
+    architecture,
+)
 from srgan_dist.models.files import UNKNOWN, Generator, save_generator
 from srgan_dist.models.model_card import model_card
 from srgan_dist.models.onnx_export import difference, save_onnx
@@ -231,10 +238,11 @@ def _check_safetensors(file: Path, out: Path, generator: Generator) -> str:
         out: Its final name, for messages.
         generator: The generator that the file must be equal to.
     """
-    needs_plugin = isinstance(generator.config, SRResNetConfig)
+    needs_plugin = isinstance(generator.config, SRResNetConfig | LightEDSRConfig)
     known = (
-        "spandrel (chaiNNer, ComfyUI) does not support SRResNet: export it with --format onnx, or call "
-        "srgan_dist.models.spandrel_plugin.register() in a Python program before spandrel opens the file."
+        f"spandrel (chaiNNer, ComfyUI) does not support {type(generator.network).__name__}: export it with "
+        "--format onnx, or call srgan_dist.models.spandrel_plugin.register() in a Python program before spandrel opens "
+        "the file."
         if needs_plugin
         else "Opens in all programs based on spandrel (chaiNNer, ComfyUI)."
     )

@@ -1,28 +1,34 @@
-"""An SRResNet plugin for spandrel: after `register()`, `spandrel.ModelLoader` also opens our SRResNet files.
+"""A plugin for spandrel: after `register()`, `spandrel.ModelLoader` also opens our SRResNet and LightEDSR files.
 
-spandrel, and therefore chaiNNer and ComfyUI, supports RRDBNet and Compact out of the box. SRResNet is added through
-spandrel's own architecture registry.
+spandrel, and therefore chaiNNer and ComfyUI, supports RRDBNet and Compact out of the box. The other two are added
+through spandrel's own architecture registry.
 """
 
 from typing import Any
 
-from srgan_dist.models.srresnet import SRResNet
+from torch import nn
+
 from srgan_dist.models.state_dicts import identify
+
+_KEYS = {
+    "SRResNet": ("head.0.weight", "trunk.0.body.0.weight", "merge.0.weight", "upsample.0.0.weight", "tail.weight"),
+    "LightEDSR": ("head.weight", "trunk.0.conv1.weight", "trunk.0.conv2.weight", "tail.weight"),
+}
+"""Parameters by which each architecture is recognized."""
 
 
 def register() -> None:
-    """Add SRResNet to spandrel's main registry. Further calls have no effect."""
+    """Add both architectures to spandrel's main registry. Further calls have no effect."""
     from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor  # an optional extra
     from spandrel.util import KeyCondition
 
-    class SRResNetArch(Architecture[SRResNet]):
-        """SRResNet of the SRGAN paper, with this package's parameter names."""
+    class OwnArch(Architecture[nn.Module]):
+        """An architecture of this package, with this package's parameter names."""
 
-        def __init__(self) -> None:
-            keys = "head.0.weight", "trunk.0.body.0.weight", "merge.0.weight", "upsample.0.0.weight", "tail.weight"
-            super().__init__(id="SRResNet (srgan-dist)", detect=KeyCondition.has_all(*keys))
+        def __init__(self, name: str) -> None:
+            super().__init__(id=f"{name} (srgan-dist)", detect=KeyCondition.has_all(*_KEYS[name]))
 
-        def load(self, state_dict: dict[str, Any]) -> ImageModelDescriptor[SRResNet]:
+        def load(self, state_dict: dict[str, Any]) -> ImageModelDescriptor[nn.Module]:
             """Return a descriptor of the network, whose size is inferred from the weights."""
             found = identify(state_dict)
             assert found
@@ -32,4 +38,5 @@ def register() -> None:
                 scale=found.scale, supports_half=True, supports_bfloat16=True, input_channels=3, output_channels=3,
             )  # fmt: skip
 
-    MAIN_REGISTRY.add(ArchSupport.from_architecture(SRResNetArch()), ignore_duplicates=True)
+    for name in _KEYS:
+        MAIN_REGISTRY.add(ArchSupport.from_architecture(OwnArch(name)), ignore_duplicates=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from srgan_dist.models.compact import CompactConfig
+from srgan_dist.models.light_edsr import LightEDSRConfig
 from srgan_dist.models.rrdbnet import RRDBNetConfig
 from srgan_dist.models.srresnet import SRResNetConfig
 from srgan_dist.utils.unions import tag
@@ -117,7 +118,7 @@ def identify(state: State) -> Found | None:
 
     Architecture, size and scale are inferred from the names and shapes of the parameters.
     """
-    for match in (_match_rrdbnet, _match_compact, _match_srresnet):
+    for match in (_match_rrdbnet, _match_compact, _match_srresnet, _match_light_edsr):
         try:
             found = match(state)
         except (KeyError, ValueError, IndexError):  # some names match, but the network is another one
@@ -159,6 +160,15 @@ def _match_srresnet(state: State) -> Found | None:
     return Found(config, scale, f"SRResNet x{scale} with {blocks} blocks of {channels} channels")
 
 
+def _match_light_edsr(state: State) -> Found | None:
+    if not {"head.weight", "trunk.0.conv1.weight", "tail.weight"} <= state.keys():
+        return None
+    blocks, channels = _count(state, r"trunk\.(\d+)\."), state["head.weight"].shape[0]
+    scale = round((state["tail.weight"].shape[0] / 3) ** 0.5)
+    config = LightEDSRConfig(blocks=blocks, channels=channels)
+    return Found(config, scale, f"LightEDSR x{scale} with {blocks} blocks of {channels} channels")
+
+
 def _count(state: State, pattern: str) -> int:
     """Return the number of numbered blocks; ValueError if there are none, or one has a larger number than tensors."""
     last = max((int(m[1][:9]) for k in state if (m := re.match(pattern, k))), default=-1)
@@ -172,7 +182,7 @@ def missing_names(state: State) -> list[str]:
 
     Sizes are not compared: the names tell the architecture and its depth.
     """
-    for guess in (_like_rrdbnet, _like_compact, _like_srresnet):
+    for guess in (_like_rrdbnet, _like_compact, _like_srresnet, _like_light_edsr):
         try:
             expected = guess(state)
         except ValueError:  # the numbers in its names make no sense
@@ -205,6 +215,12 @@ def _like_srresnet(state: State) -> list[str]:
         batch_norm=any("running_mean" in k for k in state),
     )  # fmt: skip
     return list(config.build(2**steps).state_dict())
+
+
+def _like_light_edsr(state: State) -> list[str]:
+    if not any(re.match(r"trunk\.\d+\.conv\d\.", k) for k in state):
+        return []
+    return list(LightEDSRConfig(blocks=_count(state, r"trunk\.(\d+)\."), channels=2).build(1).state_dict())
 
 
 _FOREIGN = (

@@ -3,6 +3,8 @@
 SUMMARIES = {
     "demo-x4": "x4 on the sample photographs beside the networks of the package: a few minutes on a CPU, no downloads",
     "quickstart": "a small x2 run on the sample photographs: a few minutes on a CPU, no downloads",
+    "light-x4-fast": "a small network (LightEDSR) at x4, without GAN: minutes on a CPU, no VGG",
+    "srresnet-x4-fast": "the paper's SRResNet on L1 with a cosine schedule: minutes on a GPU, no VGG",
     "srresnet-x4": "SRResNet of the SRGAN paper: 10^6 steps on MSE, no GAN; needs no VGG",
     "srgan-x4": "SRGAN of the paper (VGG54): SRResNet first, then VGG content and adversarial loss",
     "srgan-vgg22-x4": "SRGAN-VGG22 of the paper: content loss on a shallower VGG layer",

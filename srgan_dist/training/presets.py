@@ -7,6 +7,7 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import LightDegradation, RealESRGANDegradation
 from srgan_dist.models import (
     CompactConfig,
+    LightEDSRConfig,
     RRDBNetConfig,
     SRResNetConfig,
     UNetDiscriminatorConfig,
@@ -151,9 +152,33 @@ _FINETUNE_REAL_ESRGAN_X4 = replace(
     **_FINETUNE,
 )
 
+# Recipes for time to quality (benchmarks/RESULTS.md). Not from a paper: L1, averaged weights, and a cosine schedule
+# from a high learning rate instead of a constant 1e-4 on MSE.
+_LIGHT_X4_FAST = TrainConfig(
+    scale=4,
+    data=DataConfig(shards=("shards/div2k-x4",), hr_crop=96, batch=8),
+    generator=LightEDSRConfig(),
+    loss=LossConfig(pixel="l1", content=None),
+    pretrain=PhaseConfig(label="LightEDSR", steps=6500, schedule=CosineSchedule(learning_rate=1e-3, warmup=200)),
+    adversarial=PhaseConfig(label="LightGAN", steps=0),
+    validation=ValidationConfig(every=1000),
+    checkpoint=CheckpointConfig(every=1000),
+)
+_SRRESNET_X4_FAST = replace(
+    _LIGHT_X4_FAST,
+    data=replace(_LIGHT_X4_FAST.data, hr_crop=128, batch=16),
+    generator=SRResNetConfig(interpolated_skip=True),
+    pretrain=PhaseConfig(label="SRResNet", steps=100_000, schedule=CosineSchedule(learning_rate=4e-4, warmup=1000)),
+    adversarial=PhaseConfig(label="SRGAN", steps=0),
+    validation=ValidationConfig(every=5000),
+    checkpoint=CheckpointConfig(every=5000),
+)
+
 PRESETS: dict[str, TrainConfig] = {
     "demo-x4": _DEMO_X4,
     "quickstart": _QUICKSTART,
+    "light-x4-fast": _LIGHT_X4_FAST,
+    "srresnet-x4-fast": _SRRESNET_X4_FAST,
     "srresnet-x4": replace(_SRGAN_X4, adversarial=replace(_SRGAN_X4.adversarial, steps=0)),
     "srgan-x4": _SRGAN_X4,
     "srgan-vgg22-x4": replace(

@@ -17,7 +17,14 @@ from safetensors.torch import load_file
 
 from srgan_dist.cli.app import main
 from srgan_dist.cli.export import ExportOptions, export
-from srgan_dist.models import CompactConfig, RRDBNetConfig, SpandrelConfig, SRResNetConfig, UNetDiscriminatorConfig
+from srgan_dist.models import (
+    CompactConfig,
+    LightEDSRConfig,
+    RRDBNetConfig,
+    SpandrelConfig,
+    SRResNetConfig,
+    UNetDiscriminatorConfig,
+)
 from srgan_dist.models.discriminator_files import load_discriminator_weights
 from srgan_dist.models.export import interpolated
 from srgan_dist.models.files import load_generator, save_generator
@@ -93,16 +100,19 @@ def content(file):
         return opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
-def test_srresnet_opens_in_spandrel_once_our_architecture_is_imported(tmp_path):
+def test_our_own_networks_open_in_spandrel_once_our_architectures_are_imported(tmp_path):
     file = tmp_path / "out.safetensors"
-    for config in (SRResNetConfig(blocks=2, channels=8), SRResNetConfig(blocks=1, channels=8, interpolated_skip=True)):
+    skip = SRResNetConfig(blocks=1, channels=8, interpolated_skip=True)
+    for config in (SRResNetConfig(blocks=2, channels=8), skip, LightEDSRConfig(blocks=2, channels=8)):
         lines = export(ExportOptions(source=model(tmp_path, config, 2), out=file))
 
         opened = spandrel.ModelLoader(device="cpu").load_from_file(file)
         lr = torch.rand(1, 3, 12, 9)
         with torch.no_grad():
             assert torch.equal(opened.model.eval()(lr), load_generator(file).network(lr))
-        assert any("does not support SRResNet" in line and "--format onnx" in line for line in lines)
+        assert any(
+            f"does not support {type(opened.model).__name__}" in line and "--format onnx" in line for line in lines
+        )
 
 
 @pytest.mark.slow
@@ -114,6 +124,7 @@ def test_srresnet_opens_in_spandrel_once_our_architecture_is_imported(tmp_path):
         (RRDBNetConfig(blocks=1, channels=8, unshuffle=True), 2),
         (COMPACT, 2),
         (SRResNetConfig(blocks=1, channels=8, interpolated_skip=True), 2),
+        (LightEDSRConfig(blocks=1, channels=8), 2),
     ],
 )
 def test_onnx_runs_at_any_size_within_1e_4_with_batchnorm_folded(tmp_path, config, scale):

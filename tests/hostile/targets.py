@@ -31,7 +31,7 @@ from srgan_dist.data.shards.npy import decode_npy
 from srgan_dist.evaluation.evaluation_set import open_evaluation_set
 from srgan_dist.imaging import images
 from srgan_dist.imaging.photo import read_photo
-from srgan_dist.models import CompactConfig, RRDBNetConfig, SRResNetConfig
+from srgan_dist.models import CompactConfig, LightEDSRConfig, RRDBNetConfig, SRResNetConfig
 from srgan_dist.models.files import load_generator, load_weights
 from srgan_dist.runs.environment import sessions
 from srgan_dist.tracking.outbox import Outbox
@@ -311,8 +311,9 @@ def networks() -> list[tuple[dict, dict]]:
         SRResNetConfig(blocks=1, channels=4),
         RRDBNetConfig(blocks=1, channels=4, growth_channels=4),
         CompactConfig(convs=1, channels=4),
+        LightEDSRConfig(blocks=1, channels=4),
     )
-    names = ("srresnet", "rrdbnet", "compact")
+    names = ("srresnet", "rrdbnet", "compact", "lightedsr")
     return [
         (dict(c.build(2).state_dict()), {"generator": {"type": n} | to_dict(c)} | NOTES)
         for c, n in zip(configs, names, strict=True)

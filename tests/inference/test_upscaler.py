@@ -8,7 +8,7 @@ from srgan_dist.imaging.listing import list_images
 from srgan_dist.inference import upscaler
 from srgan_dist.inference.fusion import SelfEnsemble, fused, super_resolve
 from srgan_dist.inference.upscaler import NonFiniteError, Upscaler
-from srgan_dist.models import CompactConfig, GeneratorConfig, RRDBNetConfig, SRResNetConfig
+from srgan_dist.models import CompactConfig, GeneratorConfig, LightEDSRConfig, RRDBNetConfig, SRResNetConfig
 from tests.conftest import SHARED
 
 SET14 = SHARED / "set14" / "LR_x4"
@@ -163,6 +163,7 @@ def test_bf16_stays_near(network: nn.Module, noise: np.ndarray):
         (RRDBNetConfig(blocks=2, channels=16, growth_channels=8), 4),
         (RRDBNetConfig(blocks=2, channels=16, growth_channels=8, unshuffle=True), 2),
         (CompactConfig(convs=4, channels=16), 4),
+        (LightEDSRConfig(blocks=2, channels=16), 4),
     ],
 )
 def test_every_generator_is_tiled_without_a_seam(config: GeneratorConfig, scale: int, noise: np.ndarray):

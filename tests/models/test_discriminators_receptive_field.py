@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from srgan_dist.models import CompactConfig, RRDBNetConfig, SRResNetConfig
+from srgan_dist.models import CompactConfig, LightEDSRConfig, RRDBNetConfig, SRResNetConfig
 
 
 @pytest.mark.slow
@@ -40,6 +40,13 @@ def test_stated_reconstruct_field_is_how_far_its_gradient_reaches(scale: int):
 @pytest.mark.parametrize("scale", [2, 4])
 def test_compact_states_how_far_the_gradient_reaches(scale: int):
     network = _alive(CompactConfig(convs=3, channels=4).build(scale))
+
+    assert _reach(network, scale) == network.receptive_field
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_light_edsr_states_how_far_the_gradient_reaches(scale: int):
+    network = _alive(LightEDSRConfig(blocks=2, channels=4).build(scale))
 
     assert _reach(network, scale) == network.receptive_field
 

@@ -5,6 +5,7 @@ from srgan_dist.models import (
     CompactConfig,
     DiscriminatorConfig,
     GeneratorConfig,
+    LightEDSRConfig,
     RRDBNetConfig,
     SpandrelConfig,
     SRResNetConfig,
@@ -18,6 +19,7 @@ SMALL = {
     SRResNetConfig: ({"blocks": 1, "channels": 8}, (2, 3, 4, 8)),
     RRDBNetConfig: ({"blocks": 1, "channels": 8, "growth_channels": 4}, (1, 2, 4, 8)),
     CompactConfig: ({"convs": 1, "channels": 8}, (1, 2, 3, 4)),
+    LightEDSRConfig: ({"blocks": 1, "channels": 8}, (1, 2, 3, 4)),
 }
 OWN = [kind for kind in members(GeneratorConfig) if kind is not SpandrelConfig]
 CASES = [(kind, scale) for kind in OWN for scale in SMALL[kind][1]]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from srgan_dist.models import CompactConfig, RRDBNetConfig, SRResNetConfig, UNetDiscriminatorConfig
+from srgan_dist.models import CompactConfig, LightEDSRConfig, RRDBNetConfig, SRResNetConfig, UNetDiscriminatorConfig
 from srgan_dist.models.state_dicts import describe, identify, load_compatible_state_dict, renamed, unwrapped
 
 CONFIG = RRDBNetConfig(blocks=2, channels=8, growth_channels=4)
@@ -81,6 +81,7 @@ def test_wrappers_and_prefixes_of_training_programs_are_taken_off(wrapper):
     [
         (CompactConfig(convs=3, channels=8), 2),
         (CompactConfig(convs=3, channels=8), 1),
+        (LightEDSRConfig(blocks=3, channels=8), 4),
         (SRResNetConfig(blocks=3, channels=8), 4),
         (SRResNetConfig(blocks=3, channels=8, batch_norm=False), 4),
         (SRResNetConfig(blocks=3, channels=8, interpolated_skip=True), 3),
