@@ -70,6 +70,7 @@ MIRRORED_ELSEWHERE = {
     "tracking/test_ui.py": "MLflow's own pages in a browser",
     "benchmarks/test_gpu.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
+    "launch/test_notebook.py": "mirrors launch/",
 }
 """Tests that mirror no single module, and what they are about instead."""
 
