@@ -50,7 +50,7 @@ HOMES = {
     "tifffile": ("imaging/tiff.py",),
     "imagecodecs": ("imaging/jpeg2000.py",),
     "pillow_heif": ("imaging/heif.py",),
-    "filelock": ("data/shards/cache.py", "tracking/"),
+    "filelock": ("utils/file_lock.py", "tracking/"),
     "accelerate": ("distributed/", "training/"),
     "tqdm": ("utils/progress.py", "data/packing/div2k.py"),
 }

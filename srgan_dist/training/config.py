@@ -196,7 +196,8 @@ class TrainConfig:
     generator: GeneratorConfig = field(default_factory=SRResNetConfig)
     """The super-resolution network."""
     weights: Path | None = None
-    """Initialize the generator from an exported file, a checkpoint, a run, or a published .pth."""
+    """Initialize the generator from an exported file, a checkpoint, a run, a published .pth, or a network by its name
+    (srgan upscale --help lists them)."""
     weights_partial: bool = False
     """Take those of the weights that fit and list the others, instead of refusing a file that does not fit."""
     discriminator: DiscriminatorConfig = field(default_factory=VGGDiscriminatorConfig)
