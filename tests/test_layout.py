@@ -71,6 +71,8 @@ MIRRORED_ELSEWHERE = {
     "benchmarks/test_gpu.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
     "launch/test_notebook.py": "mirrors launch/",
+    "docs/test_reference.py": "mirrors docs/",
+    "docs/test_stage.py": "mirrors docs/",
 }
 """Tests that mirror no single module, and what they are about instead."""
 

@@ -43,9 +43,9 @@ def read_curves(run: Path) -> dict[str, Curve]:
 def read_main_curves(run: Path) -> dict[str, dict[str, Curve]]:
     """Return the curves of a run that matter most, by chart and label: losses, PSNR-Y and NIQE beside bicubic's.
 
-    Losses are unweighted. Curves and charts that the run did not record are missing.
+    Losses are unweighted. Curves and charts that the run did not record are missing, as are terms that were always 0.
     """
-    recorded = read_curves(run)
+    recorded = {name: curve for name, curve in read_curves(run).items() if any(value for _, value in curve)}
     charts = {
         title: {label: recorded[name] for label, name in names.items() if name in recorded}
         for title, names in _CHARTS.items()

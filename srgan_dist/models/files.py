@@ -51,7 +51,7 @@ class Generator(NamedTuple):
     """A network that was read from a file, in eval mode on the CPU."""
 
     network: nn.Module
-    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w), RGB in [0, 1]."""
+    """Maps lr (B, 3, h, w) to sr `(B, 3, scale*h, scale*w)`, RGB in [0, 1]."""
     label: str
     """Display name: the phase, the run and step, or the file's stem."""
     scale: int
@@ -76,7 +76,7 @@ def load_generator(source: Path, at: str | None = None) -> Generator:
     Raises:
         ValueError: If there is no such file, directory or checkpoint, or it is not a generator of RGB images.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from pathlib import Path
         >>> import srgan_dist

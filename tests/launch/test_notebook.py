@@ -36,12 +36,12 @@ def colab(tmp_path: Path, wheel: Path) -> Colab:
 def test_the_notebook_runs_from_start_to_end_where_the_package_is_not_installed(colab: Colab):
     notebook = colab.run(f"FLAGS = {' '.join(SHORT)!r}")
 
-    said, run = shown(notebook), colab.content / "srgan_runs" / "quickstart"
+    said, run = shown(notebook), colab.content / "srgan_runs" / "demo-x4"
     versions = [d.version for d in importlib.metadata.distributions(name="srgan-dist", path=[str(own_packages(colab))])]
     assert versions == [importlib.metadata.version("srgan-dist")]  # installed on the machine, and used from there
     assert f"defined in {own_packages(colab)}" in said
     assert said.count("image/png") == 6  # crops, schedule, curves, samples, and the image of one's own twice
-    assert "| SRGAN |" in said
+    assert "| SRGAN fine-tuned now |" in said
     assert "<iframe srcdoc=" in said
     assert re.search(r"window on port \d+", said)
     assert all("bicubic" in curves for title, curves in read_main_curves(run).items() if title != "losses")
@@ -74,7 +74,7 @@ def test_div2k_comes_from_the_hub_with_the_token_of_the_secrets(colab: Colab, sh
 def test_a_run_on_drive_goes_on_after_the_machine_was_taken(colab: Colab, wheel: Path):
     parameters = "DRIVE, FLAGS = True, {!r}"
     colab.run(parameters.format(" ".join([*SHORT, "--time-limit=0.0001"])), last="Training")
-    taken = colab.content / "drive" / "MyDrive" / "srgan_runs" / "quickstart"
+    taken = colab.content / "drive" / "MyDrive" / "srgan_runs" / "demo-x4"
     before = json.loads((taken / "status.json").read_text())
     colab.lose_everything_but_drive()
     (colab.content / wheel.name).write_bytes(wheel.read_bytes())
