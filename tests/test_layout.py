@@ -72,6 +72,7 @@ MIRRORED_ELSEWHERE = {
     "benchmarks/test_notebook_baseline.py": "mirrors benchmarks/",
     "benchmarks/test_quality.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
+    "launch/test_notebook.py": "mirrors launch/",
     "docs/test_reference.py": "mirrors docs/",
     "docs/test_stage.py": "mirrors docs/",
     "test_packaging.py": "what is installed: packages, the image, the workflows that make them",

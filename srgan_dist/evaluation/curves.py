@@ -15,6 +15,13 @@ _MAX_POINTS = 400
 Curve = list[tuple[float, float]]
 """Points (step, value)."""
 
+_CHARTS = {
+    "losses": {name: f"train/{name}" for name in ("pixel", "content", "adversarial", "discriminator")},
+    "PSNR-Y in dB, higher is closer": {"generator": "valid/psnr_y", "bicubic": "valid/bicubic"},
+    "NIQE, lower is more natural": {"generator": "valid/niqe", "bicubic": "valid/niqe_bicubic", "HR": "valid/niqe_hr"},
+}
+"""Metrics of the main charts by their labels."""
+
 
 def read_curves(run: Path) -> dict[str, Curve]:
     """Return the curves in a run's `metrics.jsonl` by metric, without non-finite values; empty if there is no file."""
@@ -31,6 +38,19 @@ def read_curves(run: Path) -> dict[str, Curve]:
             if "/" in name and _is_number(value):
                 curves[current_name(name)].append((entry["step"], value))
     return dict(curves)
+
+
+def read_main_curves(run: Path) -> dict[str, dict[str, Curve]]:
+    """Return the curves of a run that matter most, by chart and label: losses, PSNR-Y and NIQE beside bicubic's.
+
+    Losses are unweighted. Curves and charts that the run did not record are missing, as are terms that were always 0.
+    """
+    recorded = {name: curve for name, curve in read_curves(run).items() if any(value for _, value in curve)}
+    charts = {
+        title: {label: recorded[name] for label, name in names.items() if name in recorded}
+        for title, names in _CHARTS.items()
+    }
+    return {title: curves for title, curves in charts.items() if curves}
 
 
 def _is_number(value: object) -> bool:

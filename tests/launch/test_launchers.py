@@ -10,11 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 import yaml
-from nbclient import NotebookClient
 
 from srgan_dist.runs import checkpoint
 from tests.conftest import ROOT, TINY, Launch, environment
@@ -143,28 +141,3 @@ def test_the_slurm_script_stops_in_time_and_asks_to_be_queued_again(shards: Path
     assert job.returncode == 0, said
     assert '"preempted"' in (tmp_path / "run" / "status.json").read_text()
     assert (tmp_path / "told").read_text() == "requeue 7\n"
-
-
-@pytest.mark.slow
-def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    notebook = nbformat.read(LAUNCH / "colab.ipynb", as_version=4)
-    flags = [*TINY, "--pretrain.steps=3", "--adversarial.steps=3"]
-    for name, value in (with_tools() | {"WORK": str(tmp_path), "FLAGS": " ".join(flags)}).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(LAUNCH)}}).execute()
-
-    shown = str([cell.get("outputs") for cell in notebook.cells])
-    assert "image/png" in shown
-    assert "| SRGAN |" in shown
-    assert "metrics.final/SRGAN" in shown
-    assert (tmp_path / "large.png").exists()
-
-
-def test_the_notebook_is_clean_and_holds_no_token():
-    notebook = nbformat.read(LAUNCH / "colab.ipynb", as_version=4)
-
-    nbformat.validate(notebook)
-    assert not any(cell.get("outputs") for cell in notebook.cells)
-    assert not re.search(r"hf_[A-Za-z0-9]{20}|token *=", (LAUNCH / "colab.ipynb").read_text())
