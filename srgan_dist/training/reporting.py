@@ -3,7 +3,7 @@
 import logging
 import math
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import interpolate
 from srgan_dist.runs import environment
+from srgan_dist.runs.metric_names import public_name
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import UnreachableError, check_server, shown, uri_of
 from srgan_dist.tracking.tracker import Dataset, Tracker, detach
@@ -85,22 +86,37 @@ class Reporter:
         """Record the means of a logging window, and log new health warnings.
 
         Returns:
-            The means; with `data.on_bad=skip`, the number of corrupt crops that were replaced so far; and the epoch.
+            The metrics by their public names: the means, the loss and the learning rates; with `data.on_bad=skip` also
+            the number of corrupt crops that were replaced so far.
         """
         skip_bad = self._config.data.on_bad == "skip"
         replaced = {"replaced": self._feed.replaced(0, state.step * state.crops_per_step)} if skip_bad else {}
-        metrics = means | replaced
+        metrics = self._training_loss(state.phase, means) | means | replaced | self._learning_rates(state)
         warnings = health_warnings(metrics, starting=state.phase == 0 and state.step < _SETTLED)
         self._warn_of_new(state.step, warnings, self._active_warnings)
-        train = {f"train/{name}": value for name, value in metrics.items()} | {"phase": state.phase + 1.0}
+        named = {public_name(name): value for name, value in metrics.items()}
         health = {f"health/{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
-        self._run_dir.append_metrics(state.step, train | health)
-        return metrics | self._epoch(state)
+        self._run_dir.append_metrics(state.step, named | {"phase": state.phase + 1.0} | health)
+        return named
 
-    def _epoch(self, state: RunState) -> dict[str, float]:
-        """Return how many epochs of the training images are done; an empty dictionary for a stream."""
+    def _training_loss(self, phase: int, means: dict[str, float]) -> dict[str, float]:
+        """Return the loss that the generator was trained on; an empty dictionary if it was not trained."""
+        if "pixel" not in means:
+            return {}
+        weights = asdict(self._config.loss.effective_weights) if phase else {"pixel": 1.0}
+        return {"loss": sum(weight * means[term] for term, weight in weights.items() if term in means)}
+
+    def _learning_rates(self, state: RunState) -> dict[str, float]:
+        """Return the learning rates of the last step."""
+        phase = (self._config.pretrain, self._config.adversarial)[state.phase]
+        rate = phase.schedule.at(max(0, state.step - 1 - state.phase_start), phase.steps)
+        both = {"discriminator_rate": rate * self._config.discriminator_rate} if state.phase else {}
+        return {"generator_rate": rate} | both
+
+    def epoch(self, state: RunState) -> float | None:
+        """Return how many epochs of the training images are done; None for a stream."""
         images = self._feed.images
-        return {"epoch": state.step * state.crops_per_step / images} if images else {}
+        return state.step * state.crops_per_step / images if images else None
 
     def _log_epochs(self, state: RunState) -> None:
         if images := self._feed.images:
@@ -133,13 +149,13 @@ class Reporter:
         if "niqe" in scores and "niqe" in original:
             text += f", NIQE {scores['niqe']:.2f} (bicubic {bicubic['niqe']:.2f}, HR {original['niqe']:.2f})"
         log.info("step %d  validation on center crops of %d: %s", step, self._config.validation.side, text)
-        numbers = scores | {"bicubic": bicubic["psnr_y"]}
+        numbers = scores | {"psnr_y_bicubic": bicubic["psnr_y"]}
         numbers |= {f"niqe_{name}": found["niqe"] for name, found in (("bicubic", bicubic), ("hr", original))
                     if "niqe" in found}  # fmt: skip
         warnings = [HealthWarning(name, f"{name}: {message}") for name, message in validation.warnings(scores)]
         self._warn_of_new(step, warnings, self._active_validation_warnings)
         health = {f"health/valid_{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
-        self._run_dir.append_metrics(step, {f"valid/{name}": value for name, value in numbers.items()} | health)
+        self._run_dir.append_metrics(step, {f"validation/{name}": value for name, value in numbers.items()} | health)
         for crop, image in zip(validation.crops, images, strict=True):
             self.tracker.image(crop.name, image, step)
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from srgan_dist.training.gan_health import HealthWarning
+from srgan_dist.training.losses import Weights
+from srgan_dist.training.presets import preset
 from srgan_dist.training.reporting import Reporter
 
 
@@ -22,6 +25,28 @@ def test_progress_is_told_in_passes_over_the_images_too():
     reporter: Any = SimpleNamespace(_feed=SimpleNamespace(images=400))
     state: Any = SimpleNamespace(step=50, crops_per_step=16)
 
-    assert Reporter._epoch(reporter, state) == {"epoch": 2.0}
+    assert Reporter.epoch(reporter, state) == 2.0
     reporter._feed.images = None
-    assert Reporter._epoch(reporter, state) == {}
+    assert Reporter.epoch(reporter, state) is None
+
+
+def test_the_loss_is_the_sum_that_is_trained_on_and_absent_where_none_is():
+    loss = replace(preset("quickstart").loss, weights=Weights(pixel=2.0, content=3.0, adversarial=0.5))
+    reporter: Any = SimpleNamespace(_config=SimpleNamespace(loss=loss))
+
+    assert Reporter._training_loss(reporter, 0, {"pixel": 0.25}) == {"loss": 0.25}
+    assert Reporter._training_loss(reporter, 1, {"pixel": 0.25, "adversarial": 4.0}) == {"loss": 2.5}
+    assert Reporter._training_loss(reporter, 1, {"discriminator": 1.0}) == {}
+
+
+def test_learning_rates_are_those_of_the_last_step():
+    config = replace(preset("srgan-x4"), discriminator_rate=0.5)
+    reporter: Any = SimpleNamespace(_config=config)
+    state: Any = SimpleNamespace(step=1_000_000 + 100_000, phase=1, phase_start=1_000_000)
+
+    before = Reporter._learning_rates(reporter, state)
+    state.step += 1
+    after = Reporter._learning_rates(reporter, state)
+
+    assert before == {"generator_rate": 1e-4, "discriminator_rate": 0.5e-4}
+    assert after == pytest.approx({"generator_rate": 1e-5, "discriminator_rate": 0.5e-5})

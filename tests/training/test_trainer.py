@@ -40,7 +40,12 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
     }  # fmt: skip
     assert checkpoint.resolve(run / "checkpoints" / "last").name == "step-00000008"
     assert "step 6/8" in ran.stderr  # a log file is readable without a terminal
-    assert {"train/pixel", "train/crops_per_s", "train/data_wait", "train/memory_gib"} <= metrics(run)[0].keys()
+    assert {
+        "loss/generator/pixel",
+        "performance/crops_per_s",
+        "performance/data_wait",
+        "performance/memory_gib",
+    } <= metrics(run)[0].keys()
     assert "s from the command to the first step: launcher" in ran.stderr
     _check_mlflow(tmp_path, run)
 
@@ -51,8 +56,13 @@ def _check_mlflow(folder: Path, run: Path) -> None:
     stored = client.get_run(json.loads((run / "mlflow.json").read_text())["run_id"])
     assert stored.info.status == "FINISHED"
     assert stored.data.params["data.hr_crop"] == "32"
-    assert {"train/pixel", "train/adversarial", "valid/psnr_y", "valid/ssim_y"} <= stored.data.metrics.keys()
-    assert [m.step for m in client.get_metric_history(stored.info.run_id, "valid/psnr_y")] == [4, 8]
+    assert {
+        "loss/generator/pixel",
+        "loss/generator/adversarial",
+        "validation/psnr_y",
+        "validation/ssim_y",
+    } <= stored.data.metrics.keys()
+    assert [m.step for m in client.get_metric_history(stored.info.run_id, "validation/psnr_y")] == [4, 8]
     artifacts = {f.path for f in client.list_artifacts(stored.info.run_id)}
     assert {"images", "models", "comparison.png", "evaluation.json"} <= artifacts
     assert {"config.json", "environment.json", "comparison.html", "evaluation_table.json"} <= artifacts
@@ -119,10 +129,10 @@ def test_where_the_devices_peak_is_known_its_use_is_logged_for_each_phase(
 
     assert train_main(["quickstart", "--data.shards", str(shards), *TINY, *STEPS, "--tracking.enabled=False"]) == 0
 
-    rows = [m for m in metrics(tmp_path / "runs" / "quickstart") if "train/tflops" in m]
-    work = [m["train/tflops"] / m["train/crops_per_s"] for m in rows]
+    rows = [m for m in metrics(tmp_path / "runs" / "quickstart") if "performance/tflops" in m]
+    work = [m["performance/tflops"] / m["performance/crops_per_s"] for m in rows]
     assert len(rows) == 4
     assert work[0] == pytest.approx(work[1])
     assert work[2] == pytest.approx(work[3])
     assert work[2] > 1.2 * work[1]  # two networks
-    assert all(m["train/of_peak"] == pytest.approx(m["train/tflops"] / 2) for m in rows)
+    assert all(m["performance/of_peak"] == pytest.approx(m["performance/tflops"] / 2) for m in rows)
