@@ -40,6 +40,9 @@ class RunProgress:
         self._phases = (config.pretrain, config.adversarial)
         self._time_left: TimeLeft | None = None
         self._shown = Progress(Status("", 0, 0), visible=False)
+        self._metrics: Mapping[str, float] = {}
+        """Of the last logging window."""
+        self._epoch: float | None = None
         self._psnr, self._recorded = math.nan, time.monotonic()
 
     def start_phase(self) -> None:
@@ -76,11 +79,13 @@ class RunProgress:
         """Show the metrics of a logging window, by their public names."""
         if self._time_left:
             self._time_left.synchronized()
+        self._metrics, self._epoch = metrics, epoch
         self._shown.show(summary(metrics, self._psnr, epoch))
 
     def validated(self, psnr_y: float) -> None:
         """Show the PSNR of a validation from now on."""
         self._psnr = psnr_y
+        self._shown.show(summary(self._metrics, psnr_y, self._epoch))
 
     @contextmanager
     def activity(self, kind: str) -> Generator[None]:
