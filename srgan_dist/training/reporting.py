@@ -13,6 +13,8 @@ from srgan_dist.data.loading.feed import Feed
 from srgan_dist.distributed.accelerator import launch_command
 from srgan_dist.distributed.coordination import StopRequested
 from srgan_dist.evaluation.comparison import FIGURE, PAGE, TRADEOFF
+from srgan_dist.evaluation.curves_figure import FILE as CURVES
+from srgan_dist.evaluation.curves_figure import write_curves
 from srgan_dist.evaluation.metrics import Scores
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.imaging.images import Pixels
@@ -156,13 +158,22 @@ class Reporter:
         self._warn_of_new(step, warnings, self._active_validation_warnings)
         health = {f"health/valid_{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
         self._run_dir.append_metrics(step, {f"validation/{name}": value for name, value in numbers.items()} | health)
+        self._draw_curves()
         for crop, image in zip(validation.crops, images, strict=True):
             self.tracker.image(crop.name, image, step)
 
     def results(self, state: RunState, evaluation: Evaluation | None) -> None:
-        """Log the final evaluation and each phase's generator to MLflow."""
+        """Draw the curves to their end; log the final evaluation and each phase's generator to MLflow."""
+        self._draw_curves()
         phases = (self._config.pretrain, self._config.adversarial)
         _log_results(self.tracker, self._run_dir, phases, self._config.scale, state.step, evaluation)
+
+    def _draw_curves(self) -> None:
+        if self._accelerator.is_main_process:
+            try:
+                write_curves(self._run_dir.path)
+            except OSError as error:  # a full disk, which must not end a training whose metrics are still in memory
+                log.warning("%s cannot be written (%s)", self._run_dir.path / CURVES, error.strerror or error)
 
     def close(self, step: int, error: BaseException | None) -> None:
         """Record how the run ended in `status.json` and MLflow."""
@@ -241,7 +252,7 @@ def _log_results(
     """Log the final evaluation, and each phase's generator with its scores as a model that can be served."""
     means = evaluation.means() if evaluation else {}
     if evaluation:
-        for file in ("evaluation.json", FIGURE, TRADEOFF, PAGE):
+        for file in ("evaluation.json", FIGURE, TRADEOFF, PAGE, CURVES):
             if (run.path / file).is_file():
                 tracker.artifact(run.path / file)
         tracker.table([row.flat() for row in evaluation.rows])
