@@ -114,6 +114,10 @@ class Tracker:
         """Upload a file of the run directory, with the content that it has when it is sent."""
         self._put("artifact", file=str(file.relative_to(self._folder)), folder=folder)
 
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags of the run, which MLflow shows in its table of runs."""
+        self._put("tags", values={sanitized(name): value for name, value in values.items()})
+
     def table(self, rows: list[dict[str, Any]]) -> None:
         """Log a table that MLflow shows under the run's evaluations; only the first call has an effect."""
         self._put("table", rows=rows)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -220,7 +221,8 @@ def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fe
     session["data"] = {place.location: place.hash for place in feed.places}
     environment.append_session(run.path, session)
     params = flatten(recorded(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
-    tracker = Tracker(tracking, run.path, params, environment.tags(session), _datasets(feed))
+    tags = environment.tags(session) | ({"preset": tracking.preset} if tracking.preset else {})
+    tracker = Tracker(tracking, run.path, params, tags, _datasets(feed))
     for name in ("config.json", environment.FILE, *([session["patch"]] if "patch" in session else [])):
         if (run.path / name).exists():
             tracker.artifact(run.path / name)
@@ -246,6 +248,19 @@ def _log_held_out_crops(tracker: Tracker, validation: Validation | None) -> None
         tracker.image(f"{crop.name} bicubic", interpolate(crop.lr, scale, "bicubic"), 0)
 
 
+def final_tags(means: Mapping[str, Scores], labels: Sequence[str]) -> dict[str, str]:
+    """Return the mean scores of generators and of bicubic interpolation as tags, by which runs can be sorted.
+
+    As metrics, MLflow would draw a chart with one dot for each of them. All scores are in the run's table.
+    """
+    return {
+        f"final/{method}/{name}": f"{means[method][name]:.{decimals}f}"
+        for method in (*labels, "bicubic")
+        for name, decimals in (("psnr_y", 3), ("ssim_y", 4), ("niqe", 3))
+        if math.isfinite(means.get(method, {}).get(name, math.nan))
+    }
+
+
 def _log_results(
     tracker: Tracker, run: RunDir, phases: tuple[PhaseConfig, ...], scale: int, step: int, evaluation: Evaluation | None
 ) -> None:
@@ -256,9 +271,7 @@ def _log_results(
             if (run.path / file).is_file():
                 tracker.artifact(run.path / file)
         tracker.table([row.flat() for row in evaluation.rows])
-        tracker.metrics(step, {f"final/{method}": scores["psnr_y"] for method, scores in means.items()})
-        niqe = {f"final_niqe/{method}": scores.get("niqe", math.nan) for method, scores in means.items()}
-        tracker.metrics(step, {name: value for name, value in niqe.items() if not math.isnan(value)})
+        tracker.tags(final_tags(means, [p.label for p in phases if p.steps]))
     for phase in phases:
         if phase.steps:
             tracker.model(run.model(phase.label), phase.label, scale, step, means.get(phase.label))
