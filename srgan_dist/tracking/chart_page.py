@@ -14,6 +14,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from srgan_dist.runs import metric_names as names
+from srgan_dist.tracking.main_parameters import MAIN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,9 +50,10 @@ _OPEN = ("validation", "loss", "loss/generator", "discriminator")
 _OWN = {"MODEL_METRICS": "Model metrics", "SYSTEM_METRICS": "System metrics"}
 """MLflow's own sections, for metrics without a section and for those of the machine."""
 _COLUMNS = (
-    *(f"attributes.`{name}`" for name in ("Source", "Models", "Dataset")),
-    *(f"tags.`{name}`" for name in ("preset",)),
+    *(f"tags.`{name}`" for name in ("preset", "final/psnr_y", "final/niqe")),
+    *(f"params.`{name}`" for name in MAIN),
 )
+"""Columns of the table of runs."""
 
 
 def view_state() -> str:

@@ -249,15 +249,20 @@ def _log_held_out_crops(tracker: Tracker, validation: Validation | None) -> None
 
 
 def final_tags(means: Mapping[str, Scores], labels: Sequence[str]) -> dict[str, str]:
-    """Return the mean scores of generators and of bicubic interpolation as tags, by which runs can be sorted.
+    """Return the main mean scores of the final evaluation as tags, by which runs can be sorted.
 
     As metrics, MLflow would draw a chart with one dot for each of them. All scores are in the run's table.
+
+    Args:
+        means: By method.
+        labels: Of the phases; `final/psnr_y` is that of the last one, `final/psnr_y_pretrained` that of the first.
     """
+    methods = {"": labels[-1], "_bicubic": "bicubic"} | ({"_pretrained": labels[0]} if len(labels) > 1 else {})
     return {
-        f"final/{method}/{name}": f"{means[method][name]:.{decimals}f}"
-        for method in (*labels, "bicubic")
-        for name, decimals in (("psnr_y", 3), ("ssim_y", 4), ("niqe", 3))
-        if math.isfinite(means.get(method, {}).get(name, math.nan))
+        f"final/{score}{ending}": f"{means[method][score]:.{decimals}f}"
+        for score, decimals in (("psnr_y", 3), ("ssim_y", 4), ("niqe", 3))
+        for ending, method in methods.items()
+        if math.isfinite(means.get(method, {}).get(score, math.nan))
     }
 
 

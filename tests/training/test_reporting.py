@@ -7,7 +7,7 @@ import pytest
 from srgan_dist.training.gan_health import HealthWarning
 from srgan_dist.training.losses import Weights
 from srgan_dist.training.presets import preset
-from srgan_dist.training.reporting import Reporter
+from srgan_dist.training.reporting import Reporter, final_tags
 
 
 @pytest.mark.parametrize(("first", "times"), [(True, 1), (False, 0)])
@@ -37,6 +37,21 @@ def test_the_loss_is_the_sum_that_is_trained_on_and_absent_where_none_is():
     assert Reporter._training_loss(reporter, 0, {"pixel": 0.25}) == {"loss": 0.25}
     assert Reporter._training_loss(reporter, 1, {"pixel": 0.25, "adversarial": 4.0}) == {"loss": 2.5}
     assert Reporter._training_loss(reporter, 1, {"discriminator": 1.0}) == {}
+
+
+def test_the_final_scores_are_tags_that_are_the_same_for_every_preset():
+    means = {
+        "SRResNet": {"psnr_y": 27.5, "ssim_y": 0.75},
+        "SRGAN": {"psnr_y": 26.25, "ssim_y": 0.7, "niqe": 4.5},
+        "bicubic": {"psnr_y": float("nan"), "niqe": 6.0},
+        "nearest": {"psnr_y": 20.0},
+    }
+
+    assert final_tags(means, ["SRResNet", "SRGAN"]) == {
+        "final/psnr_y": "26.250", "final/psnr_y_pretrained": "27.500", "final/ssim_y": "0.7000",
+        "final/ssim_y_pretrained": "0.7500", "final/niqe": "4.500", "final/niqe_bicubic": "6.000",
+    }  # fmt: skip
+    assert final_tags(means, ["SRGAN"]).keys() == {"final/psnr_y", "final/ssim_y", "final/niqe", "final/niqe_bicubic"}
 
 
 def test_learning_rates_are_those_of_the_last_step():
