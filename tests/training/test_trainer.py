@@ -8,6 +8,7 @@ from PIL import Image
 
 from srgan_dist.cli.train import train_main
 from srgan_dist.runs import checkpoint
+from srgan_dist.runs.metric_names import METRICS
 from srgan_dist.training.trainable import Networks
 from tests.conftest import TINY, Launch
 
@@ -46,6 +47,10 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
         "performance/data_wait",
         "performance/memory_gib",
     } <= metrics(run)[0].keys()
+    names = {name for row in metrics(run) for name in row if not name.startswith("health/")}
+    assert names <= {metric.name for metric in METRICS} | {"step", "time"}  # docs/reference/metrics.md has all of them
+    assert "loss/generator/content" not in names  # quickstart has no VGG
+    assert Image.open(run / "curves.png").size == (1200, 760)
     assert "s from the command to the first step: launcher" in ran.stderr
     _check_mlflow(tmp_path, run)
 
@@ -67,6 +72,10 @@ def _check_mlflow(folder: Path, run: Path) -> None:
     assert {"images", "models", "comparison.png", "evaluation.json"} <= artifacts
     assert {"config.json", "environment.json", "comparison.html", "evaluation_table.json"} <= artifacts
     assert {"host", "device", "world_size", "precision", "version.torch"} <= stored.data.tags.keys()
+    assert stored.data.tags["preset"] == "quickstart"
+    assert client.get_experiment(stored.info.experiment_id).name == "srgan_dist"
+    assert {"final/psnr_y", "final/psnr_y_bicubic", "final/psnr_y_pretrained"} <= stored.data.tags.keys()
+    assert not [name for name in stored.data.metrics if name.startswith(("final", "SRGAN", "SRResNet"))]
     data = stored.inputs.dataset_inputs[0].dataset
     assert stored.data.params["data.manifests"] == f"['{json.loads(data.profile)['manifest_sha256']}']"
     assert data.digest == json.loads(data.profile)["manifest_sha256"][:36]
