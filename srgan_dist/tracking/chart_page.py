@@ -79,7 +79,8 @@ def _chart(metrics: tuple[str, ...], section: str) -> dict[str, Any]:
     title = metrics[0].removeprefix(metrics[0].rpartition("/")[0]).lstrip("/")
     return {
         "type": "LINE", "uuid": _number("+".join(metrics)), "metricSectionId": section, "isGenerated": True,
-        "deleted": False, "metricKey": metrics[0], "selectedMetricKeys": list(metrics), "displayName": title,
+        "deleted": False, "metricKey": metrics[0], "displayName": title,
+        **({"selectedMetricKeys": list(metrics)} if len(metrics) > 1 else {}),
         "xAxisKey": "step", "yAxisKey": "metric", "xAxisScaleType": "linear", "scaleType": "linear",
         "lineSmoothness": 0, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True, "range": {},
         "yAxisExpressions": [], "selectedXAxisMetricKey": "", "ignoreOutliers": False,

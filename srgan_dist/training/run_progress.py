@@ -9,11 +9,11 @@ from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.runs.metric_names import ACCURACY, CROPS_PER_S, DISCRIMINATOR, LOSS
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.flops import relative_step_cost
 from srgan_dist.training.run_state import RunState
-from srgan_dist.training.step_cost import relative_step_cost
-from srgan_dist.training.time_left import Plan, TimeLeft
 from srgan_dist.utils.progress import Progress
 from srgan_dist.utils.status_line import Number, Status
+from srgan_dist.utils.time_left import Plan, TimeLeft
 
 _STATUS_INTERVAL = 60.0
 """Seconds between two updates of the step and the time left in `status.json`."""

@@ -161,3 +161,18 @@ def progress_bar(items: Iterable[T], label: str) -> Iterator[T]:
             left = f"  {duration((logged - started) / n * (total - n))} left" if total else ""
             log.info("%s  %d/%s%s", label, n, total or "?", left)
         yield item
+
+
+@contextmanager
+def byte_bar(label: str, first: int, last: int) -> Generator[Callable[[int], object]]:
+    """Show a progress bar of bytes on a terminal, and nothing without one; yield a function that advances it.
+
+    Args:
+        label: Name of the file.
+        first: Number of bytes that are already there.
+        last: Size of the file in bytes.
+    """
+    with tqdm(
+        total=last, initial=first, desc=label, unit="B", unit_scale=True, dynamic_ncols=True, disable=None
+    ) as bar:
+        yield bar.update

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tqdm.std import Bar
-
 _LEAST_BAR, _LONGEST_BAR = 5, 30
 """Characters of the bar; without room for the shorter one, there is none."""
 
@@ -76,8 +74,10 @@ def _head(status: Status) -> str:
 def _bar(status: Status, width: int, ascii_only: bool) -> str:
     if len(status.activity) and width + 2 >= len(status.activity):
         return f"{status.activity:<{width + 2}} "
-    charset = Bar.ASCII if ascii_only else Bar.UTF
-    return f"|{Bar(status.fraction, default_len=width, charset=charset)}| "
+    symbols = " 123456789#" if ascii_only else " ▏▎▍▌▋▊▉█"
+    full, part = divmod(int(status.fraction * width * (len(symbols) - 1)), len(symbols) - 1)
+    bar = symbols[-1] * full + (symbols[part] if full < width else "")
+    return f"|{bar:<{width}}| "
 
 
 def _candidates(status: Status) -> Iterator[list[str]]:

@@ -18,7 +18,11 @@ def state() -> dict[str, Any]:
 
 
 def visible() -> list[list[str]]:
-    return [chart["selectedMetricKeys"] for chart in state()["compareRunCharts"] if not chart["deleted"]]
+    return [
+        chart.get("selectedMetricKeys", [chart["metricKey"]])
+        for chart in state()["compareRunCharts"]
+        if not chart["deleted"]
+    ]
 
 
 def test_bicubic_is_in_the_chart_of_psnr_which_is_the_first():

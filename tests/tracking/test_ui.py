@@ -79,11 +79,13 @@ def test_charts_parameters_and_stepped_images_of_two_runs(view: Any, runs: tuple
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
 
     open_charts(view, server.uri, experiment)
-    view.get_by_text("first (psnr_y_bicubic)").first.wait_for()  # in the chart of PSNR, which comes first
-    view.get_by_text("second (psnr_y)").first.wait_for()
+    view.get_by_text("first (validation/psnr_y_bicubic)").first.wait_for()  # in the chart of PSNR, which comes first
+    view.get_by_text("second (validation/psnr_y)").first.wait_for()
     view.locator("svg.main-svg .scatterlayer .trace").first.wait_for(state="attached")
-    sections = [text for text in view.locator("[role=button]").all_inner_texts() if text.startswith(SECTIONS)]
+    text = view.inner_text("body")
     view.screenshot(path=ARTEFACTS / "mlflow-charts.png")
+    assert "Judges" not in text  # of MLflow's page about generative AI
+    assert text.index("validation (") < text.index("loss (")
 
     step = add_image_grid(view, "000")
     shown: dict[int, list[str]] = {}

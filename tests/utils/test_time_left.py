@@ -1,6 +1,6 @@
 import pytest
 
-from srgan_dist.training.time_left import Plan, TimeLeft
+from srgan_dist.utils.time_left import Plan, TimeLeft
 
 
 class Run:

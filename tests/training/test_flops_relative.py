@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from srgan_dist.training.flops import MetaStep, step_flops
+from srgan_dist.training.flops import MetaStep, relative_step_cost, step_flops
 from srgan_dist.training.presets import preset
-from srgan_dist.training.step_cost import relative_step_cost
 from srgan_dist.training.steps import Losses
 
 
