@@ -1,4 +1,4 @@
-"""The parameters of a run that people look for first: MLflow lists them at the top, and has columns for them."""
+"""The parameters of a run that people look for first: MLflow lists them at the top."""
 
 from collections.abc import Mapping
 from typing import Any

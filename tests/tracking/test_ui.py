@@ -85,7 +85,7 @@ def test_charts_parameters_and_stepped_images_of_two_runs(view: Any, runs: tuple
     text = view.inner_text("body")
     view.screenshot(path=ARTEFACTS / "mlflow-charts.png")
     assert "Judges" not in text  # of MLflow's page about generative AI
-    assert text.index("validation (") < text.index("loss (")
+    assert text.index("\nvalidation\n") < text.index("\nloss\n")
 
     step = add_image_grid(view, "000")
     shown: dict[int, list[str]] = {}
