@@ -88,6 +88,16 @@ def test_validations_count_by_themselves_and_the_final_evaluation_by_its_size():
     assert run.left() == pytest.approx(60 * 1.0 + 2 * 20.0 + 3 * 20.0)
 
 
+def test_a_validation_between_two_steps_does_not_slow_them():
+    run = Run(100, every=10)
+    for _ in range(4):
+        run.steps(10, 1.0)
+        run.validate(20.0)
+    run.steps(5, 1.0)
+
+    assert run.left() == pytest.approx(55 * 1.0 + 6 * 20.0)
+
+
 def test_the_second_phase_is_estimated_by_its_cost_until_it_is_measured():
     run = Run(100, 50, relative_cost=4.0)
     run.steps(100, 1.0)
