@@ -50,7 +50,8 @@ def test_bicubic_is_a_gray_line_across_the_panel_of_psnr():
 
     assert drawn is not None
     gray, blue = (near(drawn, color) for color in ("#6b7280", COLORS[0]))
-    assert np.diff(gray.astype(int)).clip(min=0).sum(1).max() > 30  # dashes over 510 pixels
+    inside = gray[62:336, 200:584].astype(int)  # without labels
+    assert np.diff(inside).clip(min=0).sum(1).max() > 20  # dashes
     assert blue.any()
 
 
