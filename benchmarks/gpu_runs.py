@@ -83,7 +83,7 @@ def data_wait(report: Any, device: str, quick: bool) -> None:
     del device
     report.say("| phase of srgan-mse-x4, packed shards | crops/s | waiting for data |\n|:--|--:|--:|")
     for phase, name in ((1, "pixel"), (2, "adversarial")):
-        windows = [r for r in rows if r.get("phase") == phase and "train/data_wait" in r][1:]
+        windows = [r for r in rows if r.get("phase") == phase and "performance/data_wait" in r][1:]
         pace, wait = (statistics.median(r[f"train/{key}"] for r in windows) for key in ("crops_per_s", "data_wait"))
         report.say(f"| {name} | {pace:.4g} | {wait:.2%} |", **{name: {"crops_per_s": pace, "data_wait": wait}})
 

@@ -24,7 +24,6 @@ from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.tracker import Tracker
 from srgan_dist.training.presets import preset
 from srgan_dist.training.trainer import Trainer, prepare
-from srgan_dist.utils.progress import Progress
 
 SPENT: dict[int, float] = {}
 """Seconds in logging calls, by the object they were made on."""
@@ -76,13 +75,12 @@ class Turn:
         self.trainer.resume()
         self.trainer._start_phase(0)
         self.batches: Batches = self.trainer._batches()
-        self.progress = Progress("", 0, 10**9, visible=False)
 
     def run(self) -> None:
         began = time.perf_counter()
         for _ in range(self.steps):
             self.trainer._train_step(self.batches, self.trainer.phases[0])
-            self.trainer._after_step(self.progress)
+            self.trainer._after_step()
         self.seconds.append(time.perf_counter() - began)
 
 

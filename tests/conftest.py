@@ -104,5 +104,7 @@ TINY = (
 )  # fmt: skip
 """Flags that make any preset take milliseconds a step."""
 
-PACE = frozenset({"time"} | {f"train/{n}" for n in ("crops_per_s", "data_wait", "memory_gib", "tflops", "of_peak")})
+PACE = frozenset(
+    {"time"} | {f"performance/{n}" for n in ("crops_per_s", "data_wait", "memory_gib", "tflops", "of_peak")}
+)
 """Numbers of a run that depend on the machine, not on what is trained."""

@@ -16,6 +16,7 @@ COMMANDS = {
     "upscale": "upscale images with a trained model: srgan upscale IN OUT --model RUN",
     "compare": "compare models on one HTML page: srgan compare RUN RUN --out report.html",
     "export": "export a trained model for other programs: srgan export RUN --out FILE",
+    "status": "show how far runs have come, and what is left: srgan status RUN ...",
     "mlflow": "open the MLflow UI with the runs of this folder",
     "track": "send what could not be logged while MLflow was unavailable: srgan track sync RUN",
     "repro": "show how to reproduce a run, and what differs here: srgan repro RUN [--run]",

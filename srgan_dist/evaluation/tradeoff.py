@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from srgan_dist.evaluation.curves import COLORS
 from srgan_dist.evaluation.results import Evaluation
+from srgan_dist.evaluation.ticks import round_ticks
 from srgan_dist.imaging.images import Pixels
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 480, 72, 700, 70, 410
@@ -46,7 +47,7 @@ class _Axes:
 
     def __init__(self, points: list[Point], of_hr: float) -> None:
         rated = [niqe for _, niqe in points] + ([of_hr] if math.isfinite(of_hr) else [])
-        self.x, self.y = _ticks([psnr for psnr, _ in points]), _ticks(rated)
+        self.x, self.y = round_ticks([psnr for psnr, _ in points]), round_ticks(rated)
 
     def place(self, point: Point) -> Point:
         """Return the position of a point in pixels."""
@@ -72,18 +73,6 @@ class _Axes:
             for x in range(_LEFT, _RIGHT, 12):
                 pen.line((x, y, x + 6, y), "seagreen", width=2)
             pen.text((_RIGHT, y - 4), "HR", "seagreen", font=small, anchor="rs")
-
-
-def _ticks(values: list[float]) -> list[float]:
-    """Return about five round values that enclose all of these, with room at both ends."""
-    low, high = min(values), max(values)
-    margin = max(0.08 * (high - low), 0.05)
-    low, high = low - margin, high + margin
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(n * step, 10) for n in range(first, last + 1)]
 
 
 def _label(

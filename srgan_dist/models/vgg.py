@@ -118,6 +118,11 @@ def load_vgg(network: VGGNetwork, layers: Sequence[VGGLayer], weights: Path | No
     return VGGFeatures(features, layers, network)
 
 
+def untrained_vgg(network: VGGNetwork, layers: Sequence[VGGLayer]) -> VGGFeatures:
+    """Return VGG19 or VGG16 without weights, for counting its operations on the meta device."""
+    return VGGFeatures(_build(network), layers, network)
+
+
 def _build(network: VGGNetwork) -> nn.Sequential:
     """Return torchvision's `features` without importing torchvision, which takes seconds."""
     layers: list[nn.Module] = []

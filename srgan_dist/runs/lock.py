@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,23 @@ class RunLock:
                 self._run, holder.get("pid"), holder.get("host"), SILENCE,
             )  # fmt: skip
             self._announced = True
+
+
+def is_held(run: Path) -> bool:
+    """Return whether a process trains in a run directory, without touching it.
+
+    A process of another machine counts as alive until its heartbeats have been missing for 90 seconds.
+    """
+    lock = RunLock(run)
+    holder = lock._holder()  # pyright: ignore[reportPrivateUsage]
+    if holder is None:
+        return False
+    if lock._on_this_machine(holder):  # pyright: ignore[reportPrivateUsage]
+        return _alive(holder)
+    try:
+        return time.time() - (run / FILE).stat().st_mtime < SILENCE
+    except OSError:  # released in the meantime
+        return False
 
 
 def _identity() -> dict[str, Any]:

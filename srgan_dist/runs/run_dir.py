@@ -98,10 +98,18 @@ class RunDir:
         except (OSError, ValueError, KeyError):
             return ""
 
-    def status(self, state: Status, step: int, reason: str = "") -> None:
-        """Write `status.json`, which schedulers and users read because launchers mask exit codes."""
+    def status(self, state: Status, step: int, reason: str = "", **progress: str | float | None) -> None:
+        """Write `status.json`, which schedulers and users read because launchers mask exit codes.
+
+        Args:
+            state: What the run does, or how it ended.
+            step: Steps that are done.
+            reason: Why it stopped or failed.
+            progress: Further facts about a running one: `phase`, and `seconds_left` to its end.
+        """
         if self._writes:
-            write_json({"state": state, "step": step, "reason": reason, "time": time.time()}, self.path / "status.json")
+            content = {"state": state, "step": step, "reason": reason, "time": time.time()} | progress
+            write_json(content, self.path / "status.json")
 
     def fail(self, step: int, reason: str) -> None:
         """Record that the run failed, from any process. The first reason stays: later ones usually follow from it."""

@@ -13,6 +13,9 @@ class TrackingConfig:
     experiment: str = "srgan_dist"
     """Name of the MLflow experiment."""
 
+    preset: str = ""
+    """Name of the preset that the configuration started from: a tag of the run."""
+
     register: str | None = None
     """Register the finished models in MLflow under this name; the alias best-psnr marks the one with the best PSNR."""
 

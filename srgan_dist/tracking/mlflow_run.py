@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from srgan_dist.tracking.chart_page import KIND, KIND_TAG, VIEW_TAG, arrange_page, view_state
 from srgan_dist.tracking.points import Steps, sanitized
 from srgan_dist.tracking.server import shown
 from srgan_dist.tracking.sqlite_address import sqlite_file
@@ -80,12 +81,14 @@ def _experiment(client: "MlflowClient", name: str, uri: str) -> str:
 
     known = client.get_experiment_by_name(name)
     if known:
+        arrange_page(client, known)
         return known.experiment_id
     file = sqlite_file(uri)
     # Next to the database, not in the working directory; and below it, whatever the experiment is called.
     folder = file.parent / "mlruns" / (sanitized(name).replace("/", "_").strip(". ") or "_") if file else None
     try:
-        return client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
+        location = folder.as_uri() if folder else None
+        return client.create_experiment(name, location, {KIND_TAG: KIND, VIEW_TAG: view_state()})
     except MlflowException:  # another run has just created it
         known = client.get_experiment_by_name(name)
         if not known:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from srgan_dist.tracking.model_code import copy_code, requirements
-from srgan_dist.tracking.points import sanitized
 from srgan_dist.tracking.server import upload_timeout
 from srgan_dist.tracking.state import TrackingStateFile
 from srgan_dist.utils.files import sha256_of
@@ -26,7 +25,7 @@ _EXAMPLE = (1, 16, 24, 3)
 
 
 def log_model(client: "MlflowClient", state_file: TrackingStateFile, folder: Path, content: dict[str, Any]) -> None:
-    """Log a model file once, link it to its run and scores, and register it if requested.
+    """Log a model file once, link it to its run, and register it if requested.
 
     Each completed stage is recorded in the state file, so that a retry continues where the last attempt failed.
 
@@ -100,15 +99,9 @@ def _upload(client: "MlflowClient", model: str, file: Path) -> None:
 
 
 def _link(client: "MlflowClient", run: str, model: str, content: dict[str, Any]) -> None:
-    from mlflow.entities import LoggedModelOutput, Metric
+    from mlflow.entities import LoggedModelOutput
 
     client.log_outputs(run, [LoggedModelOutput(model, content["step"])])
-    time_and_step = (content["time"], content["step"])
-    scores = {sanitized(f"{content['label']}/{name}"): value for name, value in content["scores"].items()}
-    if scores:
-        client.log_batch(
-            run, metrics=[Metric(name, value, *time_and_step, model_id=model) for name, value in scores.items()]
-        )
 
 
 def _register(client: "MlflowClient", run: str, model: str, content: dict[str, Any]) -> str:

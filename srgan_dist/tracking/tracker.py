@@ -16,6 +16,7 @@ from PIL import Image
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.tracking import server
 from srgan_dist.tracking.config import TrackingConfig
+from srgan_dist.tracking.main_parameters import main_first
 from srgan_dist.tracking.outbox import Outbox
 from srgan_dist.tracking.points import sanitized
 from srgan_dist.tracking.sender import Sender
@@ -81,7 +82,7 @@ class Tracker:
             return
         uri = server.uri_of(folder)
         self._sender = Sender(folder, uri, config.experiment, self._outbox, self._journal)
-        values = {name: str(value) for name, value in params.items()}
+        values = {name: str(value) for name, value in main_first(params).items()}
         if not self._sender.state_file.now.run_id:
             self._put("params", values=values)
         else:
@@ -113,6 +114,10 @@ class Tracker:
     def artifact(self, file: Path, folder: str | None = None) -> None:
         """Upload a file of the run directory, with the content that it has when it is sent."""
         self._put("artifact", file=str(file.relative_to(self._folder)), folder=folder)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags of the run, which MLflow shows in its table of runs."""
+        self._put("tags", values={sanitized(name): value for name, value in values.items()})
 
     def table(self, rows: list[dict[str, Any]]) -> None:
         """Log a table that MLflow shows under the run's evaluations; only the first call has an effect."""

@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from srgan_dist.distributed.accelerator import start
+from srgan_dist.runs.metric_names import CROPS_PER_S, DISCRIMINATOR
 from srgan_dist.training.config import PhaseConfig, TrainConfig, dump
 from srgan_dist.training.out_of_memory import explain_out_of_memory
 from srgan_dist.training.run_state import with_epochs_as_steps
@@ -103,10 +104,10 @@ def _report(config: TrainConfig, done: _Done, peak: int, run: Path) -> str:
 def _paces(run: Path) -> list[float]:
     """Return the crops per second of the last step of each phase."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    rows = [r for r in rows if "train/crops_per_s" in r]
-    adversarial = ["train/discriminator" in r for r in rows]
+    rows = [r for r in rows if CROPS_PER_S in r]
+    adversarial = [DISCRIMINATOR in r for r in rows]
     last = [i for i in range(len(rows)) if i == len(rows) - 1 or adversarial[i] != adversarial[i + 1]]
-    return [rows[i]["train/crops_per_s"] for i in last]
+    return [rows[i][CROPS_PER_S] for i in last]
 
 
 def _hours(seconds: float) -> str:

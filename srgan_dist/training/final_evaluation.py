@@ -8,6 +8,7 @@ from torch import nn
 
 from srgan_dist.data.shards.shard_set import ShardSet
 from srgan_dist.distributed.accelerator import AcceleratorGroup
+from srgan_dist.distributed.group import no_progress
 from srgan_dist.evaluation.comparison import compare_phases
 from srgan_dist.evaluation.evaluation_set import shard_evaluation_set
 from srgan_dist.evaluation.results import Evaluation
@@ -77,4 +78,5 @@ def evaluate_run(
     files = tuple(run_dir.model(p.label) for p in (config.pretrain, config.adversarial) if p.steps)
     evaluation_set = shard_evaluation_set(held_out, Path(public(config.data.shards[0])).name)
     group, device = AcceleratorGroup(accelerator), str(accelerator.device)
-    return compare_phases(run_dir.path, (*files, *config.compare_with), evaluation_set, group, progress_bar, device)
+    progress = progress_bar if accelerator.is_main_process else no_progress
+    return compare_phases(run_dir.path, (*files, *config.compare_with), evaluation_set, group, progress, device)

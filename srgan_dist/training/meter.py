@@ -45,6 +45,10 @@ class Meter:
         self._steps += 1
         self._waited += waited
 
+    def exclude(self, seconds: float) -> None:
+        """Leave a time in which no step ran, such as a validation, out of the pace of the current window."""
+        self._started += seconds
+
     def read(self, crops: int) -> dict[str, float]:
         """Return the means over steps and processes since the last read, with speed and memory; reset. Collective.
 
@@ -79,7 +83,7 @@ class Meter:
         """Restore a `state_dict`; if the number of processes has changed, rank 0 takes over all sums."""
         rank, size, device = (getattr(self._accelerator, n) for n in ("process_index", "num_processes", "device"))
         for names, rows in zip(state["names"], state["rows"], strict=True):
-            names = [current_name(f"train/{n}").removeprefix("train/") for n in names]
+            names = [current_name(n) for n in names]
             local = rows[rank] if len(rows) == size else rows.sum(0) if rank == 0 else torch.zeros_like(rows[0])
             self._rows[tuple(names)] = local.to(device)
 

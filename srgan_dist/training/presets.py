@@ -215,4 +215,4 @@ def preset(name: str) -> TrainConfig:
     Raises:
         KeyError: if there is no such preset.
     """
-    return replace(PRESETS[name], run_dir=Path("runs") / name, tracking=TrackingConfig(experiment=name))
+    return replace(PRESETS[name], run_dir=Path("runs") / name, tracking=TrackingConfig(preset=name))

@@ -2,8 +2,9 @@
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -13,11 +14,14 @@ from srgan_dist.data.loading.feed import Feed
 from srgan_dist.distributed.accelerator import launch_command
 from srgan_dist.distributed.coordination import StopRequested
 from srgan_dist.evaluation.comparison import FIGURE, PAGE, TRADEOFF
+from srgan_dist.evaluation.curves_figure import FILE as CURVES
+from srgan_dist.evaluation.curves_figure import write_curves
 from srgan_dist.evaluation.metrics import Scores
 from srgan_dist.evaluation.results import Evaluation
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import interpolate
 from srgan_dist.runs import environment
+from srgan_dist.runs.metric_names import public_name
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.server import UnreachableError, check_server, shown, uri_of
 from srgan_dist.tracking.tracker import Dataset, Tracker, detach
@@ -85,22 +89,37 @@ class Reporter:
         """Record the means of a logging window, and log new health warnings.
 
         Returns:
-            The means; with `data.on_bad=skip`, the number of corrupt crops that were replaced so far; and the epoch.
+            The metrics by their public names: the means, the loss and the learning rates; with `data.on_bad=skip` also
+            the number of corrupt crops that were replaced so far.
         """
         skip_bad = self._config.data.on_bad == "skip"
         replaced = {"replaced": self._feed.replaced(0, state.step * state.crops_per_step)} if skip_bad else {}
-        metrics = means | replaced
+        metrics = self._training_loss(state.phase, means) | means | replaced | self._learning_rates(state)
         warnings = health_warnings(metrics, starting=state.phase == 0 and state.step < _SETTLED)
         self._warn_of_new(state.step, warnings, self._active_warnings)
-        train = {f"train/{name}": value for name, value in metrics.items()} | {"phase": state.phase + 1.0}
+        named = {public_name(name): value for name, value in metrics.items()}
         health = {f"health/{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
-        self._run_dir.append_metrics(state.step, train | health)
-        return metrics | self._epoch(state)
+        self._run_dir.append_metrics(state.step, named | {"phase": state.phase + 1.0} | health)
+        return named
 
-    def _epoch(self, state: RunState) -> dict[str, float]:
-        """Return how many epochs of the training images are done; an empty dictionary for a stream."""
+    def _training_loss(self, phase: int, means: dict[str, float]) -> dict[str, float]:
+        """Return the loss that the generator was trained on; an empty dictionary if it was not trained."""
+        if "pixel" not in means:
+            return {}
+        weights = asdict(self._config.loss.effective_weights) if phase else {"pixel": 1.0}
+        return {"loss": sum(weight * means[term] for term, weight in weights.items() if term in means)}
+
+    def _learning_rates(self, state: RunState) -> dict[str, float]:
+        """Return the learning rates of the last step."""
+        phase = (self._config.pretrain, self._config.adversarial)[state.phase]
+        rate = phase.schedule.at(max(0, state.step - 1 - state.phase_start), phase.steps)
+        both = {"discriminator_rate": rate * self._config.discriminator_rate} if state.phase else {}
+        return {"generator_rate": rate} | both
+
+    def epoch(self, state: RunState) -> float | None:
+        """Return how many epochs of the training images are done; None for a stream."""
         images = self._feed.images
-        return {"epoch": state.step * state.crops_per_step / images} if images else {}
+        return state.step * state.crops_per_step / images if images else None
 
     def _log_epochs(self, state: RunState) -> None:
         if images := self._feed.images:
@@ -133,20 +152,29 @@ class Reporter:
         if "niqe" in scores and "niqe" in original:
             text += f", NIQE {scores['niqe']:.2f} (bicubic {bicubic['niqe']:.2f}, HR {original['niqe']:.2f})"
         log.info("step %d  validation on center crops of %d: %s", step, self._config.validation.side, text)
-        numbers = scores | {"bicubic": bicubic["psnr_y"]}
+        numbers = scores | {"psnr_y_bicubic": bicubic["psnr_y"]}
         numbers |= {f"niqe_{name}": found["niqe"] for name, found in (("bicubic", bicubic), ("hr", original))
                     if "niqe" in found}  # fmt: skip
         warnings = [HealthWarning(name, f"{name}: {message}") for name, message in validation.warnings(scores)]
         self._warn_of_new(step, warnings, self._active_validation_warnings)
         health = {f"health/valid_{warning.name.replace(' ', '_')}": 1.0 for warning in warnings}
-        self._run_dir.append_metrics(step, {f"valid/{name}": value for name, value in numbers.items()} | health)
+        self._run_dir.append_metrics(step, {f"validation/{name}": value for name, value in numbers.items()} | health)
+        self._draw_curves()
         for crop, image in zip(validation.crops, images, strict=True):
             self.tracker.image(crop.name, image, step)
 
     def results(self, state: RunState, evaluation: Evaluation | None) -> None:
-        """Log the final evaluation and each phase's generator to MLflow."""
+        """Draw the curves to their end; log the final evaluation and each phase's generator to MLflow."""
+        self._draw_curves()
         phases = (self._config.pretrain, self._config.adversarial)
         _log_results(self.tracker, self._run_dir, phases, self._config.scale, state.step, evaluation)
+
+    def _draw_curves(self) -> None:
+        if self._accelerator.is_main_process:
+            try:
+                write_curves(self._run_dir.path)
+            except OSError as error:  # a full disk, which must not end a training whose metrics are still in memory
+                log.warning("%s cannot be written (%s)", self._run_dir.path / CURVES, error.strerror or error)
 
     def close(self, step: int, error: BaseException | None) -> None:
         """Record how the run ended in `status.json` and MLflow."""
@@ -193,7 +221,8 @@ def _open_tracker(config: TrainConfig, accelerator: Accelerator, run: RunDir, fe
     session["data"] = {place.location: place.hash for place in feed.places}
     environment.append_session(run.path, session)
     params = flatten(recorded(config)) | {"data.manifests": feed.hashes, "crops_per_step": crops}
-    tracker = Tracker(tracking, run.path, params, environment.tags(session), _datasets(feed))
+    tags = environment.tags(session) | ({"preset": tracking.preset} if tracking.preset else {})
+    tracker = Tracker(tracking, run.path, params, tags, _datasets(feed))
     for name in ("config.json", environment.FILE, *([session["patch"]] if "patch" in session else [])):
         if (run.path / name).exists():
             tracker.artifact(run.path / name)
@@ -219,19 +248,35 @@ def _log_held_out_crops(tracker: Tracker, validation: Validation | None) -> None
         tracker.image(f"{crop.name} bicubic", interpolate(crop.lr, scale, "bicubic"), 0)
 
 
+def final_tags(means: Mapping[str, Scores], labels: Sequence[str]) -> dict[str, str]:
+    """Return the main mean scores of the final evaluation as tags, by which runs can be sorted.
+
+    As metrics, MLflow would draw a chart with one dot for each of them. All scores are in the run's table.
+
+    Args:
+        means: By method.
+        labels: Of the phases; `final/psnr_y` is that of the last one, `final/psnr_y_pretrained` that of the first.
+    """
+    methods = {"": labels[-1], "_bicubic": "bicubic"} | ({"_pretrained": labels[0]} if len(labels) > 1 else {})
+    return {
+        f"final/{score}{ending}": f"{means[method][score]:.{decimals}f}"
+        for score, decimals in (("psnr_y", 3), ("ssim_y", 4), ("niqe", 3))
+        for ending, method in methods.items()
+        if math.isfinite(means.get(method, {}).get(score, math.nan))
+    }
+
+
 def _log_results(
     tracker: Tracker, run: RunDir, phases: tuple[PhaseConfig, ...], scale: int, step: int, evaluation: Evaluation | None
 ) -> None:
     """Log the final evaluation, and each phase's generator with its scores as a model that can be served."""
     means = evaluation.means() if evaluation else {}
     if evaluation:
-        for file in ("evaluation.json", FIGURE, TRADEOFF, PAGE):
+        for file in ("evaluation.json", FIGURE, TRADEOFF, PAGE, CURVES):
             if (run.path / file).is_file():
                 tracker.artifact(run.path / file)
         tracker.table([row.flat() for row in evaluation.rows])
-        tracker.metrics(step, {f"final/{method}": scores["psnr_y"] for method, scores in means.items()})
-        niqe = {f"final_niqe/{method}": scores.get("niqe", math.nan) for method, scores in means.items()}
-        tracker.metrics(step, {name: value for name, value in niqe.items() if not math.isnan(value)})
+        tracker.tags(final_tags(means, [p.label for p in phases if p.steps]))
     for phase in phases:
         if phase.steps:
             tracker.model(run.model(phase.label), phase.label, scale, step, means.get(phase.label))

@@ -158,10 +158,10 @@ def discriminator_step(
 
 def _generator_terms(losses: Losses, sr: Tensor, target: Tensor, real: Tensor | None, fake: Tensor) -> StepMetrics:
     pixel = pixel_loss(losses.pixel, sr, target)
-    content = losses.content(sr, target) if losses.content else torch.zeros_like(pixel)
+    content = {"content": losses.content(sr, target)} if losses.content else {}
     # The generator cannot change the logits of real images: detached, they get no gradient from its loss.
     adversarial = losses.adversarial.for_generator(None if real is None else real.detach(), fake)
-    return {"pixel": pixel, "content": content, "adversarial": adversarial}
+    return {"pixel": pixel} | content | {"adversarial": adversarial}
 
 
 def _logits(network: nn.Module, images: Tensor, with_graph: bool) -> Tensor:

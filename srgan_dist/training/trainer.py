@@ -2,9 +2,12 @@
 
 import logging
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from accelerate import Accelerator
 
 from srgan_dist.data.batch import Pair
@@ -25,6 +28,7 @@ from srgan_dist.training.flops import peak_tflops
 from srgan_dist.training.meter import Meter
 from srgan_dist.training.out_of_memory import explain_out_of_memory
 from srgan_dist.training.reporting import Reporter, check_tracking
+from srgan_dist.training.run_progress import RunProgress
 from srgan_dist.training.run_state import (
     RunState,
     is_finished,
@@ -39,7 +43,7 @@ from srgan_dist.training.trainable import Networks, load_vgg_early
 from srgan_dist.training.validation import Validation
 from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.profiling import Profiler
-from srgan_dist.utils.progress import Progress, start_logging
+from srgan_dist.utils.progress import start_logging
 from srgan_dist.utils.unions import tag
 
 log = logging.getLogger("srgan_dist")
@@ -150,6 +154,7 @@ class Trainer:
         self.degradation = tag(type(config.degradation)) if config.degradation else feed.degradation
         self.state = RunState(crops_per_step)
         self.reporter = Reporter(config, accelerator, self.run_dir, feed, self.state.crops_per_step)
+        self.progress = RunProgress(config, self.state, self.run_dir, held_out, visible=self.is_main_process)
 
     def _open_run_dir(self) -> RunDir:
         progress = progress_of(self._checkpoint, self.accelerator.num_processes) if self._checkpoint else None
@@ -175,16 +180,17 @@ class Trainer:
         if number > state.phase:
             self._start_phase(number)
         last = state.phase_start + phase.steps
-        batches, progress = self._batches(), Progress(phase.label, state.step, last, visible=self.is_main_process)
+        batches = self._batches()
+        self.progress.start_phase()
         try:
             while not state.phase_over:
                 self._train_step(batches, phase)
-                progress.advance()
+                self.progress.advance()
                 state.phase_over = state.step == last
-                self._after_step(progress)
+                self._after_step()
         finally:
             batches.close()
-            progress.close()
+            self.progress.close()
         self._export(phase)
 
     def _start_phase(self, number: int) -> None:
@@ -239,7 +245,7 @@ class Trainer:
         self._save()
         raise StopRequested(reason)
 
-    def _after_step(self, progress: Progress) -> None:
+    def _after_step(self) -> None:
         """Log, validate, save and stop, each when it is due.
 
         The order matters: validation may end the phase, which makes everything after it due; and the checkpoint must
@@ -247,10 +253,10 @@ class Trainer:
         """
         config, step = self.config, self.state.step
         if logged := self._due(config.log_every):
-            progress.show(self._read_window())
+            self._read_window()
         improved = self._due(config.validation.every) and self._validate()
         if self.state.phase_over and not logged:  # validation ended the phase early
-            progress.show(self._read_window())
+            self._read_window()
         stop_reason = self._decide() if self.coordinator.due(step) or self.state.phase_over else ""
         if improved or stop_reason or self._due(config.checkpoint.every):
             self._save()
@@ -260,17 +266,29 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return self.state.step % every == 0 or self.state.phase_over
 
-    def _read_window(self) -> dict[str, float]:
+    def _read_window(self) -> None:
         if self.is_main_process and not self.meter.flops_per_crop and peak_tflops(self.accelerator.device):
             self.meter.flops_per_crop = self.networks.flops_per_crop()
-        return self.reporter.window(self.state, self.meter.read(self.state.crops_per_step))
+        metrics = self.reporter.window(self.state, self.meter.read(self.state.crops_per_step))
+        self.progress.window(metrics, self.reporter.epoch(self.state))
+
+    @contextmanager
+    def _activity(self, kind: str) -> Generator[None]:
+        """Leave the time of a block, in which no step runs, out of the pace."""
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()  # the steps that are queued still belong to the pace
+        started = time.perf_counter()
+        with self.progress.activity(kind):
+            yield
+        self.meter.exclude(time.perf_counter() - started)
 
     def _validate(self) -> bool:
         """Validate the averaged generator; return whether it is the best of the phase, whose checkpoint is kept."""
         if not self.validation:
             return False
-        with explain_out_of_memory(self.config, "validation"):
+        with explain_out_of_memory(self.config, "validation"), self._activity("validation"):
             scores, images = self.validation(self.networks.ema.module)
+        self.progress.validated(scores["psnr_y"])
         self.reporter.validation(self.state.step, self.validation, scores, images)
         best_by, patience = self.config.validation.rule(self.state.phase)
         if best_by == "last" or (best_by == "niqe" and not self.validation.rates_naturalness):
@@ -284,13 +302,14 @@ class Trainer:
         return decision.stop
 
     def _save(self) -> None:
-        content = self._state_dict()  # collective: gathers what each process has measured
-        if self.is_main_process:
-            self.lock.check()  # another job may have taken over while this one was suspended
-            best, keep = self.state.best[1] or None, self.config.checkpoint.keep
-            checkpoint.save(self.run_dir.checkpoints, self.state.step, content, keep, best)
-            self.run_dir.status("running", self.state.step)
-        self.accelerator.wait_for_everyone()  # no process may exit, or raise, before the checkpoint is complete
+        with self._activity("checkpoint"):
+            content = self._state_dict()  # collective: gathers what each process has measured
+            if self.is_main_process:
+                self.lock.check()  # another job may have taken over while this one was suspended
+                best, keep = self.state.best[1] or None, self.config.checkpoint.keep
+                checkpoint.save(self.run_dir.checkpoints, self.state.step, content, keep, best)
+                self.progress.record()
+            self.accelerator.wait_for_everyone()  # no process may exit, or raise, before the checkpoint is complete
 
     def _state_dict(self) -> dict[str, Any]:
         parts = {"meter": self.meter.state_dict(), "networks": self.networks.state_dict()}

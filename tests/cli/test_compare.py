@@ -84,7 +84,7 @@ def test_the_page_shows_what_differs_in_the_runs(page: Path):
 
     assert re.search(r"<td>seed</td><td>0</td><td>1</td>", text)
     assert "run_dir" not in text
-    assert "valid/psnr_y" in text
+    assert "validation/psnr_y" in text
     assert text.count("<polyline") == 4  # two numbers of two runs
 
 

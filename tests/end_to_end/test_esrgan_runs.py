@@ -22,7 +22,7 @@ FLAGS = (
 
 def terms(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {line["step"]: line for line in lines if "train/pixel" in line}
+    return {line["step"]: line for line in lines if "loss/generator/pixel" in line}
 
 
 def face(seed):
@@ -60,7 +60,7 @@ def test_esrgan_trains_both_phases_on_faces_with_vgg_content(tmp_path, launch):
     assert done.returncode == 0, done.stderr[-3000:]
     seen = terms(tmp_path / "run")
     assert seen.keys() == {1, 2, 3}
-    assert all(seen[step]["train/content"] > 0 for step in (2, 3))
+    assert all(seen[step]["loss/generator/content"] > 0 for step in (2, 3))
     assert all(np.isfinite(value) for line in seen.values() for value in line.values())
     for name in ("rrdbnet", "esrgan"):
         loaded = load_generator(tmp_path / "run" / "models" / f"{name}.safetensors")
@@ -90,7 +90,7 @@ def test_esrgan_trains_both_phases_on_photographs_from_other_weights(tmp_path, l
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"--weights pretrained.pth: the pixel phase .* steps on L1 will .*--pretrain.steps 0", done.stderr)
     seen = terms(tmp_path / "run")
-    assert {"train/adversarial", "train/discriminator", "train/real_logits"} <= seen[3].keys()
+    assert {"loss/generator/adversarial", "loss/discriminator", "discriminator/real_logits"} <= seen[3].keys()
     kept = load_generator(tmp_path / "run" / "models" / "rrdbnet.safetensors")  # learned nothing: learning rate 0
     assert all(torch.equal(v, kept.network.state_dict()[k]) for k, v in first.state_dict().items())
     moved = load_generator(tmp_path / "run" / "models" / "esrgan.safetensors").network.state_dict()

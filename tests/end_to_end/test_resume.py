@@ -121,10 +121,10 @@ def test_fine_tuning_that_is_interrupted_while_the_discriminator_learns_alone_eq
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     rows = metrics(config.run_dir)
     assert rows == metrics(broken)
-    assert [row["train/discriminator_alone"] for row in rows if "train/discriminator_alone" in row] == [
+    assert [row["discriminator/alone"] for row in rows if "discriminator/alone" in row] == [
         1, pytest.approx(1 / 3), 0, 0
     ]  # fmt: skip
-    assert "train/pixel" not in rows[0]
+    assert "loss/generator/pixel" not in rows[0]
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_patience_ends_a_phase_early_and_the_next_one_follows(tiny: TrainConfig)
     train(impatient)
 
     assert state(tiny.run_dir)["phase_start"] == 12
-    windows = [line["step"] for line in metrics(tiny.run_dir) if "train/pixel" in line]
+    windows = [line["step"] for line in metrics(tiny.run_dir) if "loss/generator/pixel" in line]
     assert windows == [5, 10, 12, 15, 20, 22]  # that of the early end among them
     assert state(tiny.run_dir)["step"] == 22
 
@@ -227,6 +227,6 @@ def test_a_few_skipped_steps_are_counted_and_survived(tiny: TrainConfig, monkeyp
     train(tiny)
 
     found = metrics(tiny.run_dir)
-    assert [line["train/skipped"] for line in found if "train/skipped" in line][1] == pytest.approx(1 / 3)
+    assert [line["steps/skipped"] for line in found if "steps/skipped" in line][1] == pytest.approx(1 / 3)
     assert all(t.isfinite().all() for t in tensors(state(tiny.run_dir)["networks"]))
     assert all(v == v for line in found for v in line.values())  # no NaN was logged

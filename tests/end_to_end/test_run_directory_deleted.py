@@ -31,7 +31,7 @@ def test_a_deleted_run_directory_is_one_line(
 
     def append_then_delete(self: RunDir, at: int, metrics: dict[str, float]) -> None:
         append(self, at, metrics)
-        if at == step and "train/pixel" in metrics:
+        if at == step and "loss/generator/pixel" in metrics:
             shutil.rmtree(run)
 
     monkeypatch.setattr(RunDir, "append_metrics", append_then_delete)

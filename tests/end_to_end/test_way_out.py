@@ -196,4 +196,4 @@ def test_phases_that_would_share_a_file_are_refused_at_the_start(train, capsys):
 def test_no_validation_images_turn_validation_off(train):
     assert train("--validation.images=0") == 0
 
-    assert not any("valid/" in line for line in Path("run/metrics.jsonl").read_text().splitlines())
+    assert not any("validation/" in line for line in Path("run/metrics.jsonl").read_text().splitlines())

@@ -3,7 +3,8 @@ import pytest
 
 from srgan_dist.evaluation import tradeoff
 from srgan_dist.evaluation.results import Evaluation, Row
-from srgan_dist.evaluation.tradeoff import _Axes, _ticks, draw_tradeoff
+from srgan_dist.evaluation.ticks import round_ticks
+from srgan_dist.evaluation.tradeoff import _Axes, draw_tradeoff
 
 
 def evaluation(**methods: tuple[float, float | None]) -> Evaluation:
@@ -39,7 +40,7 @@ def test_without_niqe_there_is_no_plot():
 
 def test_ticks_are_round_and_enclose_the_values():
     for values in ([24.6, 28.5], [5.0], [0.001, 0.002], [4.0, 4.0], [-3.0, 120.0]):
-        ticks = _ticks(values)
+        ticks = round_ticks(values)
         assert ticks[0] < min(values) <= max(values) < ticks[-1]
         assert 3 <= len(ticks) <= 9
 

@@ -103,7 +103,8 @@ def test_a_model_that_is_logged_again_is_not_logged_twice(uri: str):
     after = len(client.search_logged_models([experiment])), len(client.search_model_versions("name='enlarger'"))
     assert before == after
     model = next(m for m in client.search_logged_models([experiment]) if m.tags["psnr_y"] == "30.0")
-    assert {m.key: m.value for m in model.metrics} == {"SRGAN/psnr_y": 30.0, "SRGAN/ssim_y": 0.9}
+    assert model.tags["ssim_y"] == "0.9"
+    assert not model.metrics  # MLflow would add a chart of one dot for each of them
 
 
 def test_mlflow_serves_the_model(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

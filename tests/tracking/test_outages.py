@@ -55,7 +55,7 @@ def state(run: Path) -> dict[str, object]:
 
 def wait_until_sent(run: Path, step: int) -> None:
     deadline = time.monotonic() + 60
-    while not (run / "mlflow.json").exists() or state(run)["sent"].get("train/pixel", -1) < step:
+    while not (run / "mlflow.json").exists() or state(run)["sent"].get("loss/generator/pixel", -1) < step:
         assert time.monotonic() < deadline, "not sent in time"
         time.sleep(0.05)
 
@@ -66,7 +66,7 @@ def assert_whole(run: Path, uri: str) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line} - {"step", "time"}
     assert len(lines) == 16 + 4
-    assert {"train/pixel", "train/adversarial", "valid/psnr_y", "phase"} <= names
+    assert {"loss/generator/pixel", "loss/generator/adversarial", "validation/psnr_y", "phase"} <= names
     for name in names:
         stored = [(m.step, m.value) for m in client.get_metric_history(number, name)]
         wanted = [(line["step"], line[name]) for line in lines if name in line]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from srgan_dist.tracking.chart_page import chart_page
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.trainer import train
 from tests.tracking.conftest import Server
@@ -47,7 +48,7 @@ def runs(tiny: TrainConfig, server: Server, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def open_charts(view: Any, address: str, experiment: str) -> None:
-    view.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
+    view.goto(chart_page(address, experiment))
     view.get_by_role("button", name="Add chart").first.wait_for()
     if view.get_by_text("MLflow Assistant").count():
         view.get_by_role("button", name="Close").last.click()
@@ -78,10 +79,13 @@ def test_charts_parameters_and_stepped_images_of_two_runs(view: Any, runs: tuple
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
 
     open_charts(view, server.uri, experiment)
-    view.get_by_text("first (final/SRGAN)").first.wait_for()
-    view.get_by_text("second (final/SRGAN)").first.wait_for()
+    view.get_by_text("first (validation/psnr_y_bicubic)").first.wait_for()  # in the chart of PSNR, which comes first
+    view.get_by_text("second (validation/psnr_y)").first.wait_for()
     view.locator("svg.main-svg .scatterlayer .trace").first.wait_for(state="attached")
+    text = view.inner_text("body")
     view.screenshot(path=ARTEFACTS / "mlflow-charts.png")
+    assert "Judges" not in text  # of MLflow's page about generative AI
+    assert text.index("\nvalidation\n") < text.index("\nloss\n")
 
     step = add_image_grid(view, "000")
     shown: dict[int, list[str]] = {}

@@ -84,6 +84,15 @@ def test_pace_and_waiting_are_of_the_window(clock: SimpleNamespace):
     assert [w["data_wait"] for w in windows] == [0.5, 0.5]
 
 
+def test_a_time_without_steps_does_not_count(clock: SimpleNamespace):
+    m = meter()
+    m.add(terms(loss=1.0), GOOD, 0)
+    clock.now += 100
+    m.exclude(99)
+
+    assert m.read(16)["crops_per_s"] == 16
+
+
 def test_operations_are_those_of_a_crop_times_the_pace(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "peak_tflops", lambda _: 4.0)
     m = meter(size=2)

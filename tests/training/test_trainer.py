@@ -8,6 +8,7 @@ from PIL import Image
 
 from srgan_dist.cli.train import train_main
 from srgan_dist.runs import checkpoint
+from srgan_dist.runs.metric_names import METRICS
 from srgan_dist.training.trainable import Networks
 from tests.conftest import TINY, Launch
 
@@ -40,7 +41,16 @@ def test_one_command_trains_both_phases_and_leaves_everything(launch: Launch, sh
     }  # fmt: skip
     assert checkpoint.resolve(run / "checkpoints" / "last").name == "step-00000008"
     assert "step 6/8" in ran.stderr  # a log file is readable without a terminal
-    assert {"train/pixel", "train/crops_per_s", "train/data_wait", "train/memory_gib"} <= metrics(run)[0].keys()
+    assert {
+        "loss/generator/pixel",
+        "performance/crops_per_s",
+        "performance/data_wait",
+        "performance/memory_gib",
+    } <= metrics(run)[0].keys()
+    names = {name for row in metrics(run) for name in row if not name.startswith("health/")}
+    assert names <= {metric.name for metric in METRICS} | {"step", "time"}  # docs/reference/metrics.md has all of them
+    assert "loss/generator/content" not in names  # quickstart has no VGG
+    assert Image.open(run / "curves.png").size == (1200, 760)
     assert "s from the command to the first step: launcher" in ran.stderr
     _check_mlflow(tmp_path, run)
 
@@ -51,12 +61,21 @@ def _check_mlflow(folder: Path, run: Path) -> None:
     stored = client.get_run(json.loads((run / "mlflow.json").read_text())["run_id"])
     assert stored.info.status == "FINISHED"
     assert stored.data.params["data.hr_crop"] == "32"
-    assert {"train/pixel", "train/adversarial", "valid/psnr_y", "valid/ssim_y"} <= stored.data.metrics.keys()
-    assert [m.step for m in client.get_metric_history(stored.info.run_id, "valid/psnr_y")] == [4, 8]
+    assert {
+        "loss/generator/pixel",
+        "loss/generator/adversarial",
+        "validation/psnr_y",
+        "validation/ssim_y",
+    } <= stored.data.metrics.keys()
+    assert [m.step for m in client.get_metric_history(stored.info.run_id, "validation/psnr_y")] == [4, 8]
     artifacts = {f.path for f in client.list_artifacts(stored.info.run_id)}
     assert {"images", "models", "comparison.png", "evaluation.json"} <= artifacts
     assert {"config.json", "environment.json", "comparison.html", "evaluation_table.json"} <= artifacts
     assert {"host", "device", "world_size", "precision", "version.torch"} <= stored.data.tags.keys()
+    assert stored.data.tags["preset"] == "quickstart"
+    assert client.get_experiment(stored.info.experiment_id).name == "srgan_dist"
+    assert {"final/psnr_y", "final/psnr_y_bicubic", "final/psnr_y_pretrained"} <= stored.data.tags.keys()
+    assert not [name for name in stored.data.metrics if name.startswith(("final", "SRGAN", "SRResNet"))]
     data = stored.inputs.dataset_inputs[0].dataset
     assert stored.data.params["data.manifests"] == f"['{json.loads(data.profile)['manifest_sha256']}']"
     assert data.digest == json.loads(data.profile)["manifest_sha256"][:36]
@@ -119,10 +138,10 @@ def test_where_the_devices_peak_is_known_its_use_is_logged_for_each_phase(
 
     assert train_main(["quickstart", "--data.shards", str(shards), *TINY, *STEPS, "--tracking.enabled=False"]) == 0
 
-    rows = [m for m in metrics(tmp_path / "runs" / "quickstart") if "train/tflops" in m]
-    work = [m["train/tflops"] / m["train/crops_per_s"] for m in rows]
+    rows = [m for m in metrics(tmp_path / "runs" / "quickstart") if "performance/tflops" in m]
+    work = [m["performance/tflops"] / m["performance/crops_per_s"] for m in rows]
     assert len(rows) == 4
     assert work[0] == pytest.approx(work[1])
     assert work[2] == pytest.approx(work[3])
     assert work[2] > 1.2 * work[1]  # two networks
-    assert all(m["train/of_peak"] == pytest.approx(m["train/tflops"] / 2) for m in rows)
+    assert all(m["performance/of_peak"] == pytest.approx(m["performance/tflops"] / 2) for m in rows)

@@ -204,6 +204,6 @@ def test_a_run_that_skips_counts_the_replaced_crops_in_its_logs(copy: Path, laun
 
     assert skipped.returncode == 0, skipped.stderr[-3000:]
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    counts = {row["step"]: row["train/replaced"] for row in rows if "train/replaced" in row}
+    counts = {row["step"]: row["data/replaced"] for row in rows if "data/replaced" in row}
     assert counts[10] == 2  # two passes of ten crops, one of each corrupt
     assert all(0 <= counts[s] <= 2 for s in (2, 4, 6, 8))
