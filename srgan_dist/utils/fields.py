@@ -80,6 +80,13 @@ def every_leaf(config: object, prefix: str = "", choice: str = "") -> Iterator[F
             yield field._replace(name=name, default=value, choice=choice)
 
 
+def required_sections(config: object) -> set[str]:
+    """Return the dotted names of the dataclasses inside a dataclass that cannot be None."""
+    fields = list(every_leaf(config))
+    optional = {f.section for f in fields if f.name.endswith(".type") and without_none(f.kind)[1]}
+    return {f.section for f in fields} - optional - {""}
+
+
 def _members_of(member: Any, prefix: str, choice: str) -> Iterator[Field]:
     if not isinstance(member, type):
         yield from every_leaf(member, prefix, choice)
