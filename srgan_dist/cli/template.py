@@ -52,7 +52,9 @@ def _section(
         if len(kinds) > 1:
             yield f"{indent}  type: {_choices(kinds, type(value))}"
         inner = f"{name}.type={tag(type(value))}" if kinds else choice
-        yield from _section(value, f"{name}.", inner, known, active)
+        # YAML would read a section without settings as null, which turns an optional section off.
+        first = {f"{name}.{fields_of(type(value))[0].name}"} if len(kinds) == 1 else set[str]()
+        yield from _section(value, f"{name}.", inner, known, {*active, *first})
 
 
 def _absent(name: str, kinds: Sequence[type], indent: str) -> Iterator[str]:

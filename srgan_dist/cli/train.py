@@ -114,13 +114,18 @@ def _steps_for_epochs(default: "TrainConfig", args: list[str]) -> "TrainConfig":
 def _check(config: "TrainConfig") -> None:
     """Raise UsageError, with the names of flags, if the configuration is not valid for any run."""
     from srgan_dist.training.config_checks import check
-    from srgan_dist.utils.fields import leaves
-    from srgan_dist.utils.meant_names import with_flags
 
     try:
         check(config)
-    except ValueError as error:
-        raise UsageError(with_flags(str(error), [f.name for f in leaves(config)])) from None
+    except UsageError as error:
+        raise UsageError(_with_flags(error, config)) from None
+
+
+def _with_flags(error: UsageError, config: "TrainConfig") -> str:
+    from srgan_dist.utils.fields import leaves
+    from srgan_dist.utils.meant_names import with_flags
+
+    return with_flags(str(error), [f.name for f in leaves(config)])
 
 
 def _train(args: list[str], prog: str) -> int:
@@ -148,6 +153,8 @@ def _train(args: list[str], prog: str) -> int:
         if first:
             write_error(f"stopped ({request}) after saving a checkpoint; run the same command again to resume\n")
         return STOPPED
+    except UsageError as error:
+        return failed(UsageError(_with_flags(error, config)))
     except BaseException as error:
         return failed(error)
     if evaluation and first:

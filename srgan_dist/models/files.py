@@ -36,6 +36,7 @@ from srgan_dist.runs.run_dir import CONFIG
 from srgan_dist.utils.files import output_errors, write_bytes
 from srgan_dist.utils.serialization import from_dict, to_dict
 from srgan_dist.utils.untrusted import integer, parse_json, section, text
+from srgan_dist.utils.usage import UsageError
 
 log = logging.getLogger("srgan_dist")
 
@@ -103,7 +104,7 @@ def find_model(source: Path, at: str | None = None) -> Path:
     """
     source = checkpoint.resolve(source)
     if at is not None and not (source.is_dir() and is_run(source)):
-        raise ValueError(f"--at {at} selects a checkpoint of a run directory, but {source} is not a run directory")
+        raise UsageError(f"--at {at} selects a checkpoint of a run directory, but {source} is not a run directory")
     if source.is_file() or (source / checkpoint.COMPLETE).is_file():
         return source.resolve() if source.is_dir() else source
     if not source.is_dir():

@@ -1,6 +1,7 @@
 """Checks of a training configuration that need neither data nor a device."""
 
 from srgan_dist.models.vgg import check_layers
+from srgan_dist.runs.changes import PHASES
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.utils.usage import UsageError
@@ -13,11 +14,17 @@ def check(config: TrainConfig) -> None:
         "data.hr_crop": config.data.hr_crop, "validation.every": config.validation.every,
         "checkpoint.every": config.checkpoint.every, "checkpoint.keep": config.checkpoint.keep,
         "accumulate": config.accumulate, "max_skips": config.max_skips,
-        "gradient_shares_every": config.gradient_shares_every,
+        "gradient_shares_every": config.gradient_shares_every, "validation.side": config.validation.side,
+        "data.crops_per_decode": config.data.crops_per_decode, "data.threads": config.data.threads,
+        "threads": config.threads, "expect_world_size": config.expect_world_size,
     }  # fmt: skip
     for name, value in positive.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise UsageError(f"{name}={value} must be at least 1")
+    rates = {f"{n}.schedule.learning_rate": getattr(config, n).schedule.learning_rate for n in PHASES}
+    for name, value in (rates | {"clip_norm": config.clip_norm, "time_limit": config.time_limit}).items():
+        if value is not None and value <= 0:
+            raise UsageError(f"{name}={value:g} must be positive")
     if config.data.hr_crop % config.scale:
         below = config.data.hr_crop - config.data.hr_crop % config.scale
         nearest = f"{below} or {below + config.scale}"

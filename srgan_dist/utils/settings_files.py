@@ -31,13 +31,12 @@ def merged(base: Any, settings: Any, sections: Collection[str], prefix: str = ""
             None for it, which changes nothing.
         prefix: Dotted name of the section that is merged, and a dot.
     """
-    if settings is None and prefix.removesuffix(".") in sections:
-        return base
-    if not isinstance(base, dict) or not isinstance(settings, dict):
+    if not isinstance(settings, dict):
         return settings
-    if "type" in settings and settings["type"] != base.get("type"):
-        return settings  # pyright: ignore[reportUnknownVariableType]
-    return base | {k: merged(base.get(k), value, sections, f"{prefix}{k}.") for k, value in settings.items()}
+    is_same = isinstance(base, dict) and settings.get("type", base.get("type")) == base.get("type")
+    known: dict[str, Any] = dict(base) if is_same else {}  # pyright: ignore[reportUnknownArgumentType]
+    given = {k: v for k, v in settings.items() if v is not None or prefix + k not in sections}
+    return known | {k: merged(known.get(k), v, sections, f"{prefix}{k}.") for k, v in given.items()}
 
 
 def explain(error: InvalidConfigError, content: bytes, names: Collection[str]) -> str:
