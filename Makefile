@@ -9,12 +9,12 @@ INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check uv && \
 	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(PY) -e "$(1)" || \
 	$(PY) -m pip install --quiet --disable-pip-version-check -e "$(1)"
 
-.PHONY: demo test test-all test-fast test-lowest fuzz check mlflow clean
+.PHONY: demo docs reference test test-all test-fast test-lowest fuzz check mlflow clean
 
-demo: $(VENV)/sample ## train a small SRGAN on this machine and compare it with interpolation, in minutes
-	$(VENV)/bin/srgan pack sample --scale 2 --out shards/sample-x2
-	$(LAUNCH) train.py quickstart
-	@echo "Open runs/quickstart/comparison.png. To compare runs: make mlflow"
+demo: $(VENV)/sample ## train on this machine, and compare with interpolation and the networks of the package, in minutes
+	$(VENV)/bin/srgan pack sample --scale 4 --out shards/sample-x4
+	$(LAUNCH) train.py demo-x4
+	@echo "Open runs/demo-x4/comparison.png. To compare runs: make mlflow"
 
 mlflow: $(VENV)/sample ## open the MLflow UI with the runs in this folder
 	$(VENV)/bin/srgan mlflow
@@ -34,6 +34,15 @@ test-lowest: ## run all tests with the lowest versions that pyproject.toml allow
 	$(VENV)-lowest/bin/uv pip install --quiet --compile-bytecode --resolution lowest-direct --python $(VENV)-lowest/bin/python -e ".[dev]"
 	$(VENV)-lowest/bin/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
+docs: $(VENV)/docs ## build the documentation's site in build/site, and fail on a broken link
+	$(PY) -m docs.generator
+	$(PY) -m docs.generator.stage build/pages
+	$(VENV)/bin/zensical build --clean --strict
+	@echo "Open build/site/index.html"
+
+reference: $(VENV)/dev ## write the reference pages of presets, configuration and commands again
+	$(PY) -m docs.generator
+
 fuzz: $(VENV)/dev ## try thousands of corrupt and malicious files on every parser, and print what happened
 	$(PY) -m tests.hostile.fuzz --inputs 500 $(FUZZ)
 
@@ -51,6 +60,11 @@ $(VENV)/dev: pyproject.toml
 	python3 -m venv $(VENV)
 	$(call INSTALL,.[dev])
 	@touch $@ $(VENV)/sample
+
+$(VENV)/docs: pyproject.toml
+	python3 -m venv $(VENV)
+	$(call INSTALL,.[docs])
+	@touch $@
 
 clean: ## remove what the other targets created, except runs and shards
 	rm -rf $(VENV) $(VENV)-lowest *.egg-info build

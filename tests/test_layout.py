@@ -49,7 +49,7 @@ HOMES = {
     "tifffile": ("imaging/tiff.py",),
     "imagecodecs": ("imaging/jpeg2000.py",),
     "pillow_heif": ("imaging/heif.py",),
-    "filelock": ("data/shards/cache.py", "tracking/"),
+    "filelock": ("utils/file_lock.py", "tracking/"),
     "accelerate": ("distributed/", "training/"),
     "tqdm": ("utils/progress.py", "data/packing/div2k.py"),
 }
@@ -69,6 +69,8 @@ MIRRORED_ELSEWHERE = {
     "tracking/test_ui.py": "MLflow's own pages in a browser",
     "benchmarks/test_gpu.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
+    "docs/test_reference.py": "mirrors docs/",
+    "docs/test_stage.py": "mirrors docs/",
 }
 """Tests that mirror no single module, and what they are about instead."""
 

@@ -20,7 +20,8 @@ class CompareOptions:
     """Compare models on one HTML page: scores, images, training curves and configurations."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run directories, checkpoints, exported generators, or any .pth or .safetensors file that spandrel supports."""
+    """Run directories, checkpoints, exported generators, any .pth or .safetensors file that spandrel supports, or
+    networks by their names (srgan upscale --help lists them)."""
 
     out: Path
     """HTML file to write."""

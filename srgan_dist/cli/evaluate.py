@@ -33,7 +33,8 @@ class EvaluateOptions:
     """Upscaling factor. The default is the models' scale, or 4 without models."""
 
     models: tuple[Path, ...] = ()
-    """Run directories, checkpoints, exported generators, or any .pth or .safetensors file that spandrel supports."""
+    """Run directories, checkpoints, exported generators, any .pth or .safetensors file that spandrel supports, or
+    networks by their names (srgan upscale --help lists them)."""
 
     at: str | None = None
     """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""

@@ -20,7 +20,8 @@ class ExportOptions:
     """Export a trained generator for other programs, and check that the file gives the same images."""
 
     source: Positional[Path | None] = None
-    """A run directory, a checkpoint, an exported generator or a published .pth file."""
+    """A run directory, a checkpoint, an exported generator, a published .pth file, or a network by its name (srgan
+    upscale --help lists them)."""
 
     at: str | None = None
     """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""
@@ -101,7 +102,7 @@ def export(options: ExportOptions) -> list[str]:
 
 def _export_discriminator(options: ExportOptions) -> list[str]:
     from srgan_dist.models.discriminator_files import read_discriminator_weights, save_discriminator
-    from srgan_dist.models.files import find_model
+    from srgan_dist.models.sources import find_model
     from srgan_dist.training.config import read_run_config
 
     assert options.source
@@ -117,7 +118,8 @@ def _export_discriminator(options: ExportOptions) -> list[str]:
 def _load(options: ExportOptions) -> tuple["Generator", Path | None]:
     """Return the generator, and the file or checkpoint that it was loaded from."""
     from srgan_dist.models.export import interpolated
-    from srgan_dist.models.files import find_model, load_generator
+    from srgan_dist.models.files import load_generator
+    from srgan_dist.models.sources import find_model
 
     if options.interpolate is None:
         assert options.source

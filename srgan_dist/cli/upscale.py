@@ -1,5 +1,6 @@
 """`srgan upscale`: upscale image files, folders and globs with a trained generator."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from srgan_dist.utils.usage import UsageError
 COMMON = ("model", "at", "format", "out_scale", "tile", "self_ensemble", "recursive", "overwrite")
 """The flags that people change most, in the order of the help text."""
 
+log = logging.getLogger("srgan_dist")
+
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleOptions:
@@ -21,8 +24,12 @@ class UpscaleOptions:
     paths: Positional[tuple[Path, ...]]
     """Images, folders or globs, followed by the target: a file for a single image, otherwise a folder."""
 
-    model: Path
-    """A run directory, a checkpoint, an exported generator, or any .pth or .safetensors file that spandrel supports."""
+    model: Path | None = None
+    """A run directory, a checkpoint, an exported generator, any .pth or .safetensors file that spandrel supports, or a
+    network by its name. By default srgan-x4-small, or srgan-x2-small with --out-scale 2 or less. Part of the package:
+    srgan-x4-small, srgan-x2-small, srresnet-x4-small, srresnet-x2-small. Downloaded once: RealESRGAN_x4plus,
+    RealESRGAN_x2plus, RealESRNet_x4plus, RealESRGAN_x4plus_anime_6B, realesr-animevideov3, realesr-general-x4v3,
+    realesr-general-wdn-x4v3."""
 
     at: str | None = None
     """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""
@@ -66,7 +73,7 @@ class UpscaleOptions:
 
 
 def main(args: list[str]) -> int:
-    """Run `srgan upscale IN [IN ...] OUT --model RUN`, and return the exit code: 1 if any image failed."""
+    """Run `srgan upscale IN [IN ...] OUT [--model MODEL]`, and return the exit code: 1 if any image failed."""
     options = parse(UpscaleOptions, args, "srgan upscale", shown=HelpOptions(common=COMMON))
     _check(options)
     processes = join_processes(options.mixed_precision)
@@ -77,7 +84,7 @@ def main(args: list[str]) -> int:
     from srgan_dist.models.files import load_generator, weights_digest
 
     jobs = find_jobs(options.paths, options.format, recursive=options.recursive)
-    model = load_generator(options.model, options.at)
+    model = load_generator(options.model or _default_model(options), options.at)
     upscaler = Upscaler(
         model.network, model.scale, processes.device, precision=processes.precision,
         tile=options.tile, batch=options.batch, self_ensemble=options.self_ensemble,
@@ -92,10 +99,20 @@ def main(args: list[str]) -> int:
     return FAILED if failed else 0
 
 
+def _default_model(options: UpscaleOptions) -> Path:
+    """Return the name of the shipped network to use, and log what it is."""
+    from srgan_dist.models.network_names import SHIPPED, default_network
+
+    name = default_network(options.out_scale)
+    log.info("%s: %s, x%d, part of this package; --model chooses another network (srgan upscale --help lists them)",
+             name, SHIPPED[name].summary, SHIPPED[name].scale)  # fmt: skip
+    return Path(name)
+
+
 def _check(options: UpscaleOptions) -> None:
     """Raise UsageError if a value is not valid for any image."""
     if len(options.paths) < 2:
-        raise UsageError("the target is missing: srgan upscale IN [IN ...] OUT --model RUN")
+        raise UsageError("the target is missing: srgan upscale IN [IN ...] OUT")
     if options.out_scale is not None and options.out_scale <= 0:
         raise UsageError(f"--out-scale {options.out_scale:g} must be positive, such as 3 or 2.5")
     if not 1 <= options.quality <= 100:

@@ -90,10 +90,18 @@ def compare(
 def compare_phases(
     run: Path, files: tuple[Path, ...], evaluation_set: EvaluationSet, group: Group, progress: ProgressFn, device: str
 ) -> Evaluation:
-    """Evaluate a run's exported generators and interpolation, with the images distributed over `group`.
+    """Evaluate a run's exported generators, other models and interpolation, with the images distributed over `group`.
 
     The first process writes `evaluation.json`, `comparison.png`, `tradeoff.png` and `comparison.html` to the run
     directory. Every process returns the same scores.
+
+    Args:
+        run: The run directory.
+        files: Sources of generators, those of the run first; see `load_generator`.
+        evaluation_set: The held-out images.
+        group: The processes that share the images.
+        progress: Wraps the images, for a progress bar.
+        device: The torch device to run on.
     """
     models = [load_generator(f) for f in files]
     trained = model_methods(models, files, device)
@@ -105,15 +113,20 @@ def compare_phases(
         about = model_rows(dict(zip(trained, models, strict=True)), dict(zip(trained, files, strict=True)))
         page = _report(evaluation_set, evaluation, shown, {run.name: run}, {run.name: {}}, about)
         write_json(evaluation.to_json(), run / "evaluation.json", indent=2)
-        write(draw([r.cells for r in rows], [r.name for r in rows], _footnote(evaluation_set.scale)), run / FIGURE)
+        write(draw(rows, _footnote(evaluation_set.scale)), run / FIGURE)
         if (tradeoff := draw_tradeoff(evaluation)) is not None:
             write(tradeoff, run / TRADEOFF)
         write_text(page.html(), run / PAGE)  # one file, which MLflow shows as well
     return evaluation
 
 
-def _footnote(scale: int) -> str:
-    return f"x{scale}, held-out images, the 96 x 96 HR pixels with the most detail; PSNR-Y of the crop"
+def _footnote(scale: int) -> tuple[str, str]:
+    return (
+        f"Held-out images, x{scale}. Each row shows the framed square, enlarged twice. PSNR-Y (higher is closer to the "
+        "original), NIQE (lower looks more natural) and grid ratio (1 is no pattern) are the complete image's.",
+        "Fidelity and naturalness are at odds: a network trained for PSNR blurs what it cannot know; a GAN draws a "
+        "plausible texture, which is not the original's.",
+    )
 
 
 def labels(runs: tuple[Path, ...], models: list[str]) -> list[str]:

@@ -55,7 +55,7 @@ def evaluate(
     Raises:
         ValueError: If there are no images, the models have different scales, or a metric is not installed.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from pathlib import Path
         >>> import numpy as np

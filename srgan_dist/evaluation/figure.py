@@ -1,26 +1,38 @@
-"""The comparison figure: one crop of each image by every method, side by side, with its PSNR."""
+"""The comparison figure: a square of each image by every method, side by side, with their scores."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from srgan_dist.evaluation.metrics import luma, psnr
+from srgan_dist.evaluation.metrics import Scores, luma
 from srgan_dist.imaging.images import Pixels
 
-_CELL, _GAP, _TEXT = 288, 8, 24
+_SIDE, _ZOOM = 160, 2
+"""Side of the square that is shown, in HR pixels, and its magnification."""
+_CELL, _GAP, _LINE = _SIDE * _ZOOM, 8, 21
+_FRAME = "red"
+_SHOWN = {"psnr_y": "{:.2f} dB", "niqe": "NIQE {:.2f}", "grid_ratio": "grid {:.2f}"}
+"""Scores that are written above a cell."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A square crop at HR size, by one method."""
+    """An image of a row of the figure, with up to two lines of text above it."""
 
-    method: str
+    title: str
     image: Pixels
-    psnr_y: float | None = None
-    """PSNR of the crop's luma in dB; None for LR and HR."""
+    scores: Scores = field(default_factory=dict[str, float])
+    """Scores of the method on the complete image; those of `_SHOWN` are written below the title."""
+
+    @property
+    def caption(self) -> str:
+        """The scores as text."""
+        found = {name: self.scores.get(name, math.nan) for name in _SHOWN}
+        return "  ".join(_SHOWN[name].format(value) for name, value in found.items() if not math.isnan(value))
 
 
 @dataclass(frozen=True)
@@ -66,32 +78,71 @@ def best_square(weights: NDArray[np.float64], side: int, step: int) -> Square:
     return Square(int(y) * step, int(x) * step, side)
 
 
-def cells(lr: Pixels, hr: Pixels, results: dict[str, Pixels], scale: int, side: int = 96) -> list[Cell]:
-    """Return a row of the figure: LR, each method's result and HR, cropped to the square with the most detail."""
-    square = busiest_square(hr, side, scale)
-    original = square.cut(hr)
-    row = [Cell("LR", np.repeat(np.repeat(square.cut(lr, scale), scale, 0), scale, 1))]
-    for method, sr in results.items():
-        cut = square.cut(sr)
-        row.append(Cell(method, cut, psnr(luma(cut), luma(original))))
-    return [*row, Cell("HR", original)]
+def cells(
+    name: str, hr: Pixels, results: Mapping[str, Pixels], scores: Mapping[str, Scores], original: Scores, scale: int
+) -> list[Cell]:
+    """Return a row of the figure: the image with a frame, each method's result and HR inside that frame.
+
+    Args:
+        name: Name of the image.
+        hr: The original.
+        results: Each method's result for the complete image.
+        scores: Each method's scores for the complete image.
+        original: Scores of HR itself.
+        scale: Upscaling factor.
+    """
+    square = busiest_square(hr, _SIDE, scale)
+    row = [Cell(method, square.cut(sr), scores[method]) for method, sr in results.items()]
+    return [Cell(name, _framed(hr, square)), *row, Cell("HR", square.cut(hr), original)]
 
 
-def draw(rows: Sequence[Sequence[Cell]], names: Sequence[str], footnote: str) -> Pixels:
-    """Draw all rows into one image, (H, W, 3) uint8 RGB, with `names` as the rows' labels and a footnote."""
+def _framed(hr: Pixels, square: Square) -> Pixels:
+    """Return the complete image, no larger than a cell, with a frame around the square."""
+    image = Image.fromarray(hr)
+    factor = _CELL / max(image.size)
+    small = image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))))
+    left, top, right, bottom = (
+        factor * n for n in (square.x, square.y, square.x + square.side, square.y + square.side)
+    )
+    ImageDraw.Draw(small).rectangle(
+        (left, top, min(right, small.width - 1), min(bottom, small.height - 1)), None, _FRAME, 3
+    )
+    return np.asarray(small)
+
+
+def draw(rows: Sequence[Sequence[Cell]], footnotes: Sequence[str]) -> Pixels:
+    """Draw all rows into one image, (H, W, 3) uint8 RGB, with lines of text below them."""
     columns = max(len(row) for row in rows)
+    row_height = _CELL + _GAP + 2 * _LINE
     width = columns * (_CELL + _GAP) + _GAP
-    height = len(rows) * (_CELL + _GAP + _TEXT) + 2 * _TEXT
+    height = len(rows) * row_height + _GAP + (len(footnotes) + 1) * _LINE
     sheet = Image.new("RGB", (width, height), "white")
-    pen, font, small = ImageDraw.Draw(sheet), ImageFont.load_default(17), ImageFont.load_default(14)
-    for r, (row, name) in enumerate(zip(rows, names, strict=True)):
-        top = r * (_CELL + _GAP + _TEXT) + _GAP
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
+    for r, row in enumerate(rows):
+        top = r * row_height + _GAP
         for c, cell in enumerate(row):
             left = c * (_CELL + _GAP) + _GAP
-            quality = "" if cell.psnr_y is None else f"  {cell.psnr_y:.2f} dB"
-            title = f"{name}: {cell.method}" if c == 0 else cell.method + quality
-            pen.text((left, top), title, "black", font=font)
-            zoomed = Image.fromarray(cell.image).resize((_CELL, _CELL), Image.Resampling.NEAREST)
-            sheet.paste(zoomed, (left, top + _TEXT))
-    pen.text((_GAP, height - _TEXT - 4), footnote, "dimgray", font=small)
+            pen.text((left, top), _shortened(cell.title, pen, font), "black", font=font)
+            pen.text((left, top + _LINE), cell.caption, "dimgray", font=font)
+            sheet.paste(_zoomed(cell.image), (left, top + 2 * _LINE))
+    for n, line in enumerate(footnotes):
+        pen.text((_GAP, height - (len(footnotes) - n) * _LINE - _GAP), line, "dimgray", font=font)
     return np.asarray(sheet)
+
+
+def _zoomed(image: Pixels) -> Image.Image:
+    """Return an image magnified so that its longer side is that of a cell, if it is smaller."""
+    height, width = image.shape[:2]
+    if max(height, width) >= _CELL:
+        return Image.fromarray(image)
+    factor = _CELL / max(height, width)
+    return Image.fromarray(image).resize((round(width * factor), round(height * factor)), Image.Resampling.NEAREST)
+
+
+def _shortened(title: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return a title that fits above a cell: a longer one ends in dots."""
+    if pen.textlength(title, font=font) <= _CELL:
+        return title
+    while title and pen.textlength(f"{title}...", font=font) > _CELL:
+        title = title[:-1]
+    return f"{title}..."

@@ -76,7 +76,7 @@ class Evaluation:
         return {name: protocol(name, self.scale) for name in self.columns()}
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values in the format that the README documents."""
+        """Return JSON values in the format that docs/how-to/evaluate.md documents."""
         return {
             "protocol": protocol("psnr_y", self.scale),
             "protocols": self.protocols(),

@@ -1,7 +1,6 @@
 """The images of an evaluation that are shown, kept while they are in memory so that none is computed twice."""
 
 import heapq
-from typing import NamedTuple
 
 import numpy as np
 
@@ -9,18 +8,14 @@ from srgan_dist.distributed.group import Group
 from srgan_dist.evaluation.evaluation_set import ImagePair
 from srgan_dist.evaluation.figure import Cell, best_square, cells
 from srgan_dist.evaluation.metrics import Scores
+from srgan_dist.evaluation.naturalness import original_naturalness
 from srgan_dist.evaluation.report import ImageComparison
 from srgan_dist.imaging.images import Pixels
 
 _STEP = 16
 """Distance between candidate squares, in HR pixels."""
-
-
-class FigureRow(NamedTuple):
-    """A row of the comparison figure: one image by every method."""
-
-    name: str
-    cells: list[Cell]
+_FEW = 2
+"""Number of models up to which the figure has room for bilinear interpolation, too."""
 
 
 class ShownImages:
@@ -40,13 +35,15 @@ class ShownImages:
         self._count, self._figure_rows = count, figure_rows
         self._most_different: list[tuple[float, int, ImageComparison]] = []
         """A heap of (range of PSNR-Y in dB, image index, comparison)."""
-        self._rows: list[tuple[int, FigureRow]] = []
+        self._rows: list[tuple[int, list[Cell]]] = []
 
     def __call__(self, index: int, pair: ImagePair, results: dict[str, Pixels], scores: dict[str, Scores]) -> None:
         """Keep an image if it is to be shown; see `evaluate.ObserveFn`."""
         if index < self._figure_rows:
-            shown = {name: sr for name, sr in results.items() if name != "nearest"}  # LR shows the same
-            self._rows.append((index, FigureRow(pair.name, cells(pair.lr, pair.hr, shown, self._scale))))
+            left_out = {"nearest"} | ({"bilinear"} if len(self._trained) > _FEW else set())
+            shown = {name: sr for name, sr in results.items() if name not in left_out}
+            original = original_naturalness(pair.hr, self._scale)
+            self._rows.append((index, cells(pair.name, pair.hr, shown, scores, original, self._scale)))
         psnr = {name: found["psnr_y"] for name, found in scores.items()}
         spread = self._spread(psnr)
         if len(self._most_different) < self._count:
@@ -77,7 +74,7 @@ class ShownImages:
         name = f"{pair.name}, {square.side}x{square.side} at x={square.x} y={square.y}"
         return ImageComparison(name, square.cut(lr).copy(), square.cut(pair.hr).copy(), cut, self._trained, psnr)
 
-    def gather(self, group: Group) -> tuple[list[ImageComparison], list[FigureRow]]:
+    def gather(self, group: Group) -> tuple[list[ImageComparison], list[list[Cell]]]:
         """Return the images and figure rows that all processes kept, in the order of the images, on every process."""
         kept = heapq.nlargest(self._count, group.gather(self._most_different), key=lambda entry: entry[:2])
         comparisons = [comparison for _, _, comparison in sorted(kept, key=lambda entry: entry[1])]

@@ -83,7 +83,7 @@ class Upscaler:
         self_ensemble: Average over eight orientations of the image, at eight times the cost.
         seamless: The image is a texture: every edge continues at the opposite one, so that results join without a seam.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import srgan_dist
         >>> from srgan_dist.models import SRResNetConfig
@@ -129,7 +129,7 @@ class Upscaler:
         """Write the upscaled image into `canvas`, tile by tile, so that no other array of that size is allocated.
 
         Args:
-            canvas: (scale*h, scale*w, C), of the same dtype as `lr`.
+            canvas: `(scale*h, scale*w, C)`, of the same dtype as `lr`.
             lr: (h, w, C) uint8 or uint16.
             progress: Wraps the batches of tiles, for a progress bar.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from srgan_dist.models import GeneratorConfig, SpandrelConfig, architecture, restore
 from srgan_dist.models.build_limit import check_storage, limited_build
 from srgan_dist.models.partial_weights import load_matching
+from srgan_dist.models.sources import find_model
 from srgan_dist.models.spandrel import ForeignNetwork
 from srgan_dist.models.state_dicts import (
     describe,
@@ -31,12 +32,10 @@ from srgan_dist.models.state_dicts import (
 )
 from srgan_dist.models.weight_files import HEADER, LONGEST_HEADER, ModelFile, read_model_file
 from srgan_dist.runs import checkpoint
-from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.runs.run_dir import CONFIG
 from srgan_dist.utils.files import output_errors, write_bytes
 from srgan_dist.utils.serialization import from_dict, to_dict
 from srgan_dist.utils.untrusted import integer, parse_json, section, text
-from srgan_dist.utils.usage import UsageError
 
 log = logging.getLogger("srgan_dist")
 
@@ -52,7 +51,7 @@ class Generator(NamedTuple):
     """A network that was read from a file, in eval mode on the CPU."""
 
     network: nn.Module
-    """Maps lr (B, 3, h, w) to sr (B, 3, scale*h, scale*w), RGB in [0, 1]."""
+    """Maps lr (B, 3, h, w) to sr `(B, 3, scale*h, scale*w)`, RGB in [0, 1]."""
     label: str
     """Display name: the phase, the run and step, or the file's stem."""
     scale: int
@@ -70,13 +69,14 @@ def load_generator(source: Path, at: str | None = None) -> Generator:
 
     Args:
         source: An exported file, a run directory (its final model, or the last checkpoint of an unfinished run), a
-            checkpoint directory, or a `.pth`, `.pt`, `.ckpt` or `.safetensors` file of another program.
+            checkpoint directory, a `.pth`, `.pt`, `.ckpt` or `.safetensors` file of another program, or a name in
+            `network_names`.
         at: The checkpoint to load from a run directory instead: "last", "best" or a step.
 
     Raises:
         ValueError: If there is no such file, directory or checkpoint, or it is not a generator of RGB images.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from pathlib import Path
         >>> import srgan_dist
@@ -94,26 +94,6 @@ def load_generator(source: Path, at: str | None = None) -> Generator:
     generator = _from_checkpoint(path) if path.is_dir() else _from_file(path, read_model_file(path))
     generator.network.eval().requires_grad_(False)
     return generator
-
-
-def find_model(source: Path, at: str | None = None) -> Path:
-    """Return the model file or checkpoint directory that a source resolves to; see `load_generator`.
-
-    Raises:
-        ValueError: If there is no such file, directory or checkpoint.
-    """
-    source = checkpoint.resolve(source)
-    if at is not None and not (source.is_dir() and is_run(source)):
-        raise UsageError(f"--at {at} selects a checkpoint of a run directory, but {source} is not a run directory")
-    if source.is_file() or (source / checkpoint.COMPLETE).is_file():
-        return source.resolve() if source.is_dir() else source
-    if not source.is_dir():
-        raise ValueError(f"{source}: there is no such model file or run directory")
-    if not is_run(source):
-        raise ValueError(f"{source}: not a run directory or checkpoint, or nothing was saved in it yet")
-    chosen = open_run(source, at)
-    log.info("%s opens as %s", source, chosen.about)
-    return chosen.path.resolve() if chosen.path.is_dir() else chosen.path
 
 
 def _from_file(file: Path, content: ModelFile) -> Generator:

@@ -15,7 +15,7 @@ FREE = frozenset(
         "validation.images", "validation.side", "validation.metrics", "validation.patience", "validation.best_by",
         "validation.adversarial_patience", "validation.adversarial_best_by", "checkpoint.every", "checkpoint.keep",
         "tracking.enabled", "tracking.experiment", "tracking.register", "tracking.buffer", "loss.content.weights",
-        "generator.recompute", "data.decoded_mb",
+        "generator.recompute", "data.decoded_mb", "compare_with",
     }
 )  # fmt: skip
 """Fields that do not affect the trained weights."""

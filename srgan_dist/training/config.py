@@ -196,9 +196,12 @@ class TrainConfig:
     generator: GeneratorConfig = field(default_factory=SRResNetConfig)
     """The super-resolution network."""
     weights: Path | None = None
-    """Initialize the generator from an exported file, a checkpoint, a run, or a published .pth."""
+    """Initialize the generator from an exported file, a checkpoint, a run, a published .pth, or a network by its name
+    (srgan upscale --help lists them)."""
     weights_partial: bool = False
     """Take those of the weights that fit and list the others, instead of refusing a file that does not fit."""
+    adversarial_weights: Path | None = None
+    """Start the adversarial phase from these weights instead of from the pretrained generator; see weights."""
     discriminator: DiscriminatorConfig = field(default_factory=VGGDiscriminatorConfig)
     """The network that tells real images from generated ones."""
     discriminator_weights: Path | None = None
@@ -220,6 +223,8 @@ class TrainConfig:
     """Validation on held-out images."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """Checkpoints."""
+    compare_with: tuple[Path, ...] = ()
+    """Further models to show in the evaluation at the end: files, runs, or networks by their names."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """Tracking with MLflow."""
 

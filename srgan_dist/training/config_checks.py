@@ -76,7 +76,7 @@ def _check_adversarial(config: TrainConfig) -> None:
             f"discriminator_warmup={warmup} must be at least 0 and less than adversarial.steps="
             f"{config.adversarial.steps}"
         )
-    if warmup and not config.pretrain.steps and config.weights is None:
+    if warmup and not config.pretrain.steps and config.weights is None and config.adversarial_weights is None:
         raise UsageError(
             f"discriminator_warmup={warmup} and pretrain.steps=0 fine-tune a trained generator; name it with --weights "
             "FILE (an exported file, a run, or a published .pth)"

@@ -11,7 +11,7 @@ from srgan_dist.distributed.accelerator import AcceleratorGroup
 from srgan_dist.evaluation.comparison import compare_phases
 from srgan_dist.evaluation.evaluation_set import shard_evaluation_set
 from srgan_dist.evaluation.results import Evaluation
-from srgan_dist.models.files import save_generator
+from srgan_dist.models.files import load_generator, load_weights, save_generator
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.config import PhaseConfig, TrainConfig
 from srgan_dist.utils.addresses import public
@@ -38,10 +38,28 @@ def export_phase(
     return file
 
 
+def open_models_early(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Open the models that are needed late once before training, so that missing or unsuitable ones fail now.
+
+    One process per machine downloads and reads them while the others wait.
+
+    Raises:
+        ValueError: If `adversarial_weights` or `compare_with` cannot be loaded, or have another network or scale.
+    """
+    with accelerator.local_main_process_first():
+        if not accelerator.is_local_main_process:
+            return
+        if config.adversarial_weights and config.adversarial.steps:
+            load_weights(config.generator.build(config.scale), config.adversarial_weights)
+        for source in config.compare_with:
+            if (model := load_generator(source)).scale != config.scale:
+                raise ValueError(f"compare_with: {source} is x{model.scale}, but the run has scale={config.scale}")
+
+
 def evaluate_run(
     config: TrainConfig, run_dir: RunDir, held_out: ShardSet | None, accelerator: Accelerator
 ) -> Evaluation | None:
-    """Evaluate the exported generators of all phases against interpolation on the held-out images.
+    """Evaluate the exported generators of all phases, and `compare_with`, against interpolation on the held-out images.
 
     The first process writes the scores, the figure and the comparison page to the run directory.
 
@@ -59,4 +77,4 @@ def evaluate_run(
     files = tuple(run_dir.model(p.label) for p in (config.pretrain, config.adversarial) if p.steps)
     evaluation_set = shard_evaluation_set(held_out, Path(public(config.data.shards[0])).name)
     group, device = AcceleratorGroup(accelerator), str(accelerator.device)
-    return compare_phases(run_dir.path, files, evaluation_set, group, progress_bar, device)
+    return compare_phases(run_dir.path, (*files, *config.compare_with), evaluation_set, group, progress_bar, device)

@@ -1,6 +1,6 @@
 """GAN diagnostics that need no extra forward pass, and warnings when they leave their healthy range.
 
-The thresholds are rules of thumb; the table "Is my GAN healthy?" in the README says what to do about each warning.
+The thresholds are rules of thumb; the table in docs/how-to/sick-gan.md says what to do about each warning.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,7 @@
 """One-line summaries of the presets. Does not import torch, so that `train.py --help` responds immediately."""
 
 SUMMARIES = {
+    "demo-x4": "x4 on the sample photographs beside the networks of the package: a few minutes on a CPU, no downloads",
     "quickstart": "a small x2 run on the sample photographs: a few minutes on a CPU, no downloads",
     "srresnet-x4": "SRResNet of the SRGAN paper: 10^6 steps on MSE, no GAN; needs no VGG",
     "srgan-x4": "SRGAN of the paper (VGG54): SRResNet first, then VGG content and adversarial loss",

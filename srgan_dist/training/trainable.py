@@ -59,8 +59,11 @@ class Networks:
     def start_adversarial(self) -> None:
         """Start the adversarial phase, with a new discriminator.
 
-        The generator continues from its moving average, which is what validation measured, with a new optimizer state.
+        The generator continues from its moving average, which is what validation measured, or starts from
+        `adversarial_weights`; with a new optimizer state.
         """
+        if self._config.adversarial_weights:
+            load_weights(self.ema.module, self._config.adversarial_weights)
         self.generator.raw.load_state_dict(self.ema.module.state_dict())
         self.generator.optimizer.state.clear()
         self.ema.updates = 0

@@ -21,7 +21,7 @@ from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.compilation import choose_kernels, prepare_compilation
 from srgan_dist.training.config import PhaseConfig, TrainConfig, as_begun
 from srgan_dist.training.config_checks import check
-from srgan_dist.training.final_evaluation import evaluate_run, export_phase
+from srgan_dist.training.final_evaluation import evaluate_run, export_phase, open_models_early
 from srgan_dist.training.flops import peak_tflops
 from srgan_dist.training.meter import Meter
 from srgan_dist.training.out_of_memory import explain_out_of_memory
@@ -94,6 +94,7 @@ def prepare(config: TrainConfig, startup: Startup | None = None, *, allow_pipe: 
     feed, held_out = open_data(config.data, config.scale, config.seed, rank, margin, allow_pipe=allow_pipe)
     startup.mark("data")
     load_vgg_early(config, accelerator)
+    open_models_early(config, accelerator)
     prepare_compilation(config.compilation, cache_folder(config.data.cache))
     lock = RunLock(config.run_dir)
     # All processes poll together: one that went ahead would wait in a collective, and time out there.

@@ -4,8 +4,8 @@ import copy
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -110,3 +110,18 @@ def progress_bar(items: Iterable[T], label: str) -> Iterator[T]:
             left = f"  {_clock((logged - started) / n * (total - n))} left" if total else ""
             log.info("%s  %d/%s%s", label, n, total or "?", left)
         yield item
+
+
+@contextmanager
+def byte_bar(label: str, first: int, last: int) -> Generator[Callable[[int], object]]:
+    """Show a progress bar of bytes on a terminal, and nothing without one; yield a function that advances it.
+
+    Args:
+        label: Name of the file.
+        first: Number of bytes that are already there.
+        last: Size of the file in bytes.
+    """
+    with tqdm(
+        total=last, initial=first, desc=label, unit="B", unit_scale=True, dynamic_ncols=True, disable=None
+    ) as bar:
+        yield bar.update

@@ -54,7 +54,18 @@ def test_the_figure_shows_the_first_images_without_nearest():
     comparisons, rows = shown.gather(SingleProcess())
 
     assert not comparisons
-    assert [(row.name, [cell.method for cell in row.cells]) for row in rows] == [("a", ["LR", "one", "HR"])]
+    assert [[cell.title for cell in row] for row in rows] == [["a", "one", "HR"]]
+
+
+@pytest.mark.parametrize(("models", "shown_too"), [(2, ["bilinear"]), (3, [])])
+def test_the_figure_leaves_bilinear_out_where_it_needs_the_room(models: int, shown_too: list[str]):
+    names = [f"model {n}" for n in range(models)]
+    shown, methods = ShownImages(2, names, count=0, side=64, figure_rows=1), ["bilinear", "bicubic", *names]
+
+    shown(0, ImagePair("a", FLAT[::2, ::2], FLAT), dict.fromkeys(methods, FLAT), {m: {"psnr_y": 1.0} for m in methods})
+
+    (row,) = shown.gather(SingleProcess())[1]
+    assert [cell.title for cell in row] == ["a", *shown_too, "bicubic", *names, "HR"]
 
 
 class Together(SingleProcess):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from srgan_dist.models import VGGDiscriminatorConfig
+from srgan_dist.models.files import load_generator, load_weights
 from srgan_dist.training.config import TrainConfig
 from srgan_dist.training.config_checks import check
 from srgan_dist.training.optimizers import AdamConfig
@@ -43,6 +44,15 @@ def test_fine_tuning_keeps_texture_and_needs_weights(name: str):
     assert (config.degradation is None) == (basis.degradation is None)
     with pytest.raises(ValueError, match="--weights FILE"):
         check(config)
+
+
+def test_the_demo_fine_tunes_the_shipped_network_and_compares_with_both():
+    config = preset("demo-x4")
+
+    load_weights(config.generator.build(config.scale), config.adversarial_weights)
+    assert {load_generator(source).scale for source in config.compare_with} == {config.scale}
+    assert config.loss.vgg is None  # nothing is downloaded
+    assert 0 < config.discriminator_warmup < config.adversarial.steps
 
 
 def test_srgan_has_the_papers_numbers():

@@ -1,6 +1,7 @@
 import copy
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 from srgan_dist.data.batch import Pair
 from srgan_dist.distributed.accelerator import start
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.models.files import save_generator
 from srgan_dist.models.vgg import VGGFeatures
 from srgan_dist.training import trainable
 from srgan_dist.training.config import LossConfig
@@ -103,6 +105,19 @@ def small_networks(**changes: Any) -> trainable.Networks:
     networks = trainable.Networks(config, start("no"))
     networks.start_adversarial()
     return networks
+
+
+def test_the_adversarial_phase_starts_from_the_weights_that_are_named(tmp_path: Path):
+    config = SRResNetConfig(blocks=1, channels=4)
+    given = config.build(2)
+    save_generator(
+        tmp_path / "g.safetensors", given, config, {"label": "g", "scale": 2, "degradation": "matlab-mirror"}
+    )
+
+    networks = small_networks(adversarial_weights=tmp_path / "g.safetensors")
+
+    for network in (networks.generator.raw, networks.ema.module):
+        assert all(torch.equal(value, given.state_dict()[name]) for name, value in network.state_dict().items())
 
 
 def small_batch() -> Pair:

@@ -48,7 +48,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSource:
-    """Twelve color photographs that ship inside scikit-image, scikit-learn and matplotlib. No download."""
+    """Fourteen images that ship inside scikit-image, scikit-learn and matplotlib: twelve color photographs, and to hold
+    out besides, gravel and a printed page. No download."""
 
     @property
     def label(self) -> str:
@@ -81,15 +82,17 @@ _SAMPLES = {
     "china": "sklearn/datasets/images/china.jpg",
     "coffee": "skimage/data/coffee.png",
     "flower": "sklearn/datasets/images/flower.jpg",
+    "gravel": "skimage/data/gravel.png",
     "grace_hopper": "matplotlib/mpl-data/sample_data/grace_hopper.jpg",
     "hubble_deep_field": "skimage/data/hubble_deep_field.jpg",
     "ihc": "skimage/data/ihc.png",
     "motorcycle_left": "skimage/data/motorcycle_left.png",
     "motorcycle_right": "skimage/data/motorcycle_right.png",
+    "page": "skimage/data/page.png",
     "retina": "skimage/data/retina.jpg",
     "rocket": "skimage/data/rocket.jpg",
 }
-_SAMPLES_HELD_OUT = {"chelsea", "flower", "rocket"}
+_SAMPLES_HELD_OUT = {"chelsea", "flower", "gravel", "page", "rocket"}
 
 
 def _package_file(file: str) -> Path:

@@ -3,21 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
 
 from srgan_dist.data.shards.manifest import Shard
 from srgan_dist.data.shards.verify import CorruptSample, faults
+from srgan_dist.utils.file_lock import lock
 from srgan_dist.utils.files import write_json
-
-
-def lock(file: Path) -> AbstractContextManager[Any]:
-    """Return a lock on a file against the other processes of this machine; creates the file's folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(file.with_name(f".{file.name}.lock"))
 
 
 class Checks:

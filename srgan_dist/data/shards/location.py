@@ -5,12 +5,13 @@ import logging
 from pathlib import Path
 
 from srgan_dist.data.shards import remote
-from srgan_dist.data.shards.cache import Checks, lock
+from srgan_dist.data.shards.cache import Checks
 from srgan_dist.data.shards.manifest import MANIFEST, Manifest, Shard
 from srgan_dist.data.shards.manifest_parser import MOST_BYTES, manifest_bytes, parse_manifest
 from srgan_dist.data.shards.verify import CorruptSample, is_missing
 from srgan_dist.utils.addresses import join, public, scheme_of, with_secrets
 from srgan_dist.utils.cache_folder import cache_folder
+from srgan_dist.utils.file_lock import lock
 from srgan_dist.utils.files import publish
 from srgan_dist.utils.untrusted import path_below
 

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import fsspec
 
-from srgan_dist.data.shards.cache import lock
 from srgan_dist.utils.addresses import SIGNED_URLS, is_url, public, redacted, scheme_of
+from srgan_dist.utils.file_lock import lock
 from srgan_dist.utils.files import FULL_DISK, disk_errors, publish, sha256_of, write_text
 
 log = logging.getLogger("srgan_dist")
