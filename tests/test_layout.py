@@ -38,7 +38,6 @@ AT_THE_TOP = {
 MOST_FILES = 25
 
 HOMES = {
-    "tyro": ("cli/parsing.py",),
     "cattrs": ("utils/serialization.py",),
     "mlflow": ("tracking/",),
     "webdataset": ("data/loading/tar_stream.py",),

@@ -3,8 +3,7 @@
 import contextlib
 import importlib
 import io
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from types import ModuleType
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -12,6 +11,7 @@ from docs.generator.fields import Row, rows, shown, words
 from docs.generator.markdown import page, table
 from srgan_dist.cli import console, parsing
 from srgan_dist.cli.app import COMMANDS
+from srgan_dist.training.config import TrainConfig
 
 _INTRODUCTION = """\
 `srgan COMMAND ...` and `accelerate launch -m srgan_dist COMMAND ...` are the same program; the second form shares the
@@ -53,6 +53,8 @@ def _describe(name: str) -> Iterator[str]:
             "",
             "The presets are listed in [Presets](presets.md), their flags in [Configuration](configuration.md).",
         )
+        options = ask(name, [next(iter(answer.choices)), "--help"]).options
+        yield from _options(kind for kind in options if kind is not TrainConfig)
     elif answer.choices:
         yield from _describe_choices(name, answer)
     else:
@@ -97,32 +99,17 @@ def ask(name: str, args: Sequence[str]) -> Help:
             return 0
         return None
 
-    def parse(kind: type, *_: Any, **__: Any) -> None:
-        options.append(kind)
-        raise SystemExit(0)
-
-    def parse_pair(first: type, second: type, *_: Any, **__: Any) -> None:
-        options.extend((first, second))
+    def parsed(parts: Sequence[Any], *_: Any) -> Any:
+        options.extend(part.kind for part in parts)
         raise SystemExit(0)
 
     command, printed = importlib.import_module(f"srgan_dist.cli.{name}"), io.StringIO()
     with (
         mock.patch.object(console.Menu, "answer", answer),
-        with_parsers(command, parse, parse_pair),
+        mock.patch.object(parsing, "_parse", parsed),
         contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),
     ):
         command.main(list(args))
     menu = menus[0] if menus else None
     return Help(dict(menu.rows) if menu else {}, menu.kind if menu else "", tuple(options), printed.getvalue())
-
-
-@contextlib.contextmanager
-def with_parsers(command: ModuleType, parse: Any, parse_pair: Any) -> Generator[None]:
-    """Let a command use other functions than `parsing.parse` and `parsing.parse_pair`."""
-    with contextlib.ExitStack() as patches:
-        for name, function in (("parse", parse), ("parse_pair", parse_pair)):
-            for module in (parsing, command):  # a command may have imported it already
-                if hasattr(module, name):
-                    patches.enter_context(mock.patch.object(module, name, function))
-        yield

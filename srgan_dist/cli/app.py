@@ -12,6 +12,7 @@ COMMANDS = {
     "pack": "pack images into WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
     "shards": "verify, index, show or push packed shards: srgan shards verify DIR|URL",
     "train": "train a preset in one process, like `accelerate launch train.py PRESET`",
+    "config": "write a preset as a commented file to edit: srgan config PRESET --out FILE.yaml",
     "evaluate": "evaluate models and interpolation: srgan evaluate --data DIR --models RUN",
     "upscale": "upscale images with a trained model: srgan upscale IN OUT --model RUN",
     "compare": "compare models on one HTML page: srgan compare RUN RUN --out report.html",
@@ -37,7 +38,7 @@ def _run(args: list[str]) -> int:
     menu = Menu(
         "usage: srgan COMMAND [flags]", "command", COMMANDS, "srgan COMMAND --help lists the flags of a command."
     )
-    if (code := menu.answer(args)) is not None:
+    if (code := menu.answer(args or ["--help"])) is not None:
         return code
     command = importlib.import_module(f"srgan_dist.cli.{args[0]}")
     return guarded(lambda: command.main(args[1:]))

@@ -9,6 +9,7 @@ from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 from srgan_dist.utils.terminal import printable, write_out
+from srgan_dist.utils.usage import UsageError
 
 if TYPE_CHECKING:
     from srgan_dist.evaluation.results import Evaluation
@@ -50,6 +51,9 @@ class CompareOptions:
 def main(args: list[str]) -> int:
     """Run `srgan compare RUN RUN --out FILE`, and return the exit code."""
     options = parse(CompareOptions, args, "srgan compare")
+    for flag, value in (("images", options.images), ("side", options.side)):
+        if value < 1:
+            raise UsageError(f"--{flag} {value} must be at least 1")
     processes = join_processes()
     evaluation = run(options, processes)
     if processes.first:
@@ -67,12 +71,10 @@ def run(options: CompareOptions, processes: Processes) -> "Evaluation":
     from srgan_dist.training.config import read_run_config
     from srgan_dist.utils.serialization import to_dict
 
-    if not options.runs:
-        raise ValueError("pass the models to compare: srgan compare RUN [RUN ...] --out report.html")
     configs = {run: config for run in options.runs if (config := read_run_config(run))}
     held_out = [Path(config.data.shards[0]) for config in configs.values() if config.data.shards]
     if not options.data and not held_out:
-        raise ValueError(
+        raise UsageError(
             "--data is needed: none of the models is a run directory whose configuration names held-out images"
         )
     return compare(

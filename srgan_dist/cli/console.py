@@ -18,6 +18,7 @@ from srgan_dist.utils.terminal import (
     write_error,
     write_out,
 )
+from srgan_dist.utils.usage import UsageError
 
 FAILED, WRONG_USAGE, STOPPED, INTERRUPTED = 1, 2, 75, 130
 """Exit codes. A run that was stopped with a checkpoint exits with 75, which is EX_TEMPFAIL: run it again."""
@@ -68,7 +69,7 @@ def join_processes(precision: MixedPrecision = "no", *, computes: bool = True) -
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """Run a command and return its exit code, or show its error and return 1; see `failed`.
+    """Run a command and return its exit code, or show its error and return that of `failed`.
 
     If there are several processes, this one exits here.
     """
@@ -87,7 +88,7 @@ def run_program(run: Callable[[], int]) -> int:
     open_streams()
     try:
         return close_streams(run())
-    except SystemExit as request:  # a help text or wrong usage, which the parsing library has printed
+    except SystemExit as request:  # after a help text
         code = request.code if isinstance(request.code, int) else int(request.code is not None)
         raise SystemExit(close_streams(code)) from None
     except Exception as error:
@@ -95,7 +96,7 @@ def run_program(run: Callable[[], int]) -> int:
 
 
 def failed(error: BaseException) -> int:
-    """Write an error to stderr and return the exit code 1.
+    """Write an error to stderr and return the exit code: 2 for a UsageError, 1 for all others.
 
     A ValueError that this package raises is a user error, and so is a file or disk that cannot be used: they are shown
     on one line. Anything else is a bug, and is shown with its traceback.
@@ -108,7 +109,7 @@ def failed(error: BaseException) -> int:
     if not isinstance(error, AgreedError) or rank == "0":
         prefix = "error" if rank == "0" else f"error on process {rank}"
         write_error(f"{prefix}: " + "\n".join(map(printable, lines)) + "\n")
-    return FAILED
+    return WRONG_USAGE if isinstance(error, UsageError) else FAILED
 
 
 def _user_error(error: BaseException) -> tuple[str, ...]:
@@ -142,8 +143,12 @@ class Menu(NamedTuple):
 
         Return None if the first argument is a choice.
         """
-        if not args or args[0] in ("-h", "--help"):
+        if args and args[0] in ("-h", "--help", "--help-all"):
             return show_list(self.usage, f"{self.kind}s", self.rows, self.hint)
+        if not args:
+            show_list(self.usage, f"{self.kind}s", self.rows, self.hint)
+            write_error(f"error: {self.kind.upper()} is missing\n")
+            return WRONG_USAGE
         return None if args[0] in self.rows else unknown(self.kind, args[0], self.rows)
 
 

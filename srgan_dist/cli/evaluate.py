@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan_dist.cli.console import Processes, join_processes
-from srgan_dist.cli.parsing import parse
+from srgan_dist.cli.parsing import HelpOptions, parse
 from srgan_dist.evaluation.metric_names import PerceptualMetric
 from srgan_dist.imaging.resize import INTERPOLATIONS, Interpolation
 from srgan_dist.utils.terminal import write_out
+from srgan_dist.utils.usage import UsageError
 
 if TYPE_CHECKING:
     from srgan_dist.evaluation.results import Evaluation
+
+COMMON = ("data", "models", "scale", "at", "against", "perceptual", "json", "markdown")
+"""The flags that people change most, in the order of the help text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,9 @@ class EvaluateOptions:
 
 def main(args: list[str]) -> int:
     """Run `srgan evaluate --data DIR ...`, and return the exit code."""
-    options = parse(EvaluateOptions, args, "srgan evaluate")
+    options = parse(EvaluateOptions, args, "srgan evaluate", shown=HelpOptions(common=COMMON))
+    if options.scale is not None and options.scale < 1:
+        raise UsageError(f"--scale {options.scale} must be at least 1")
     processes = join_processes()
     table = run(options, processes)
     if processes.first:

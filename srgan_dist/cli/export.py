@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.utils.terminal import printable, write_out
+from srgan_dist.utils.usage import UsageError
 
 if TYPE_CHECKING:
     from srgan_dist.models.files import Generator
+
+FORMATS: dict[str, Literal["safetensors", "onnx"]] = {"safetensors": "safetensors", "onnx": "onnx"}
+"""Formats by extension."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +27,11 @@ class ExportOptions:
     """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""
 
     out: Path
-    """File to write. Its model card is written beside it, as FILE.md."""
+    """File to write: FILE.safetensors for chaiNNer, ComfyUI and other programs based on spandrel, FILE.onnx for all
+    others. Its model card is written beside it, as FILE.md."""
 
-    format: Literal["safetensors", "onnx"] = "safetensors"
-    """safetensors for chaiNNer, ComfyUI and other programs based on spandrel; onnx for all others."""
+    format: Literal["safetensors", "onnx"] | None = None
+    """Format of the file. By default, its extension decides."""
 
     half: bool = False
     """Store the weights in float16: half the size. The report says by how much the images differ from float32's."""
@@ -50,6 +55,7 @@ class ExportOptions:
 def main(args: list[str]) -> int:
     """Run `srgan export RUN --out FILE`, and return the exit code."""
     options = parse(ExportOptions, args, "srgan export")
+    _check(options)
     from srgan_dist.utils.progress import start_logging
 
     start_logging(first=True)
@@ -57,12 +63,30 @@ def main(args: list[str]) -> int:
     return 0
 
 
+def _check(options: ExportOptions) -> None:
+    """Raise UsageError if the options contradict each other, before anything is loaded."""
+    kind = options.out.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise UsageError(
+            f"--out {options.out} must end in .safetensors (for chaiNNer, ComfyUI and other programs based on "
+            "spandrel) or .onnx (for all others)"
+        )
+    if options.format not in (None, kind):
+        raise UsageError(f"--format {options.format} does not fit --out {options.out}: the extension decides")
+    if not 0 <= options.alpha <= 1:
+        raise UsageError(f"--alpha {options.alpha:g} must be between 0 and 1")
+    extras = options.interpolate or options.push or options.half or kind == "onnx"
+    if options.discriminator and (options.source is None or extras):
+        raise UsageError("--discriminator needs a run directory, and is written as float32 safetensors without a card")
+    if not options.discriminator and (options.source is None) == (options.interpolate is None):
+        raise UsageError("name one SOURCE (a run or a file), or pass two with --interpolate A B")
+
+
 def export(options: ExportOptions) -> list[str]:
     """Write the file and its model card, check the file, and return a report as lines of text.
 
     Raises:
-        ValueError: If there is not one source (or two to interpolate), the two networks differ, the file does not give
-            the same images, or the upload fails.
+        ValueError: If the two networks differ, the file does not give the same images, or the upload fails.
     """
     from srgan_dist.models.export import export_generator
     from srgan_dist.models.model_card import push
@@ -71,7 +95,7 @@ def export(options: ExportOptions) -> list[str]:
         return _export_discriminator(options)
     generator, source = _load(options)
     file, card, lines = export_generator(
-        generator, options.out, options.format, options.license, source, half=options.half
+        generator, options.out, FORMATS[options.out.suffix[1:]], options.license, source, half=options.half
     )
     return lines + ([f"uploaded: {push(options.push, file, card)}"] if options.push else [])
 
@@ -81,8 +105,7 @@ def _export_discriminator(options: ExportOptions) -> list[str]:
     from srgan_dist.models.sources import find_model
     from srgan_dist.training.config import read_run_config
 
-    if options.source is None or options.interpolate or options.push or options.half or options.format == "onnx":
-        raise ValueError("--discriminator needs a run directory, and is written as float32 safetensors without a card")
+    assert options.source
     chosen = find_model(options.source, options.at) if options.at else options.source
     run = chosen.resolve().parent.parent if options.at else options.source
     config = read_run_config(run)
@@ -98,8 +121,6 @@ def _load(options: ExportOptions) -> tuple["Generator", Path | None]:
     from srgan_dist.models.files import load_generator
     from srgan_dist.models.sources import find_model
 
-    if (options.source is None) == (options.interpolate is None):
-        raise ValueError("name one source (a run or a file), or pass two with --interpolate A B")
     if options.interpolate is None:
         assert options.source
         source = find_model(options.source, options.at)

@@ -3,10 +3,13 @@
 from srgan_dist.cli.console import Menu, join_processes
 from srgan_dist.utils.terminal import printable, write_out
 
+COMMON = ("root", "out", "scale", "split", "encoding", "limit", "valid", "recursive", "skip_bad", "workers")
+"""The flags that people change most, in the order of the help text."""
+
 
 def main(args: list[str]) -> int:
     """Run `srgan pack SOURCE ...`, and return the exit code."""
-    from srgan_dist.cli.parsing import parse_pair
+    from srgan_dist.cli.parsing import HelpOptions, parse_pair
     from srgan_dist.data.packing.catalog import SOURCES
     from srgan_dist.data.packing.pack import PackOptions, pack
     from srgan_dist.data.shards.verify import count_of
@@ -17,7 +20,9 @@ def main(args: list[str]) -> int:
     )
     if (code := menu.answer(args)) is not None:
         return code
-    source, options = parse_pair(SOURCES[args[0]], PackOptions, args[1:], f"srgan pack {args[0]}")
+    source, options = parse_pair(
+        SOURCES[args[0]], PackOptions, args[1:], f"srgan pack {args[0]}", shown=HelpOptions(common=COMMON)
+    )
     processes = join_processes(computes=False)
     manifest = pack(source, options, processes.group, processes.progress)
     if processes.first:

@@ -1,30 +1,41 @@
-"""Parsing of dataclasses from the command line. Only this module imports tyro; it does not load torch."""
+"""Parsing of dataclasses from the command line. Does not load torch."""
 
 import dataclasses
-import difflib
 import functools
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Generic, NamedTuple, NoReturn, TypeVar, get_args, get_origin
 
-import tyro
-
-from srgan_dist.cli.console import WRONG_USAGE
+from srgan_dist.cli.choices import choose
+from srgan_dist.cli.help_text import HELP, HELP_ALL, HelpText, Section, sections_of
+from srgan_dist.cli.tokens import Tokens, read_tokens, value_of
+from srgan_dist.utils.fields import REQUIRED, Field, every_leaf, fields_of, leaves, type_text
+from srgan_dist.utils.meant_names import about_unknown_flag, as_flag
 from srgan_dist.utils.renamed import current_name
-from srgan_dist.utils.terminal import printing, write_error
-from srgan_dist.utils.unions import find, members, tag
+from srgan_dist.utils.terminal import write_out
+from srgan_dist.utils.usage import UsageError
 
 T = TypeVar("T")
 U = TypeVar("U")
-Positional = Annotated[T, tyro.conf.Positional]
+_POSITIONAL = "positional"
+Positional = Annotated[T, _POSITIONAL]
 """Marks a field as a positional argument: `Positional[Path]`."""
 
-_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
-_COMMAND_MARKS = (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
-"""Booleans of commands are flags (--overwrite). Those of training runs take a value (--deterministic=True), so that the
-command line can also turn off what a saved configuration turns on."""
+
+class HelpOptions(NamedTuple):
+    """What the help text of a command says besides its flags."""
+
+    about: str = ""
+    """What the command does; by default the docstring of the dataclass."""
+    common: Sequence[str] = ()
+    """Names of the fields that people change most. The others are shown by --help-all."""
 
 
-def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = None) -> T:
+_DEFAULT_HELP = HelpOptions()
+
+
+def parse(
+    kind: type[T], args: Sequence[str], prog: str, default: T | None = None, shown: HelpOptions = _DEFAULT_HELP
+) -> T:
     """Return a dataclass with the values from the command line.
 
     Flags that had another name in an earlier version are accepted.
@@ -33,21 +44,100 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
         kind: The dataclass.
         args: The command line, without the program's name.
         prog: The program's name in the help text.
-        default: The values of fields that the command line does not set; by default those of `kind`.
+        default: The values of fields that the command line does not set; by default those of `kind`. Only with it, the
+            dataclass may have others inside it.
+        shown: What else the help text says.
 
     Raises:
-        SystemExit: With code 0 after the help text, or with code 2 after a usage error.
+        SystemExit: With code 0, after the help text.
+        UsageError: If a flag does not exist, or a value is missing or not valid.
     """
+    return _parse([_Part(kind, default)], args, prog, shown)[0]
+
+
+def parse_pair(
+    first: type[T], second: type[U], args: Sequence[str], prog: str, default: U | None = None,
+    shown: HelpOptions = _DEFAULT_HELP,
+) -> tuple[T, U]:  # fmt: skip
+    """Return two dataclasses with the values from one command line; `default` is that of the second. See `parse`."""
+    parsed = _parse([_Part(first, None), _Part(second, default)], args, prog, shown)
+    return parsed[0], parsed[1]
+
+
+class _Part(NamedTuple, Generic[T]):
+    """One of the dataclasses that a command line sets."""
+
+    kind: type[T]
+    default: T | None
+
+    def fields(self) -> list[Field]:
+        return fields_of(self.kind) if self.default is None else list(leaves(self.default))
+
+    def built(self, values: Mapping[str, Any]) -> T:
+        own = {f.name: values[f.name] for f in self.fields() if f.name in values}
+        if self.default is None:
+            return self.kind(**own)
+        return functools.reduce(lambda config, name: _with(config, name.split("."), own[name]), own, self.default)
+
+
+def _with(config: Any, path: Sequence[str], value: Any) -> Any:
+    """Return a dataclass with another value of a field inside it."""
+    name, *below = path
+    return dataclasses.replace(config, **{name: _with(getattr(config, name), below, value) if below else value})
+
+
+def _parse(parts: list[_Part[Any]], args: Sequence[str], prog: str, shown: HelpOptions) -> list[Any]:
     args = [_with_current_name(arg) for arg in args]
-    try:
-        if default is None:
-            return _parsed(kind, prog=prog, args=list(args), config=_COMMAND_MARKS)
-        default, args = _apply_choices(default, args, prog)
-        return _parsed(kind, prog=prog, args=list(args), config=_MARKS, default=default)
-    except SystemExit as stop:
-        if stop.code == WRONG_USAGE and default is not None:
-            _suggest(args, _names(default))
-        raise
+    wants_help, wants_all = any(h in args for h in HELP), HELP_ALL in args
+    args = [arg for arg in args if arg not in (*HELP, HELP_ALL)]
+    for number, part in enumerate(parts):
+        if part.default is not None:
+            default, args = choose(part.default, args)
+            parts[number] = part._replace(default=default)
+    if wants_help or wants_all:
+        write_out(_help_text(parts, prog, shown).render(everything=wants_all))
+        raise SystemExit(0)
+    fields = {f.name: f for part in parts for f in part.fields()}
+    positional = next(filter(_is_positional, fields.values()), None)
+    tokens = read_tokens(args, {n: f for n, f in fields.items() if f is not positional})
+    if tokens.unknown:
+        _refuse_flag(tokens.unknown[0], parts, prog, shown)
+    values = {name: value_of(fields[name], words) for name, words in tokens.values.items()}
+    values |= _positional_values(positional, tokens)
+    if missing := [f for f in fields.values() if f.default is REQUIRED and f.name not in values]:
+        name = missing[0].name.upper() if missing[0] is positional else as_flag(missing[0].name)
+        raise UsageError(f"{name} is missing: {missing[0].help}")
+    return [part.built(values) for part in parts]
+
+
+def _is_positional(field: Field) -> bool:
+    return get_origin(field.kind) is Annotated and _POSITIONAL in get_args(field.kind)
+
+
+def _positional_values(field: Field | None, tokens: Tokens) -> dict[str, Any]:
+    words = tokens.positional
+    if field and words and (len(words) == 1 or type_text(field.kind).endswith("...")):
+        return {field.name: value_of(field, words)}
+    if not words:
+        return {}
+    extra = words[1] if field else words[0]
+    name, equals, _ = extra.partition("=")
+    hint = f"; did you mean --{extra}?" if equals and name.replace("_", "").replace(".", "").isidentifier() else ""
+    raise UsageError(f"unexpected argument {extra!r}{hint}")
+
+
+def _refuse_flag(flag: str, parts: list[_Part[Any]], prog: str, shown: HelpOptions) -> NoReturn:
+    """Raise the UsageError for a flag that does not exist."""
+    name = flag.removeprefix("--").replace("-", "_")
+    names = [f.name for part in parts for f in part.fields() if not _is_positional(f)]
+    others = [f for part in parts if part.default is not None for f in every_leaf(part.default)]
+    choices = [f.choice for f in others if f.name == name]
+    if choices:
+        section, _, tag = choices[0].partition("=")
+        raise UsageError(f"{flag} belongs to {as_flag(section)} {tag}, which is not chosen")
+    names += [f.name for f in others if f.name.endswith(".type")]
+    about = about_unknown_flag(flag, names, f"{prog} {HELP_ALL} lists all flags", preferred=shown.common)
+    raise UsageError(f"there is no flag {flag}; {about}")
 
 
 def _with_current_name(arg: str) -> str:
@@ -56,143 +146,13 @@ def _with_current_name(arg: str) -> str:
     name = current_name(flag.removeprefix("--").replace("-", "_"))
     if not flag.startswith("--") or name == flag[2:].replace("-", "_"):
         return arg
-    return f"--{name.replace('_', '-')}{equals}{value}"
+    return f"{as_flag(name)}{equals}{value}"
 
 
-def _apply_choices(default: T, args: Sequence[str], prog: str) -> tuple[T, list[str]]:
-    try:
-        return choose(default, args)
-    except ValueError as error:
-        write_error(f"{prog}: error: {error}\n")
-        raise SystemExit(WRONG_USAGE) from None
-
-
-def _parsed(kind: Any, **options: Any) -> Any:
-    with printing():
-        return tyro.cli(kind, **options)
-    raise SystemExit(0)  # the reader of the help text has left
-
-
-def parse_pair(first: type[T], second: type[U], args: Sequence[str], prog: str) -> tuple[T, U]:
-    """Return two dataclasses with the values from one command line, without prefixes for their flags; see `parse`."""
-    both: Any = tuple[first, second]  # pyright: ignore
-    return _parsed(both, prog=prog, args=list(args), config=(tyro.conf.OmitArgPrefixes, *_COMMAND_MARKS))
-
-
-def _names(config: object, prefix: str = "") -> list[str]:
-    """Return the dotted names of the fields of a dataclass, including nested ones."""
-    found: list[str] = []
-    for f in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
-        value = getattr(config, f.name)
-        found += _names(value, f"{prefix}{f.name}.") if dataclasses.is_dataclass(value) else [prefix + f.name]
-    return found
-
-
-def _suggest(args: Sequence[str], names: list[str]) -> None:
-    """Write a hint to stderr if a flag lacks its group, such as --batch for --data.batch."""
-    known = {name.replace("_", "-") for name in names}
-    leaves = {name.rsplit(".", 1)[-1]: name for name in known}
-    for arg in (a.removeprefix("--").split("=")[0] for a in args if a.startswith("--")):
-        if arg not in known and (close := difflib.get_close_matches(arg, leaves, n=1)):
-            write_error(f"error: --{arg}: did you mean --{leaves[close[0]]}?\n")
-
-
-def choose(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
-    """Apply the flags that choose classes of unions, and return the new default and the remaining arguments.
-
-    `--generator.type rrdbnet` selects that class with its default values. If `default` has that class already, its
-    values are kept. `--generator.spandrel FILE` selects a class that has one field without a default. A flag of a field
-    of the only class, `--loss.content.network vgg16`, selects that class if there is none.
-
-    Raises:
-        ValueError: If there is no such class, or the value of its required field is missing.
-    """
-    rest: list[str] = []
-    queue, chosen = list(args), set[str]()
-    while queue:
-        arg = queue.pop(0)
-        path, wanted = _choice(default, arg)
-        if not path:
-            rest.append(arg)
-            continue
-        chosen.add(".".join(path))
-        flag, _, value = arg.partition("=")
-        values = [value] if value else []
-        if wanted is None:
-            wanted = values.pop() if values else queue.pop(0) if queue else ""
-        elif not values and _required_fields(find(_hint(default, path), wanted, flag)) and queue:
-            values = [queue.pop(0)]
-        default = _replace(default, path, find(_hint(default, path), wanted, flag), values, flag)
-    for arg in rest:
-        default = _with_missing_sections(default, arg, chosen)
-    return default, rest
-
-
-def _with_missing_sections(default: T, arg: str, chosen: set[str]) -> T:
-    """Return `default` with the only class of an optional section that is None although a flag sets one of its fields.
-
-    If all others are derived from the first class, it is that one.
-
-    Args:
-        default: The configuration.
-        arg: One argument of the command line.
-        chosen: Sections for which the command line chooses a class itself, or none.
-    """
-    path = arg.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
-    for end in range(1, len(path)) if arg.startswith("--") else ():
-        section, kinds = path[:end], members(_hint(default, path[:end]))
-        of_one_kind = bool(kinds) and all(issubclass(k, kinds[0]) for k in kinds)
-        is_missing = of_one_kind and functools.reduce(getattr, section, default) is None
-        if (
-            is_missing
-            and ".".join(section) not in chosen
-            and path[end] in {f.name for f in dataclasses.fields(kinds[0])}
-        ):
-            default = _replace(default, section, kinds[0], [], arg)
-    return default
-
-
-def _choice(default: Any, arg: str) -> tuple[list[str], str | None]:
-    """Return the path of the union field that a flag selects a class for, and the class's tag if the flag contains it.
-
-    The path is empty for all other arguments.
-    """
-    path = arg.removeprefix("--").partition("=")[0].replace("-", "_").split(".")
-    if not arg.startswith("--") or len(path) < 2:
-        return [], None
-    hint = _hint(default, path[:-1])
-    if hint is None or not members(hint):
-        return [], None
-    if path[-1] == "type":
-        return path[:-1], None
-    return (path[:-1], path[-1]) if path[-1] in {tag(k) for k in members(hint)} else ([], None)
-
-
-def _hint(owner: Any, path: Sequence[str]) -> Any:
-    """Return the declared type of the field at `path`, or None if there is no such field."""
-    *above, last = path
-    for name in above:
-        owner = getattr(owner, name, None)
-    return get_type_hints(type(owner)).get(last) if dataclasses.is_dataclass(owner) else None
-
-
-def _required_fields(kind: type | None) -> list[str]:
-    missing = dataclasses.MISSING
-    fields = dataclasses.fields(kind) if kind else ()
-    return [f.name for f in fields if f.default is missing and f.default_factory is missing]
-
-
-def _replace(owner: Any, path: Sequence[str], kind: type | None, values: Sequence[str], flag: str) -> Any:
-    name, *below = path
-    current = getattr(owner, name)
-    if below:
-        return dataclasses.replace(owner, **{name: _replace(current, below, kind, values, flag)})
-    required = _required_fields(kind)
-    if kind is not None and type(current) is kind and not values:
-        return owner
-    if len(required) != len(values):
-        where = f"--{'.'.join(path)}.{tag(kind)} VALUE" if kind else flag
-        raise ValueError(f"{flag}: needs {', '.join(required) or 'no value'}; write {where}")
-    hints = get_type_hints(kind) if kind else {}
-    chosen = kind(**{f: hints[f](v) for f, v in zip(required, values, strict=True)}) if kind else None
-    return dataclasses.replace(owner, **{name: chosen})
+def _help_text(parts: list[_Part[Any]], prog: str, shown: HelpOptions) -> HelpText:
+    about = shown.about or " ".join((parts[0].kind.__doc__ or "").split())
+    positional = next((f for part in parts for f in part.fields() if _is_positional(f)), None)
+    own = [f for part in parts if part.default is None for f in part.fields() if f is not positional]
+    sections = [Section("", own, switches=True)] if own else []
+    sections += [s for part in parts if part.default is not None for s in sections_of(part.default)]
+    return HelpText(prog, about, positional, sections, shown.common)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from srgan_dist.cli.parsing import Positional, parse
 from srgan_dist.utils.addresses import public, scheme_of
 from srgan_dist.utils.terminal import write_out
+from srgan_dist.utils.usage import UsageError
 
 if TYPE_CHECKING:
     from srgan_dist.runs import environment
@@ -78,7 +79,7 @@ def confirm(options: ReproOptions) -> None:
     if options.yes:
         return
     if not sys.stdin.isatty():
-        raise ValueError(f"--run starts a training from the configuration in {options.source}; add --yes to run it")
+        raise UsageError(f"--run starts a training from the configuration in {options.source}; add --yes to run it")
     sys.stdout.write("Run this command? [y/N] ")
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

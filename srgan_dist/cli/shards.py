@@ -16,6 +16,7 @@ from srgan_dist.imaging import images
 from srgan_dist.utils.addresses import public
 from srgan_dist.utils.progress import start_logging
 from srgan_dist.utils.terminal import ListedError, write_out
+from srgan_dist.utils.usage import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,9 @@ class ShowOptions:
 
 def show(options: ShowOptions) -> str:
     """Draw HR and LR crops side by side, and their positions in their images."""
+    for flag, value in (("count", options.count), ("hr-crop", options.hr_crop)):
+        if value < 1:
+            raise UsageError(f"--{flag} {value} must be at least 1")
     # Imported here because it loads torch, which the other actions do not need.
     from srgan_dist.data.degradations import DegradationConfig
     from srgan_dist.data.loading.contact_sheet import contact_sheet, degradation_sheet

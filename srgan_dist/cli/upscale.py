@@ -1,15 +1,18 @@
 """`srgan upscale`: upscale image files, folders and globs with a trained generator."""
 
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from srgan_dist.cli.console import FAILED, join_processes
-from srgan_dist.cli.parsing import Positional, parse
+from srgan_dist.cli.parsing import HelpOptions, Positional, parse
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.imaging.photo import Format
 from srgan_dist.imaging.transparency import AlphaMethod
+from srgan_dist.utils.usage import UsageError
+
+COMMON = ("model", "at", "format", "out_scale", "tile", "self_ensemble", "recursive", "overwrite")
+"""The flags that people change most, in the order of the help text."""
 
 log = logging.getLogger("srgan_dist")
 
@@ -71,7 +74,8 @@ class UpscaleOptions:
 
 def main(args: list[str]) -> int:
     """Run `srgan upscale IN [IN ...] OUT [--model MODEL]`, and return the exit code: 1 if any image failed."""
-    options = parse(UpscaleOptions, args, "srgan upscale")
+    options = parse(UpscaleOptions, args, "srgan upscale", shown=HelpOptions(common=COMMON))
+    _check(options)
     processes = join_processes(options.mixed_precision)
     from srgan_dist.inference.image_files import FileOptions, upscale_files
     from srgan_dist.inference.jobs import find_jobs
@@ -79,8 +83,6 @@ def main(args: list[str]) -> int:
     from srgan_dist.inference.upscaler import Upscaler
     from srgan_dist.models.files import load_generator, weights_digest
 
-    if options.out_scale is not None and not 0 < options.out_scale < math.inf:
-        raise ValueError(f"--out-scale {options.out_scale} must be positive, such as 3 or 2.5")
     jobs = find_jobs(options.paths, options.format, recursive=options.recursive)
     model = load_generator(options.model or _default_model(options), options.at)
     upscaler = Upscaler(
@@ -105,3 +107,16 @@ def _default_model(options: UpscaleOptions) -> Path:
     log.info("%s: %s, x%d, part of this package; --model chooses another network (srgan upscale --help lists them)",
              name, SHIPPED[name].summary, SHIPPED[name].scale)  # fmt: skip
     return Path(name)
+
+
+def _check(options: UpscaleOptions) -> None:
+    """Raise UsageError if a value is not valid for any image."""
+    if len(options.paths) < 2:
+        raise UsageError("the target is missing: srgan upscale IN [IN ...] OUT")
+    if options.out_scale is not None and options.out_scale <= 0:
+        raise UsageError(f"--out-scale {options.out_scale:g} must be positive, such as 3 or 2.5")
+    if not 1 <= options.quality <= 100:
+        raise UsageError(f"--quality {options.quality} must be between 1 and 100")
+    for flag, value in (("tile", options.tile), ("batch", options.batch), ("max-pixels", options.max_pixels)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{flag} {value} must be at least 1")

@@ -19,6 +19,7 @@ from srgan_dist.distributed.group import AgreedError
 from srgan_dist.distributed.launcher import find_launcher, requested_num_processes
 from srgan_dist.distributed.precision import MixedPrecision, Precision
 from srgan_dist.utils.terminal import lines_of
+from srgan_dist.utils.usage import UsageError
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def start(
     PartialState(cpu=kind == "cpu", **timeout.to_kwargs())  # joins the process group, which the next line needs
     precision = _agree_on_precision(_resolve_precision(mixed_precision))
     if precision == "fp16" and kind != "cuda":
-        raise ValueError("mixed_precision=fp16 requires a CUDA device; use bf16 or no on the CPU")
+        raise UsageError("mixed_precision=fp16 requires a CUDA device; use bf16 or no on the CPU")
     if AcceleratorState._shared_state:  # pyright: ignore[reportPrivateUsage]
         AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage] # a notebook's next run may use another precision
     accelerator = Accelerator(
@@ -118,7 +119,7 @@ def _check_num_processes(accelerator: Accelerator, expect: int | None) -> None:
     requested = requested_num_processes() if "WORLD_SIZE" not in os.environ else None
     expected = expect or requested or announced
     if started != expected:
-        raise ValueError(
+        raise UsageError(
             f"{expected} processes were requested, but {started} started. Launch them with: accelerate launch "
             f"--config_file accelerate_config.yaml --multi_gpu --num_processes {expected} train.py ..."
         )
@@ -128,13 +129,13 @@ def _reject_launcher_settings() -> None:
     """Raise ValueError for launcher settings that reach us as environment variables and would alter the training."""
     accumulation = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
     if accumulation != "1":
-        raise ValueError(
+        raise UsageError(
             f"the launcher requests gradient accumulation over {accumulation} steps, which would only scale down the "
             f"loss; pass --accumulate {accumulation} to this program and set ACCELERATE_GRADIENT_ACCUMULATION_STEPS=1"
         )
     for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
-            raise ValueError(
+            raise UsageError(
                 f"the launcher enables {name}, but two networks that train against each other need plain DDP; "
                 "launch them with --multi_gpu"
             )

@@ -18,6 +18,7 @@ from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import INTERPOLATIONS, KERNELS, Interpolation, Kernel, interpolate
 from srgan_dist.inference.upscaler import NonFiniteError, Upscaler
 from srgan_dist.models.files import Generator, load_generator
+from srgan_dist.utils.usage import UsageError
 
 log = logging.getLogger("srgan_dist")
 
@@ -76,7 +77,7 @@ def evaluate(
     methods: dict[str, Method] = {name: interpolation(name, evaluation_set.scale) for name in against}
     methods |= model_methods(opened, models, device)
     if not methods:
-        raise ValueError("nothing to evaluate: pass --models, or interpolations with --against")
+        raise UsageError("nothing to evaluate: pass --models, or interpolations with --against")
     return evaluate_methods(evaluation_set, methods, group, progress, metrics, natural=natural)
 
 

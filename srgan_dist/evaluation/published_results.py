@@ -1,6 +1,7 @@
 """Results that the papers report at x4, for comparison with other models' scores."""
 
 from srgan_dist.evaluation.metrics import Scores
+from srgan_dist.utils.usage import UsageError
 
 # Ledig et al. 2017, Table 2, and Wang et al. 2018, Table 1 (RRDB is ESRGAN's generator before its GAN phase).
 _SRGAN = {
@@ -43,7 +44,7 @@ def published(data: str, scale: int) -> tuple[list[tuple[str, Scores]], list[str
     """
     known = data.lower().replace("-", "").replace("_", "")
     if scale != 4 or known not in _SRGAN:
-        raise ValueError(f"--published: the papers report Set5, Set14 and BSD100 at x4, not {data} at x{scale}")
+        raise UsageError(f"--published: the papers report Set5, Set14 and BSD100 at x4, not {data} at x{scale}")
     tables = (("SRGAN", _SRGAN[known]), ("ESRGAN", _ESRGAN[known]))
     rows = [(f"{name} [{paper}]", {"psnr_y": p, "ssim_y": s}) for paper, t in tables for name, (p, s) in t.items()]
     return rows, REMARKS

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import spectral_norm  # the newer parametrization has other parameter names than published weights
 
+from srgan_dist.utils.usage import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class VGGDiscriminatorConfig:
@@ -68,7 +70,7 @@ class UNetDiscriminatorConfig:
             ValueError: If `hr_crop` is not a multiple of 8.
         """
         if hr_crop % 8:
-            raise ValueError(f"data.hr_crop={hr_crop} must be a multiple of 8 for the U-Net discriminator")
+            raise UsageError(f"data.hr_crop={hr_crop} must be a multiple of 8 for the U-Net discriminator")
         return UNetDiscriminator(self)
 
 

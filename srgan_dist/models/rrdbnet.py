@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from srgan_dist.utils.usage import UsageError
+
 _RESIDUAL_SCALE = 0.2  # ESRGAN Sec. 3.1, at both levels
 _UPS = {1: 0, 2: 1, 4: 2, 8: 3}  # number of x2 upsampling stages by scale
 _UNSHUFFLE = {1: 4, 2: 2}  # pixel-unshuffle factor by scale: both end up at x4
@@ -57,7 +59,7 @@ class RRDBNet(nn.Module):
         super().__init__()
         if scale not in (_UNSHUFFLE if config.unshuffle else _UPS):
             known = "1 or 2 with generator.unshuffle" if config.unshuffle else "1, 2, 4 or 8"
-            raise ValueError(f"scale={scale} is not supported by RRDBNet: choose {known}")
+            raise UsageError(f"scale={scale} is not supported by RRDBNet: choose {known}")
         c = config.channels
         self.recompute = config.recompute
         self.fold = _UNSHUFFLE[scale] if config.unshuffle else 1

@@ -10,6 +10,7 @@ from srgan_dist.runs.opening import is_run, open_run
 from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.download import DownloadError, download
 from srgan_dist.utils.files import sha256_of
+from srgan_dist.utils.usage import UsageError
 
 log = logging.getLogger("srgan_dist")
 
@@ -27,7 +28,7 @@ def find_model(source: Path, at: str | None = None) -> Path:
     """
     source = checkpoint.resolve(source)
     if at is not None and not (source.is_dir() and is_run(source)):
-        raise ValueError(f"--at {at} selects a checkpoint of a run directory, but {source} is not a run directory")
+        raise UsageError(f"--at {at} selects a checkpoint of a run directory, but {source} is not a run directory")
     if source.is_file() or (source / checkpoint.COMPLETE).is_file():
         return source.resolve() if source.is_dir() else source
     if not source.is_dir():

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from srgan_dist.utils.usage import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class SRResNetConfig:
@@ -140,7 +142,7 @@ def shuffle_factors(scale: int) -> list[int]:
     """
     factors = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}
     if scale not in factors:
-        raise ValueError(f"scale={scale} is not supported by SRResNet: choose 2, 3, 4 or 8")
+        raise UsageError(f"scale={scale} is not supported by SRResNet: choose 2, 3, 4 or 8")
     return factors[scale]
 
 

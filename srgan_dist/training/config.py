@@ -10,18 +10,18 @@ from srgan_dist.data.config import DataConfig
 from srgan_dist.data.degradations import DegradationConfig
 from srgan_dist.distributed.precision import MixedPrecision
 from srgan_dist.models import DiscriminatorConfig, GeneratorConfig, SRResNetConfig, VGGDiscriminatorConfig
-from srgan_dist.models.vgg import check_layers
 from srgan_dist.runs.changes import older_values, with_older_defaults
-from srgan_dist.runs.run_dir import CONFIG, RunDir
+from srgan_dist.runs.run_dir import CONFIG
 from srgan_dist.tracking.config import TrackingConfig
 from srgan_dist.training.compilation import Compile
 from srgan_dist.training.losses import AdversarialConfig, ContentConfig, PixelKind, VanillaGAN, Weights
 from srgan_dist.training.optimizers import AdamConfig, OptimizerConfig
 from srgan_dist.training.schedules import MilestoneSchedule, Schedule
 from srgan_dist.utils.addresses import without_secrets
+from srgan_dist.utils.fields import every_leaf, required_sections
 from srgan_dist.utils.renamed import with_current_names
-from srgan_dist.utils.serialization import from_dict, to_dict
-from srgan_dist.utils.untrusted import parse_yaml
+from srgan_dist.utils.serialization import InvalidConfigError, from_dict, to_dict
+from srgan_dist.utils.settings_files import explain, merged, parse_settings
 
 _LONGEST = 256 << 10
 """Largest configuration file, in bytes."""
@@ -239,92 +239,35 @@ class TrainConfig:
         return self.pretrain.steps + self.adversarial.steps
 
 
-def check(config: TrainConfig) -> None:
-    """Raise ValueError, with field, value and remedy, if a value is not valid for any run."""
-    positive = {
-        "scale": config.scale, "log_every": config.log_every, "data.batch": config.data.batch,
-        "data.hr_crop": config.data.hr_crop, "validation.every": config.validation.every,
-        "checkpoint.every": config.checkpoint.every, "checkpoint.keep": config.checkpoint.keep,
-        "accumulate": config.accumulate, "max_skips": config.max_skips,
-        "gradient_shares_every": config.gradient_shares_every,
-    }  # fmt: skip
-    for name, value in positive.items():
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1")
-    if config.data.hr_crop % config.scale:
-        below = config.data.hr_crop - config.data.hr_crop % config.scale
-        nearest = f"{below} or {below + config.scale}"
-        raise ValueError(f"data.hr_crop={config.data.hr_crop} must be a multiple of scale={config.scale}: {nearest}")
-    if min(config.pretrain.steps, config.adversarial.steps) < 0 or config.steps == 0:
-        raise ValueError("pretrain.steps and adversarial.steps must not be negative, and at least one must be positive")
-    _check_phases(config)
-    _check_adversarial(config)
-    if not 0 <= config.ema_decay < 1:
-        raise ValueError(f"ema_decay={config.ema_decay} must be at least 0 and less than 1; 0 turns averaging off")
+def read_config(file: Path, base: TrainConfig | None = None) -> TrainConfig:
+    """Read a configuration from a run's `config.json`, or from any YAML or JSON file.
 
-
-def _check_phases(config: TrainConfig) -> None:
-    """Raise ValueError if the phases would overwrite each other's files, or if a validation setting is not valid."""
-    phases = (config.pretrain, config.adversarial)
-    names = [RunDir.model_name(p.label) for p in phases]
-    if all(p.steps for p in phases) and names[0] == names[1]:
-        raise ValueError(
-            f"pretrain.label={phases[0].label!r} and adversarial.label={phases[1].label!r} would both be saved as "
-            f"{names[0]}; change one of the labels"
-        )
-    if config.validation.images < 0:
-        raise ValueError(f"validation.images={config.validation.images} must be at least 0; 0 turns validation off")
-    for name, number in (("", 0), ("adversarial_", 1)):
-        best_by, patience = config.validation.rule(number)
-        if patience and best_by == "last":
-            raise ValueError(
-                f"validation.{name}patience={patience} needs a metric that can improve; set "
-                f"validation.{name}best_by to {'niqe' if number else 'psnr_y'}"
-            )
-
-
-def _check_adversarial(config: TrainConfig) -> None:
-    """Raise ValueError if the adversarial phase has no content to keep, or nothing to start from."""
-    if not config.adversarial.steps:
-        return
-    loss, warmup = config.loss, config.discriminator_warmup
-    if loss.content:
-        check_layers(loss.content.network, [layer for layer, _ in loss.content.layers])
-    if not loss.effective_weights.pixel and not loss.vgg:
-        raise ValueError(
-            "loss.weights.pixel and loss.weights.content are both 0, so that nothing would keep sr similar to hr; set "
-            "--loss.weights.pixel 1"
-        )
-    if config.discriminator_rate <= 0:
-        raise ValueError(f"discriminator_rate={config.discriminator_rate} must be positive")
-    if warmup < 0 or (warmup >= config.adversarial.steps and config.adversarial.epochs is None):
-        raise ValueError(
-            f"discriminator_warmup={warmup} must be at least 0 and less than adversarial.steps="
-            f"{config.adversarial.steps}"
-        )
-    if warmup and not config.pretrain.steps and config.weights is None and config.adversarial_weights is None:
-        raise ValueError(
-            f"discriminator_warmup={warmup} and pretrain.steps=0 fine-tune a trained generator; name it with --weights "
-            "FILE (an exported file, a run, or a published .pth)"
-        )
-
-
-def read_config(file: Path) -> TrainConfig:
-    """Read a configuration from a run's `config.json`, or from YAML.
+    Args:
+        file: The file.
+        base: The values of fields that the file lacks; by default those of `TrainConfig`. A section of another `type`
+            replaces that of `base` completely.
 
     Raises:
-        ValueError: if the file is not readable, or contains an unknown key (the message names the closest known one)
-            or a value of the wrong type.
+        ValueError: if the file is not readable, or contains an unknown key (the message names its line and the closest
+            known one) or a value of the wrong type.
     """
     try:
-        with file.open("rb") as content:
-            settings = parse_yaml(content.read(_LONGEST + 1), _LONGEST)  # JSON is YAML
-        settings = with_current_names(settings)
-        return from_dict(TrainConfig, with_older_defaults(settings) if file.name == CONFIG else settings)
+        with file.open("rb") as opened:
+            content = opened.read(_LONGEST + 1)
+        settings = with_current_names(parse_settings(content, _LONGEST))
     except OSError as error:
         raise ValueError(f"--config {file}: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"--config {file}: {error}") from error
+    if file.name == CONFIG:
+        settings = with_older_defaults(settings)
+    try:
+        return from_dict(
+            TrainConfig, merged(to_dict(base or TrainConfig()), settings, required_sections(TrainConfig()))
+        )
+    except InvalidConfigError as error:
+        names = [f.name for f in every_leaf(TrainConfig())]
+        raise ValueError(f"--config {file}{explain(error, content, names)}") from None
 
 
 def read_run_config(run: Path) -> TrainConfig | None:

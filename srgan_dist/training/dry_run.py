@@ -13,11 +13,12 @@ from accelerate.utils import broadcast_object_list
 
 from srgan_dist.distributed.accelerator import start
 from srgan_dist.runs.metric_names import CROPS_PER_S, DISCRIMINATOR
-from srgan_dist.training.config import PhaseConfig, TrainConfig, dump
+from srgan_dist.training.config import PhaseConfig, TrainConfig, recorded
 from srgan_dist.training.out_of_memory import explain_out_of_memory
 from srgan_dist.training.run_state import with_epochs_as_steps
 from srgan_dist.training.trainer import prepare
 from srgan_dist.utils.memory import peak_memory
+from srgan_dist.utils.serialization import flatten
 
 _STEPS = 3
 """Steps per phase. The first ones include allocation and autotuning; the last one is measured."""
@@ -87,18 +88,22 @@ def _shortened(config: TrainConfig, run: Path) -> TrainConfig:
 
 
 def _report(config: TrainConfig, done: _Done, peak: int, run: Path) -> str:
-    crops = done.crops_per_step
-    lines = [dump(config), "", f"crops per step: {crops}"]
-    total = 0.0
+    """Return what people look for first, and then the settings that are not defaults."""
+    crops, seconds = done.crops_per_step, []
     phases = [p for p in (config.pretrain, config.adversarial) if p.steps]
+    lines: list[str] = []
     for phase, pace in zip(phases, _paces(run), strict=True):
-        seconds = crops / pace
-        total += seconds * phase.steps
-        lines.append(f"{phase.label}: {phase.steps} steps of {seconds:.3g} s = {_hours(seconds * phase.steps)}")
+        seconds.append(crops / pace * phase.steps)
+        lines.append(f"{phase.label}: {phase.steps} steps of {crops / pace:.3g} s = {_hours(seconds[-1])}")
     memory = f"{peak / 2**30:.1f} GiB{' on the GPU' if done.device.type == 'cuda' else ''}"
-    lines += [f"total: about {_hours(total)}; peak memory: {memory} per process"]
-    lines += [f"ran {done.step} steps, validated, saved, and resumed at step {done.step}: ready to train"]
-    return "\n".join(lines) + "\n"
+    total = f"total: about {_hours(sum(seconds))}; peak memory: {memory} per process; crops per step: {crops}"
+    ready = f"ready to train: ran {done.step} steps, validated, saved, and resumed at step {done.step}"
+    return "\n".join([ready, total, *lines, "", "settings that are not defaults:", *_settings(config)]) + "\n"
+
+
+def _settings(config: TrainConfig) -> list[str]:
+    now, defaults = flatten(recorded(config)), flatten(recorded(TrainConfig()))
+    return [f"  {name}: {json.dumps(value)}" for name, value in now.items() if defaults.get(name) != value]
 
 
 def _paces(run: Path) -> list[float]:

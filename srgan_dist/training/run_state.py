@@ -15,6 +15,7 @@ from srgan_dist.runs import checkpoint
 from srgan_dist.runs.changes import PHASES, Progress, find_changes
 from srgan_dist.runs.run_dir import RunDir, fail_run
 from srgan_dist.training.config import PhaseConfig, TrainConfig, read_run_config, recorded
+from srgan_dist.utils.usage import UsageError
 
 log = logging.getLogger("srgan_dist")
 
@@ -127,9 +128,9 @@ def with_epochs_as_steps(config: TrainConfig, images: int | None, crops_per_step
         if phase.epochs is None:
             continue
         if images is None:
-            raise ValueError(f"{name}.epochs={phase.epochs:g}: a stream has no epochs; use --{name}.steps instead")
+            raise UsageError(f"{name}.epochs={phase.epochs:g}: a stream has no epochs; use --{name}.steps instead")
         if phase.epochs <= 0:
-            raise ValueError(f"{name}.epochs={phase.epochs:g} must be positive; --{name}.steps 0 skips the phase")
+            raise UsageError(f"{name}.epochs={phase.epochs:g} must be positive; --{name}.steps 0 skips the phase")
         phases[name] = replace(phase, steps=max(1, round(phase.epochs * images / crops_per_step)))
     return replace(config, **phases)
 

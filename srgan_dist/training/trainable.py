@@ -25,6 +25,7 @@ from srgan_dist.training.ema import EMA
 from srgan_dist.training.flops import MetaStep, step_flops
 from srgan_dist.training.losses import ContentConfig, ContentLoss, VanillaGAN
 from srgan_dist.training.steps import Losses, StepMetrics, Trainable, discriminator_step, gan_step, pretrain_step
+from srgan_dist.utils.usage import UsageError
 
 log = logging.getLogger("srgan_dist")
 
@@ -256,7 +257,7 @@ def use_sync_batch_norm(requested: bool | None, accelerator: Accelerator) -> boo
     """
     several, cuda = accelerator.num_processes > 1, accelerator.device.type == "cuda"
     if requested and several and not cuda:
-        raise ValueError("sync_batch_norm=True requires CUDA; remove it to train on the CPU")
+        raise UsageError("sync_batch_norm=True requires CUDA; remove it to train on the CPU")
     return several and cuda and requested is not False
 
 

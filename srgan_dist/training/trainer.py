@@ -22,7 +22,8 @@ from srgan_dist.runs import checkpoint
 from srgan_dist.runs.lock import RunLock
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.compilation import choose_kernels, prepare_compilation
-from srgan_dist.training.config import PhaseConfig, TrainConfig, as_begun, check
+from srgan_dist.training.config import PhaseConfig, TrainConfig, as_begun
+from srgan_dist.training.config_checks import check
 from srgan_dist.training.final_evaluation import evaluate_run, export_phase, open_models_early
 from srgan_dist.training.flops import peak_tflops
 from srgan_dist.training.meter import Meter

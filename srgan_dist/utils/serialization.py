@@ -1,13 +1,14 @@
 """Conversion of config dataclasses to and from plain JSON values. Only this module imports cattrs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
 
 from srgan_dist.utils import unions
+from srgan_dist.utils.plain_values import convert
 from srgan_dist.utils.unions import nearest
 
 T = TypeVar("T")
@@ -21,6 +22,13 @@ def to_dict(config: object, kind: Any = None) -> dict[str, Any]:
         kind: The union that `config` itself belongs to, if it is to be tagged.
     """
     return _converter().unstructure(config, unstructure_as=kind)
+
+
+def plain(value: object) -> Any:
+    """Return the value of a field as a plain JSON value: a tuple as a list, a path as text."""
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return str(value) if isinstance(value, Path) else value
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -39,42 +47,89 @@ def from_dict(kind: type[T], content: Any) -> T:
         content: Plain JSON values.
 
     Raises:
-        ValueError: If a key is unknown, a value has the wrong type, or a `type` is not in its union.
+        InvalidConfigError: If a key is unknown, a value has the wrong type, or a `type` is not in its union.
     """
     try:
         return _converter().structure(content, kind)
     except Exception as error:
-        unknown = next((e for e in _leaves(error) if isinstance(e, cattrs.ForbiddenExtraKeysError)), None)
-        if unknown:
-            key = min(unknown.extra_fields)
-            hint = nearest(key, [f.name for f in fields(unknown.cl)])
-            raise ValueError(f"unknown key {key[:80]!r}{hint}") from None
-        reason = " ".join(cattrs.transform_error(error, format_exception=_describe)[0].split())[:500]
+        path, reason = _locate(error)
+        if isinstance(reason, cattrs.ForbiddenExtraKeysError):
+            key = min(reason.extra_fields)
+            hint = nearest(key, [f.name for f in fields(reason.cl)])
+            raise InvalidConfigError((*path, key), "", f"unknown key {key[:80]!r}{hint}", key) from None
         name = getattr(kind, "__name__", "section")
-        raise ValueError(f"not a valid {name}: {reason}") from None
+        at = ".".join(map(str, path))
+        text = f"{at}{': ' if at else ''}{' '.join(_describe(reason).split())[:500]}"
+        raise InvalidConfigError(path, f"not a valid {name}: ", text) from None
 
 
-def _describe(error: BaseException, kind: type | None) -> str:
-    return str(error) if isinstance(error, unions.UnknownChoiceError) else cattrs.v.format_exception(error, kind)
+class InvalidConfigError(ValueError):
+    """Raised by `from_dict`, with the position of the error."""
+
+    def __init__(self, path: tuple[str | int, ...], prefix: str, reason: str, unknown_key: str = "") -> None:
+        super().__init__(prefix + reason)
+        self.path = path
+        """Keys and indices that lead to the error, including an unknown key."""
+        self.reason = reason
+        """The message without its prefix, which names the class."""
+        self.unknown_key = unknown_key
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors in nested exception groups, or the error itself."""
-    if isinstance(error, BaseExceptionGroup):
-        for part in error.exceptions:
-            yield from _leaves(part)
-    else:
-        yield error
+def _locate(error: BaseException) -> tuple[tuple[str | int, ...], BaseException]:
+    """Return the position and the cause of the first error in nested exception groups."""
+    path: list[str | int] = []
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+        notes: list[Any] = list(reversed(getattr(error, "__notes__", [])))
+        path += [n.name if isinstance(n, cattrs.AttributeValidationNote) else n.index for n in notes]
+    return tuple(path), error
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]!s:.80} is missing"
+    return str(error) if isinstance(error, ValueError) else "is not a section of keys and values"
 
 
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_unstructure_hook(Path, str)
-    converter.register_structure_hook(Path, lambda value, _: Path(value))
-    converter.register_structure_hook(float, lambda value, _: float(value))
+    for kind in (int, float, bool, str, Path):
+        converter.register_structure_hook(kind, _converted)
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _converted)
+    converter.register_structure_hook_func(_is_tuple, lambda value, kind: _tuple(converter, value, kind))
     converter.register_unstructure_hook_factory(_is_choice, lambda _: lambda value: _tagged(converter, value))
     converter.register_structure_hook_func(_is_choice, lambda value, kind: _untagged(converter, value, kind))
     return converter
+
+
+def _converted(value: object, kind: Any) -> Any:
+    try:
+        return convert(value, kind)
+    except ValueError as error:
+        raise ValueError(f"{value!r:.80} {error}") from None
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _tuple(converter: cattrs.Converter, value: Any, kind: Any) -> tuple[Any, ...]:
+    """Return a list as a tuple. cattrs itself would take the characters of text as its items."""
+    parts = get_args(kind)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{value!r:.80} is not a list; write [A, B]")
+    kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
+    if len(kinds) != len(value):
+        raise ValueError(f"a list of {len(value)} values instead of {len(kinds)}")
+    items: list[Any] = []
+    for index, (item, item_kind) in enumerate(zip(value, kinds, strict=True)):
+        try:
+            items.append(converter.structure(item, item_kind))
+        except Exception as error:
+            error.add_note(cattrs.IterableValidationNote(f"item {index}", index, item_kind))
+            raise
+    return tuple(items)
 
 
 def _is_choice(kind: Any) -> bool:

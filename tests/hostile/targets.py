@@ -35,7 +35,8 @@ from srgan_dist.models import CompactConfig, LightEDSRConfig, RRDBNetConfig, SRR
 from srgan_dist.models.files import load_generator, load_weights
 from srgan_dist.runs.environment import sessions
 from srgan_dist.tracking.outbox import Outbox
-from srgan_dist.training.config import TrainConfig, check, dump, read_config
+from srgan_dist.training.config import TrainConfig, dump, read_config
+from srgan_dist.training.config_checks import check
 from srgan_dist.utils.addresses import join, public, redacted, with_secrets
 from srgan_dist.utils.serialization import to_dict
 from tests.conftest import random_image, write_images

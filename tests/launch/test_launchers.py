@@ -66,9 +66,9 @@ def test_a_dry_run_tries_everything_and_leaves_nothing(processes: int, launch: L
     ran = launch(*args, processes=processes)
 
     assert ran.returncode == 0, ran.stderr
-    assert '"adversarial"' in ran.stdout
+    assert "settings that are not defaults:" in ran.stdout
     assert f"crops per step: {2 * processes}" in ran.stdout
-    assert ran.stdout.count("resumed at step 6: ready to train") == 1
+    assert ran.stdout.count("ready to train: ran 6 steps, validated, saved, and resumed at step 6") == 1
     assert re.search(r"total: about [\d.]+ (h|min); peak memory: [\d.]+ GiB", ran.stdout)
     assert list(tmp_path.iterdir()) == []
 

@@ -31,4 +31,6 @@ def test_phases_in_epochs_are_short_too_and_are_estimated_in_full(
     said = rehearse(replace(config, adversarial=replace(config.adversarial, steps=0)))
 
     assert "SRResNet: 1000 steps of" in said  # 200 x 10 images / 2 crops
-    assert "ran 3 steps" in said
+    assert said.startswith("ready to train: ran 3 steps, validated, saved, and resumed at step 3\ntotal: about ")
+    assert "  data.batch: 2\n" in said
+    assert "accumulate" not in said  # which has its default

@@ -6,7 +6,8 @@ import pytest
 
 from srgan_dist.models import VGGDiscriminatorConfig
 from srgan_dist.models.files import load_generator, load_weights
-from srgan_dist.training.config import TrainConfig, check
+from srgan_dist.training.config import TrainConfig
+from srgan_dist.training.config_checks import check
 from srgan_dist.training.optimizers import AdamConfig
 from srgan_dist.training.preset_names import SUMMARIES
 from srgan_dist.training.presets import PRESETS, preset

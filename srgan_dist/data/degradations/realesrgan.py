@@ -33,6 +33,7 @@ from srgan_dist.data.degradations.kernels import (
 from srgan_dist.data.degradations.noise import add_noise, noise_index
 from srgan_dist.data.degradations.resampling import resize, resize_matrix
 from srgan_dist.data.rng import Indices
+from srgan_dist.utils.usage import UsageError
 
 
 class Degraded(NamedTuple):
@@ -115,7 +116,7 @@ class RealESRGANDegradation:
             ValueError: the margin is negative.
         """
         if self.margin < 0:
-            raise ValueError(f"degradation.margin={self.margin} must be at least 0; 0 degrades the crop itself")
+            raise UsageError(f"degradation.margin={self.margin} must be at least 0; 0 degrades the crop itself")
         return self.margin - self.margin % scale
 
     def draw(self, seed: int, indices: Indices) -> Draws:

@@ -33,6 +33,7 @@ from srgan_dist.runs.lock import RunLock
 from srgan_dist.utils.cache_folder import cache_folder
 from srgan_dist.utils.files import disk_errors, write_json
 from srgan_dist.utils.terminal import ListedError
+from srgan_dist.utils.usage import UsageError
 
 log = logging.getLogger("srgan_dist")
 
@@ -180,12 +181,16 @@ def _pack(source: Source, options: PackOptions, group: Group, progress: Progress
 
 
 def _validate(options: PackOptions, root: Path | None) -> None:
-    if options.scale < 1 or options.workers < 1 or options.shard_mb <= 0:
-        raise ValueError("--scale and --workers must be at least 1, and --shard-mb above 0")
+    least = {"scale": options.scale, "workers": options.workers, "min-side": options.min_side, "limit": options.limit}
+    for name, value in least.items():
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} {value} must be at least 1")
+    if options.shard_mb <= 0:
+        raise UsageError(f"--shard-mb {options.shard_mb:g} must be positive")
     if options.tile is not None and (options.tile <= 2 * _OVERLAP or options.tile % options.scale):
-        raise ValueError(f"--tile {options.tile} must be above {2 * _OVERLAP} and a multiple of --scale")
+        raise UsageError(f"--tile {options.tile} must be above {2 * _OVERLAP} and a multiple of --scale")
     if root is not None and options.out.resolve() == root.resolve():
-        raise ValueError(
+        raise UsageError(
             f"--out {options.out} is --root: shards would be mixed with their images; choose another folder"
         )
 
