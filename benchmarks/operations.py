@@ -22,8 +22,8 @@ from srgan_dist.distributed.accelerator import start
 from srgan_dist.models import vgg
 from srgan_dist.models.vgg import VGGNetwork
 from srgan_dist.training.config import TrainConfig
-from srgan_dist.training.meter import Meter
 from srgan_dist.training.presets import preset
+from srgan_dist.training.reports.meter import Meter
 from srgan_dist.training.trainable import Networks
 
 PRESETS = ("srgan-x4", "esrgan-x4", "real-esrgan-x4")

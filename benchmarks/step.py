@@ -220,7 +220,7 @@ def our_step(config: Any, lr: Any, hr: Any) -> Callable[[], dict[str, float]]:
     from srgan_dist.distributed.accelerator import start
     from srgan_dist.distributed.coordination import Skips
     from srgan_dist.training.compilation import choose_kernels, prepare_compilation
-    from srgan_dist.training.meter import Meter
+    from srgan_dist.training.reports.meter import Meter
     from srgan_dist.training.trainable import Networks
     from srgan_dist.utils.cache_folder import cache_folder
 

@@ -72,6 +72,7 @@ MIRRORED_ELSEWHERE = {
     "benchmarks/test_quality.py": "mirrors benchmarks/",
     "launch/test_launchers.py": "mirrors launch/",
     "launch/test_notebook.py": "mirrors launch/",
+    "cli/test_mistakes.py": "wrong usage of every command",
     "docs/test_reference.py": "mirrors docs/",
     "docs/test_stage.py": "mirrors docs/",
     "test_packaging.py": "what is installed: packages, the image, the workflows that make them",

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any, TypeVar, get_type_hints
 
-from srgan_dist.utils.fields import type_text
+from srgan_dist.utils.settings.fields import type_text
 from srgan_dist.utils.unions import UnknownChoiceError, find, members, tag
 from srgan_dist.utils.usage import UsageError
 

@@ -12,7 +12,7 @@ from srgan_dist.cli.train import COMMON
 from srgan_dist.cli.without_torch import without_torch
 from srgan_dist.training.preset_names import SUMMARIES
 from srgan_dist.utils.files import output_errors, write_text
-from srgan_dist.utils.json_schema import json_schema
+from srgan_dist.utils.settings.json_schema import json_schema
 from srgan_dist.utils.terminal import printable, write_out
 from srgan_dist.utils.usage import UsageError
 

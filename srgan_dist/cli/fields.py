@@ -1,7 +1,7 @@
 """The fields of a training run's configuration, for the documentation and help texts; without loading torch."""
 
 from srgan_dist.cli.without_torch import without_torch
-from srgan_dist.utils.fields import Field, every_leaf
+from srgan_dist.utils.settings.fields import Field, every_leaf
 
 
 def config_fields(preset_name: str | None = None) -> list[Field]:

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from srgan_dist.utils.fields import REQUIRED, Field, every_leaf, fields_of
-from srgan_dist.utils.meant_names import as_flag
+from srgan_dist.utils.settings.fields import REQUIRED, Field, every_leaf, fields_of
+from srgan_dist.utils.settings.meant_names import as_flag
 from srgan_dist.utils.unions import members
 
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"

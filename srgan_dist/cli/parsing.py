@@ -8,9 +8,9 @@ from typing import Annotated, Any, Generic, NamedTuple, NoReturn, TypeVar, get_a
 from srgan_dist.cli.choices import choose
 from srgan_dist.cli.help_text import HELP, HELP_ALL, HelpText, Section, sections_of
 from srgan_dist.cli.tokens import Tokens, read_tokens, value_of
-from srgan_dist.utils.fields import REQUIRED, Field, every_leaf, fields_of, leaves, type_text
-from srgan_dist.utils.meant_names import about_unknown_flag, as_flag
 from srgan_dist.utils.renamed import current_name
+from srgan_dist.utils.settings.fields import REQUIRED, Field, every_leaf, fields_of, leaves, type_text
+from srgan_dist.utils.settings.meant_names import about_unknown_flag, as_flag
 from srgan_dist.utils.terminal import write_out
 from srgan_dist.utils.usage import UsageError
 
@@ -152,7 +152,7 @@ def _with_current_name(arg: str) -> str:
 def _help_text(parts: list[_Part[Any]], prog: str, shown: HelpOptions) -> HelpText:
     about = shown.about or " ".join((parts[0].kind.__doc__ or "").split())
     positional = next((f for part in parts for f in part.fields() if _is_positional(f)), None)
-    own = [f for part in parts if part.default is None for f in part.fields() if f is not positional]
+    own = [f for part in parts if part.default is None for f in part.fields() if not _is_positional(f)]
     sections = [Section("", own, switches=True)] if own else []
     sections += [s for part in parts if part.default is not None for s in sections_of(part.default)]
     return HelpText(prog, about, positional, sections, shown.common)

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from srgan_dist.utils.fields import Field, every_leaf, fields_of
 from srgan_dist.utils.serialization import plain
+from srgan_dist.utils.settings.fields import Field, every_leaf, fields_of
 from srgan_dist.utils.unions import members, tag
 
 _WIDTH = 100

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args, get_origin
 
-from srgan_dist.utils.fields import REQUIRED, Field, without_none
-from srgan_dist.utils.meant_names import as_flag
-from srgan_dist.utils.plain_values import boolean, convert
+from srgan_dist.utils.settings.fields import REQUIRED, Field, without_none
+from srgan_dist.utils.settings.meant_names import as_flag
+from srgan_dist.utils.settings.plain_values import boolean, convert
 from srgan_dist.utils.usage import UsageError
 
 _NUMBER = re.compile(r"-\.?\d.*")

@@ -122,8 +122,8 @@ def _check(config: "TrainConfig") -> None:
 
 
 def _with_flags(error: UsageError, config: "TrainConfig") -> str:
-    from srgan_dist.utils.fields import leaves
-    from srgan_dist.utils.meant_names import with_flags
+    from srgan_dist.utils.settings.fields import leaves
+    from srgan_dist.utils.settings.meant_names import with_flags
 
     return with_flags(str(error), [f.name for f in leaves(config)])
 
@@ -132,7 +132,7 @@ def _train(args: list[str], prog: str) -> int:
     if {"-h", "--help", "--help-all"} & set(args):
         with without_torch():
             _parsed(args, prog)
-    from srgan_dist.training.startup_timer import Startup
+    from srgan_dist.training.reports.startup_timer import Startup
 
     startup = Startup()
     flags, config = _parsed(args, prog)

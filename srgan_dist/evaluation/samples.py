@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from srgan_dist.evaluation import metrics
 from srgan_dist.evaluation.evaluate import Method, interpolation, matching_evaluation_set, model_methods
 from srgan_dist.evaluation.evaluation_set import ImagePair
-from srgan_dist.evaluation.figure import Cell, Square, busiest_square, cells, draw
+from srgan_dist.evaluation.figure import Cell, Square, busiest_square, draw
 from srgan_dist.imaging.images import Pixels
 from srgan_dist.imaging.resize import Interpolation
 from srgan_dist.models.files import load_generator
@@ -48,8 +49,7 @@ def draw_random_samples(
     rng = np.random.default_rng(seed)
     pairs = [held_out.read(int(i)) for i in rng.choice(held_out.count, count, replace=held_out.count < count)]
     rows = [_row(pair, methods, held_out.scale, side // held_out.scale * held_out.scale, rng) for pair in pairs]
-    footnote = f"x{held_out.scale}, random held-out crops of {side} x {side} HR pixels; PSNR-Y of the crop"
-    return draw(rows, [pair.name for pair in pairs], footnote)
+    return draw(rows, [f"x{held_out.scale}, random held-out crops of {side} x {side} HR pixels; PSNR-Y of the crop"])
 
 
 def _row(pair: ImagePair, methods: dict[str, Method], scale: int, side: int, rng: np.random.Generator) -> list[Cell]:
@@ -62,7 +62,9 @@ def _row(pair: ImagePair, methods: dict[str, Method], scale: int, side: int, rng
         around.x // scale : (crop.x + crop.side) // scale + _CONTEXT,
     ]
     results = {name: inside.cut(method(area)) for name, method in methods.items()}
-    return cells(crop.cut(pair.lr, scale), crop.cut(pair.hr), results, scale, crop.side)
+    lr, hr = crop.cut(pair.lr, scale), crop.cut(pair.hr)
+    row = [Cell(name, sr, {"psnr_y": metrics.scores(sr, hr, scale)["psnr_y"]}) for name, sr in results.items()]
+    return [Cell(f"LR of {pair.name}", lr.repeat(scale, axis=0).repeat(scale, axis=1)), *row, Cell("HR", hr)]
 
 
 def _random_square(hr: Pixels, scale: int, side: int, rng: np.random.Generator) -> Square:

@@ -66,11 +66,11 @@ def summarize(run: Path) -> RunSummary:
     step = int(max(_number(status, "step"), metrics.pop("step", 0.0)))
     number = int(metrics.pop("phase", 0.0))
     number = number if 0 < number <= len(phases) else 0
-    left = status.get("seconds_left") if state == "running" else None
+    left = _number(status, "seconds_left") if state == "running" and _is_number(status.get("seconds_left")) else None
     return RunSummary(
         run=str(run), state=state, reason=reason, phase=phases[number - 1][0] if number else "", phase_number=number,
         step=step, total=_total(phases, step, state),
-        seconds_left=max(0.0, left - (time.time() - _number(status, "time"))) if _is_number(left) else None,
+        seconds_left=max(0.0, left - (time.time() - _number(status, "time"))) if left is not None else None,
         metrics={name: value for name, value in metrics.items() if "/" in name and not name.startswith("health/")},
         warnings=_warnings(rows), bytes=_bytes(run),
     )  # fmt: skip
@@ -145,7 +145,7 @@ def _bytes(run: Path) -> int:
 
 
 def _number(content: dict[str, Any], name: str) -> float:
-    value = content.get(name)
+    value: Any = content.get(name, 0.0)
     return float(value) if _is_number(value) else 0.0
 
 

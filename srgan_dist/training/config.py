@@ -18,10 +18,10 @@ from srgan_dist.training.losses import AdversarialConfig, ContentConfig, PixelKi
 from srgan_dist.training.optimizers import AdamConfig, OptimizerConfig
 from srgan_dist.training.schedules import MilestoneSchedule, Schedule
 from srgan_dist.utils.addresses import without_secrets
-from srgan_dist.utils.fields import every_leaf, required_sections
 from srgan_dist.utils.renamed import with_current_names
 from srgan_dist.utils.serialization import InvalidConfigError, from_dict, to_dict
-from srgan_dist.utils.settings_files import explain, merged, parse_settings
+from srgan_dist.utils.settings.fields import every_leaf, required_sections
+from srgan_dist.utils.settings.settings_files import explain, merged, parse_settings
 
 _LONGEST = 256 << 10
 """Largest configuration file, in bytes."""

@@ -26,10 +26,11 @@ from srgan_dist.training.config import PhaseConfig, TrainConfig, as_begun
 from srgan_dist.training.config_checks import check
 from srgan_dist.training.final_evaluation import evaluate_run, export_phase, open_models_early
 from srgan_dist.training.flops import peak_tflops
-from srgan_dist.training.meter import Meter
 from srgan_dist.training.out_of_memory import explain_out_of_memory
-from srgan_dist.training.reporting import Reporter, check_tracking
-from srgan_dist.training.run_progress import RunProgress
+from srgan_dist.training.reports.meter import Meter
+from srgan_dist.training.reports.reporting import Reporter, check_tracking
+from srgan_dist.training.reports.run_progress import RunProgress
+from srgan_dist.training.reports.startup_timer import Startup
 from srgan_dist.training.run_state import (
     RunState,
     is_finished,
@@ -39,7 +40,6 @@ from srgan_dist.training.run_state import (
     with_epochs_as_steps,
 )
 from srgan_dist.training.skipped_steps import SkippedSteps
-from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.trainable import Networks, load_vgg_early
 from srgan_dist.training.validation import Validation
 from srgan_dist.utils.cache_folder import cache_folder

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import cattrs
 
 from srgan_dist.utils import unions
-from srgan_dist.utils.plain_values import convert
+from srgan_dist.utils.settings.plain_values import convert
 from srgan_dist.utils.unions import nearest
 
 T = TypeVar("T")

@@ -212,5 +212,5 @@ def test_models_without_a_run_need_data(runs: list[Path], capsys: pytest.Capture
 
     code = main(["compare", str(model), "--out", str(tmp_path / "r.html")])
 
-    assert code == 1
+    assert code == 2
     assert "--data is needed" in capsys.readouterr().err

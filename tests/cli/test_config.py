@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from srgan_dist.cli.config import SCHEMA
 from srgan_dist.training.config import TrainConfig, dump, read_config
 from srgan_dist.training.preset_names import SUMMARIES
 from srgan_dist.training.presets import PRESETS, preset
-from srgan_dist.utils.json_schema import json_schema
+from srgan_dist.utils.settings.json_schema import json_schema
 
 VALIDATOR = jsonschema.Draft7Validator(json_schema(TrainConfig, "x"))
 
@@ -25,7 +26,7 @@ def write_template(folder: Path, name: str = "srgan-x4", *flags: str) -> Path:
 
 def uncommented(text: str) -> str:
     """The template with every setting that is commented out set, as a user would: without its #."""
-    lines = (line.replace("#", "", 1) if line.lstrip()[1:2] not in (" ", "") else line for line in text.splitlines())
+    lines = (re.sub(r"^( *)#(?=[^ ])", r"\1", line) for line in text.splitlines())
     return "\n".join(lines)
 
 

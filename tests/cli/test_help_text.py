@@ -37,7 +37,7 @@ def test_all_flags_are_grouped_with_those_of_the_command_first(capsys: pytest.Ca
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert headings[:3] == ["Flags:", "general:", "data (Training data):"]
     assert text.index("--dry-run") < text.index("--config") + 1000 < text.index("general:") + 1000
-    assert "--generator.type srresnet|rrdbnet|compact|spandrel" in text
+    assert "--generator.type srresnet|rrdbnet|compact|lightedsr|spandrel" in text
     assert "--generator.growth-channels" not in text
 
 

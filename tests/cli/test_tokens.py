@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from srgan_dist.cli.tokens import read_tokens, value_of
-from srgan_dist.utils.fields import Field
+from srgan_dist.utils.settings.fields import Field
 from srgan_dist.utils.usage import UsageError
 
 FIELDS = {

@@ -32,7 +32,7 @@ def test_without_a_model_the_shipped_network_is_used_and_named(
 
 def test_the_help_lists_every_network(capfd: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
-        main(["upscale", "--help"])
+        main(["upscale", "--help-all"])
 
     words = set(re.split(r"[^\w-]+", capfd.readouterr().out))
     assert words >= {*SHIPPED, *PUBLISHED}

@@ -1,7 +1,6 @@
 """The pages of the site: links, anchors, and the code that they show."""
 
 import ast
-import importlib
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ import pytest
 import yaml
 
 from docs.generator import stage
-from docs.generator.commands import with_parsers
 from docs.generator.stage import ROOT, links, pages
 from srgan_dist.cli import app, console, parsing
 from srgan_dist.cli.app import COMMANDS
@@ -120,9 +118,8 @@ def refuses(command: list[str]) -> str:
 
         return parse
 
-    module = importlib.import_module(f"srgan_dist.cli.{args[0]}")
-    parsers = and_stop(parsing.parse), and_stop(parsing.parse_pair)
-    with with_parsers(module, *parsers), mock.patch.object(console, "exit_when_launcher_dies"):
+    parse = and_stop(parsing._parse)  # pyright: ignore[reportPrivateUsage]
+    with mock.patch.object(parsing, "_parse", parse), mock.patch.object(console, "exit_when_launcher_dies"):
         try:
             code = app.main([a for a in args if a != "--dry-run"])
         except ParsedError:

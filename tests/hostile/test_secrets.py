@@ -18,7 +18,7 @@ from srgan_dist.models.files import load_generator, save_generator
 from srgan_dist.runs.environment import session_facts
 from srgan_dist.tracking.state import TrackingStateFile
 from srgan_dist.training.config import TrainConfig, dump, read_config
-from srgan_dist.training.reporting import environment
+from srgan_dist.training.reports.reporting import environment
 from srgan_dist.utils.addresses import public, redacted, redacted_command
 from tests.conftest import TINY
 from tests.hostile.attacks import signed_server

@@ -19,8 +19,8 @@ from srgan_dist.data.loading.prefetch import to_device
 from srgan_dist.distributed.accelerator import start
 from srgan_dist.distributed.coordination import Skips
 from srgan_dist.models import vgg
-from srgan_dist.training.meter import Meter
 from srgan_dist.training.presets import PRESETS, preset
+from srgan_dist.training.reports.meter import Meter
 from srgan_dist.training.trainable import Networks
 
 META = torch.device("meta")

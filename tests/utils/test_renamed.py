@@ -12,8 +12,8 @@ from srgan_dist.runs import checkpoint
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.tracking.state import FILE, read_tracking_state
 from srgan_dist.training.config import TrainConfig, read_config
-from srgan_dist.training.meter import Meter
 from srgan_dist.training.presets import preset
+from srgan_dist.training.reports.meter import Meter
 from srgan_dist.utils.files import write_json
 from srgan_dist.utils.renamed import RENAMED, with_current_names
 from srgan_dist.utils.serialization import flatten, to_dict

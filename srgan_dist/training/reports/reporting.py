@@ -27,8 +27,8 @@ from srgan_dist.tracking.server import UnreachableError, check_server, shown, ur
 from srgan_dist.tracking.tracker import Dataset, Tracker, detach
 from srgan_dist.training.config import PhaseConfig, TrainConfig, recorded
 from srgan_dist.training.gan_health import HealthWarning, health_warnings
+from srgan_dist.training.reports.startup_timer import Startup
 from srgan_dist.training.run_state import RunState
-from srgan_dist.training.startup_timer import Startup
 from srgan_dist.training.validation import Validation
 from srgan_dist.utils.addresses import redacted
 from srgan_dist.utils.serialization import flatten

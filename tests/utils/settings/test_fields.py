@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from srgan_dist.utils.fields import REQUIRED, every_leaf, fields_of, leaves, type_text
+from srgan_dist.utils.settings.fields import REQUIRED, every_leaf, fields_of, leaves, type_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from srgan_dist.utils.fields import REQUIRED, Field, fields_of, without_none
 from srgan_dist.utils.serialization import plain
+from srgan_dist.utils.settings.fields import REQUIRED, Field, fields_of, without_none
 from srgan_dist.utils.unions import members, tag
 
 _TYPES: dict[Any, str] = {int: "integer", float: "number", bool: "boolean", str: "string", Path: "string"}

@@ -7,7 +7,7 @@ import pytest
 from srgan_dist.training.gan_health import HealthWarning
 from srgan_dist.training.losses import Weights
 from srgan_dist.training.presets import preset
-from srgan_dist.training.reporting import Reporter, final_tags
+from srgan_dist.training.reports.reporting import Reporter, final_tags
 
 
 @pytest.mark.parametrize(("first", "times"), [(True, 1), (False, 0)])

@@ -1,7 +1,7 @@
 import re
 import time
 
-from srgan_dist.training.startup_timer import Startup
+from srgan_dist.training.reports.startup_timer import Startup
 
 
 def test_the_parts_are_the_whole():

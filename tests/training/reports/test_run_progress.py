@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan_dist.training import run_progress
 from srgan_dist.training.presets import preset
-from srgan_dist.training.run_progress import summary
+from srgan_dist.training.reports import run_progress
+from srgan_dist.training.reports.run_progress import summary
 
 WINDOW = {"loss/generator": 0.01234, "performance/crops_per_s": 312.4}
 

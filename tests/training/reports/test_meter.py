@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from srgan_dist.training import meter as module
-from srgan_dist.training.meter import Meter
+from srgan_dist.training.reports import meter as module
+from srgan_dist.training.reports.meter import Meter
 
 GOOD, SKIPPED = torch.tensor(False), torch.tensor(True)
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from typing import Any
 
-from srgan_dist.utils.meant_names import hint
 from srgan_dist.utils.serialization import InvalidConfigError
+from srgan_dist.utils.settings.meant_names import hint
+from srgan_dist.utils.settings.yaml_lines import line_of, repeated_key
 from srgan_dist.utils.untrusted import parse_yaml
-from srgan_dist.utils.yaml_lines import line_of, repeated_key
 
 
 def parse_settings(content: bytes, most_bytes: int) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What a training reports: pace, progress, lines and start-up time."""
