@@ -21,7 +21,7 @@ class CompareOptions:
 
     runs: Positional[tuple[Path, ...]]
     """Run directories, checkpoints, exported generators, any .pth or .safetensors file that spandrel supports, or
-    networks by their names (srgan upscale --help lists them)."""
+    networks by their names (srgan upscale --help-all lists them)."""
 
     out: Path
     """HTML file to write."""

@@ -34,7 +34,7 @@ class EvaluateOptions:
 
     models: tuple[Path, ...] = ()
     """Run directories, checkpoints, exported generators, any .pth or .safetensors file that spandrel supports, or
-    networks by their names (srgan upscale --help lists them)."""
+    networks by their names (srgan upscale --help-all lists them)."""
 
     at: str | None = None
     """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""

@@ -21,7 +21,7 @@ class ExportOptions:
 
     source: Positional[Path | None] = None
     """A run directory, a checkpoint, an exported generator, a published .pth file, or a network by its name (srgan
-    upscale --help lists them)."""
+    upscale --help-all lists them)."""
 
     at: str | None = None
     """Checkpoint of a run directory: last, best or a step. By default the final model, or else the last checkpoint."""

@@ -104,7 +104,7 @@ def _default_model(options: UpscaleOptions) -> Path:
     from srgan_dist.models.network_names import SHIPPED, default_network
 
     name = default_network(options.out_scale)
-    log.info("%s: %s, x%d, part of this package; --model chooses another network (srgan upscale --help lists them)",
+    log.info("%s: %s, x%d, part of this package; --model chooses another network (srgan upscale --help-all lists them)",
              name, SHIPPED[name].summary, SHIPPED[name].scale)  # fmt: skip
     return Path(name)
 

@@ -197,7 +197,7 @@ class TrainConfig:
     """The super-resolution network."""
     weights: Path | None = None
     """Initialize the generator from an exported file, a checkpoint, a run, a published .pth, or a network by its name
-    (srgan upscale --help lists them)."""
+    (srgan upscale --help-all lists them)."""
     weights_partial: bool = False
     """Take those of the weights that fit and list the others, instead of refusing a file that does not fit."""
     adversarial_weights: Path | None = None

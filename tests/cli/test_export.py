@@ -395,7 +395,7 @@ def test_two_formats_in_one_folder_have_a_card_each(tmp_path):
     ("args", "message"),
     [
         (["nowhere"], "there is no such model file"),
-        ([], "name one source"),
+        ([], "name one SOURCE"),
     ],
 )
 def test_errors_of_the_command_are_one_line(tmp_path, args, message, capsys):

@@ -81,7 +81,7 @@ def test_another_size_is_another_result(model: Path, folder: Path, tmp_path: Pat
 
 def test_a_size_must_be_positive(model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run(folder, tmp_path / "out", "--model", model, "--out-scale", 0) == 2
-    assert "--out-scale 0.0 must be positive" in capsys.readouterr().err
+    assert "--out-scale 0 must be positive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.jpeg", "out.webp", "out.tif", "out.tiff"])
