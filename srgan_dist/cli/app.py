@@ -9,18 +9,18 @@ from srgan_dist.cli.console import Menu, guarded, run_program
 from srgan_dist.utils.terminal import write_out
 
 COMMANDS = {
-    "pack": "pack images into WebDataset shards: srgan pack SOURCE --scale 4 --out DIR",
-    "shards": "verify, index, show or push packed shards: srgan shards verify DIR|URL",
-    "train": "train a preset in one process, like `accelerate launch train.py PRESET`",
-    "config": "write a preset as a commented file to edit: srgan config PRESET --out FILE.yaml",
-    "evaluate": "evaluate models and interpolation: srgan evaluate --data DIR --models RUN",
-    "upscale": "upscale images with a trained model: srgan upscale IN OUT --model RUN",
-    "compare": "compare models on one HTML page: srgan compare RUN RUN --out report.html",
-    "export": "export a trained model for other programs: srgan export RUN --out FILE",
-    "status": "show how far runs have come, and what is left: srgan status RUN ...",
-    "mlflow": "open the MLflow UI with the runs of this folder",
-    "track": "send what could not be logged while MLflow was unavailable: srgan track sync RUN",
-    "repro": "show how to reproduce a run, and what differs here: srgan repro RUN [--run]",
+    "pack": "pack images into shards: srgan pack SOURCE --scale 4 --out DIR",
+    "shards": "verify, index, show or push shards: srgan shards verify DIR|URL",
+    "train": "train in one process: srgan train PRESET",
+    "config": "write a preset to edit: srgan config PRESET --out FILE.yaml",
+    "evaluate": "score models: srgan evaluate --data DIR --models RUN RUN",
+    "upscale": "upscale images: srgan upscale IN OUT --model RUN",
+    "compare": "compare models on a page: srgan compare RUN RUN --out FILE.html",
+    "export": "export a model for other programs: srgan export RUN --out FILE",
+    "status": "show how far runs have come: srgan status RUN ...",
+    "mlflow": "open MLflow with the runs of this folder: srgan mlflow",
+    "track": "send what MLflow has not received yet: srgan track sync RUN",
+    "repro": "show how to reproduce a run, and what differs: srgan repro RUN",
 }
 """The commands and their descriptions in the help text."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from srgan_dist.cli.wrapping import two_columns, wrapped
 from srgan_dist.distributed.group import AgreedError, Group, ProgressFn, SingleProcess, no_progress
 from srgan_dist.distributed.launcher import exit_process, exit_when_launcher_dies
 from srgan_dist.distributed.precision import MixedPrecision, Precision
@@ -154,8 +155,7 @@ class Menu(NamedTuple):
 
 def show_list(usage: str, title: str, rows: Mapping[str, str], hint: str) -> int:
     """Print a help text with a list of names and their descriptions, and return the exit code 0."""
-    width = max(map(len, rows))
-    lines = [usage, "", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items()), "", hint]
+    lines = [*wrapped(usage, later_indent="  "), "", f"{title}:", *two_columns(rows), "", *wrapped(hint)]
     write_out("\n".join(lines) + "\n")
     return 0
 

@@ -1,18 +1,15 @@
 """Help texts: the flags that people change most, and all of them by section."""
 
 import dataclasses
-import shutil
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from srgan_dist.cli.wrapping import NO_BREAK, wrapped
 from srgan_dist.utils.settings.fields import REQUIRED, Field, every_leaf, fields_of
 from srgan_dist.utils.settings.meant_names import as_flag
 from srgan_dist.utils.unions import members
 
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
-_NARROWEST, _WIDEST = 40, 100
-_NO_BREAK = "\xa0"
 _MOST_SHOWN = 10
 """A command with at most so many flags shows all of them at once."""
 
@@ -49,16 +46,16 @@ class HelpText(NamedTuple):
         """
         flags = {f.name: (f, s.switches) for s in self.sections for f in s.fields}
         common = [flags[name] for name in self.common if name in flags]
-        lines = [self._usage(), "", *_wrapped(self.about, "")]
+        lines = [self._usage(), "", *wrapped(self.about)]
         if self.positional:
             lines += ["", *_described(self.positional, self.positional.name.upper(), complete=True)]
         if common and len(flags) > _MOST_SHOWN and not everything:
             title = f"The flags that people change most; {self.prog} {HELP_ALL} lists all {len(flags)}:"
-            lines += ["", *_wrapped(title, ""), *_flags(common, complete=False)]
+            lines += ["", *wrapped(title), *_flags(common, complete=False)]
             return "\n".join(lines) + "\n"
         for section in self.sections:
             title = f"{section.title or 'Flags'}:"
-            lines += ["", *_wrapped(title, ""), *_flags([(f, section.switches) for f in section.fields], complete=True)]
+            lines += ["", *wrapped(title), *_flags([(f, section.switches) for f in section.fields], complete=True)]
         return "\n".join(lines) + "\n"
 
     def _usage(self) -> str:
@@ -93,8 +90,8 @@ def _described(field: Field, signature: str, *, complete: bool) -> list[str]:
     text = field.help if complete else f"{field.help.split('. ')[0].rstrip('.')}."
     default = "" if field.default is REQUIRED else field.default_text
     if default not in ("", "None"):
-        text = f"{text} [default:{_NO_BREAK}{default.replace(' ', _NO_BREAK)}]"
-    return [*_wrapped(signature, "  "), *_wrapped(text, "      ")]
+        text = f"{text} [default:{NO_BREAK}{default.replace(' ', NO_BREAK)}]"
+    return [*wrapped(signature, "  ", "    "), *wrapped(text, "      ", "      ")]
 
 
 def sections_of(config: object) -> list[Section]:
@@ -117,12 +114,3 @@ def _section_titles(config: Any, prefix: str = "") -> dict[str, str]:
             titles[name] = f"{name} ({field.help.split('. ')[0].rstrip('.')})"
             titles |= _section_titles(value, f"{name}.") if value else {}
     return titles
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST) - 1
-    lines = textwrap.wrap(
-        text, width, initial_indent=indent, subsequent_indent=indent + "  " * (len(indent) == 2),
-        break_on_hyphens=False, break_long_words=False,
-    )  # fmt: skip
-    return [line.replace(_NO_BREAK, " ") for line in lines]

@@ -51,13 +51,20 @@ def parse_yaml(content: bytes, most_bytes: int) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_yaml_error(error)) from None
     except Exception as error:  # about dates and numbers that make no sense, and text that is not UTF-8
         raise ValueError(f"not valid YAML ({error})") from None
     if not isinstance(parsed, dict):
         raise ValueError(f"a {type(parsed).__name__} instead of settings")
     _check_plain(parsed)
     return parsed  # pyright: ignore[reportUnknownVariableType]
+
+
+def _yaml_error(error: yaml.YAMLError) -> str:
+    """Return what is wrong in one line, such as `line 2: not valid YAML: expected ',' or ']'`."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return f"not valid YAML: {' '.join(str(error).split())}"
+    return f"line {error.problem_mark.line + 1}: not valid YAML: {error.problem}"
 
 
 def _check_plain(tree: object) -> None:

@@ -129,3 +129,27 @@ def test_the_schema_refuses_a_wrong_value_as_training_does(content: dict[str, ob
 def test_a_file_needs_a_yaml_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["config", "srgan-x4", "--out", str(tmp_path / "my.txt")]) == 2
     assert "must end in .yaml" in capsys.readouterr().err
+
+
+BROKEN = [
+    ("data: [a\n", "line 2: not valid YAML: "),
+    ("data:\n\tbatch: 3\n", "line 2: not valid YAML: found character '\\t'"),
+    ("data: *x\n", "line 1: not valid YAML: found undefined alias 'x'"),
+    ("data: \0\n", "not valid YAML: "),
+    ("data:\n  batch: 3\n  batch: 4\n", "line 3: 'batch' has been set in this section before"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), BROKEN, ids=[reason for _, reason in BROKEN])
+def test_a_file_that_is_not_yaml_is_answered_with_one_line(
+    content: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "my.yaml"
+    file.write_text(content)
+
+    assert main(["train", "--config", str(file)]) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --config {file}: {reason}")
+    assert said.count("\n") == 1
+    assert "\\n" not in said

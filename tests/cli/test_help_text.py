@@ -66,3 +66,28 @@ def test_a_switch_is_shown_without_a_value_and_the_way_it_changes(capsys: pytest
     text = capsys.readouterr().out
     assert "  --no-private\n" in text
     assert "FOLDER --to TEXT" in text.splitlines()[0]
+
+
+LISTS = [[], ["train"], ["config"], ["pack"], ["shards"], ["track"], ["mlflow", "--help"]]
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+@pytest.mark.parametrize("args", LISTS, ids=" ".join)
+def test_a_list_fits_the_terminal(
+    columns: int, args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    main([*args, *([] if "--help" in args else ["--help"])])
+
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) < columns
+
+
+def test_each_command_is_one_line_at_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    main(["--help"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == list(COMMANDS)

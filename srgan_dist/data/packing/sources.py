@@ -48,8 +48,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSource:
-    """Fourteen images that ship inside scikit-image, scikit-learn and matplotlib: twelve color photographs, and to hold
-    out besides, gravel and a printed page. No download."""
+    """Fourteen images that ship inside scikit-image, scikit-learn and matplotlib; no download.
+
+    Twelve are color photographs. Gravel and a printed page are only held out.
+    """
 
     @property
     def label(self) -> str:
