@@ -20,6 +20,7 @@ from PIL import Image
 from srgan_dist.data.packing.pack import PackOptions, pack
 from srgan_dist.data.packing.sources import FolderSource
 from srgan_dist.runs import checkpoint
+from srgan_dist.runs.metric_names import CROPS_PER_S, DATA_WAIT
 
 ROOT = Path(__file__).parent.parent
 TINY = (
@@ -83,8 +84,8 @@ def data_wait(report: Any, device: str, quick: bool) -> None:
     del device
     report.say("| phase of srgan-mse-x4, packed shards | crops/s | waiting for data |\n|:--|--:|--:|")
     for phase, name in ((1, "pixel"), (2, "adversarial")):
-        windows = [r for r in rows if r.get("phase") == phase and "performance/data_wait" in r][1:]
-        pace, wait = (statistics.median(r[f"train/{key}"] for r in windows) for key in ("crops_per_s", "data_wait"))
+        windows = [r for r in rows if r.get("phase") == phase and DATA_WAIT in r][1:]
+        pace, wait = (statistics.median(r[metric] for r in windows) for metric in (CROPS_PER_S, DATA_WAIT))
         report.say(f"| {name} | {pace:.4g} | {wait:.2%} |", **{name: {"crops_per_s": pace, "data_wait": wait}})
 
 

@@ -40,6 +40,7 @@ from srgan_dist.data.shards.manifest import MANIFEST
 from srgan_dist.imaging.images import read
 from srgan_dist.imaging.listing import list_images
 from srgan_dist.imaging.resize import crop_to_multiple, downscale
+from srgan_dist.runs.metric_names import CROPS_PER_S, MEMORY
 
 ROOT = Path(__file__).parent.parent
 SCALE, BATCH, DIVISOR = 2, 16, 12.75
@@ -213,11 +214,11 @@ def collect(name: str, options: argparse.Namespace) -> None:
         shutil.copy(run / "models" / "srresnet.safetensors", folder / PIXEL_GENERATOR)
     shutil.copy(run / "metrics.jsonl", folder)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    windows, curve = [line for line in lines if "train/crops_per_s" in line], [(0, 0.0)]
+    windows, curve = [line for line in lines if CROPS_PER_S in line], [(0, 0.0)]
     for window in windows:
         step, seconds = curve[-1]
-        curve.append((window["step"], seconds + (window["step"] - step) * batch / window["train/crops_per_s"]))
-    memory = max(w["train/memory_gib"] for w in windows)
+        curve.append((window["step"], seconds + (window["step"] - step) * batch / window[CROPS_PER_S]))
+    memory = max(w[MEMORY] for w in windows)
     precision = json.loads((run / "environment.json").read_text())["sessions"][-1]["precision"]
     facts = {"steps": curve[-1][0], "curve": curve[1:], "memory_gib": memory, "precision": precision}
     (folder / FACTS).write_text(json.dumps(facts))

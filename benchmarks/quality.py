@@ -37,6 +37,7 @@ from srgan_dist.evaluation.evaluation_set import open_evaluation_set
 from srgan_dist.evaluation.metrics import luma, psnr
 from srgan_dist.inference.upscaler import Upscaler
 from srgan_dist.models.files import load_generator
+from srgan_dist.runs.metric_names import CROPS_PER_S
 from srgan_dist.runs.run_dir import RunDir
 from srgan_dist.training.config import read_config
 from srgan_dist.training.flops import MetaStep, step_flops
@@ -121,9 +122,9 @@ def describe(run: Path, recipe: str, seed: int, command: list[str]) -> dict[str,
     """Return what a finished run did: its clock at each line of metrics, sizes, command, commit and machine."""
     config = read_config(run / "config.json")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    windows = [line for line in lines if "train/crops_per_s" in line]
+    windows = [line for line in lines if CROPS_PER_S in line]
     batch, steps, seconds = config.data.batch * config.accumulate, [0], [0.0]
-    paces = [window["train/crops_per_s"] for window in windows]
+    paces = [window[CROPS_PER_S] for window in windows]
     for window, pace in zip(windows, [*paces[1:2], *paces[1:]] or paces, strict=True):
         seconds.append(seconds[-1] + (window["step"] - steps[-1]) * batch / pace)
         steps.append(window["step"])

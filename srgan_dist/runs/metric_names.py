@@ -67,7 +67,8 @@ METRICS: tuple[Metric, ...] = (
 )
 """All metrics except `health/...`, which are 1 while the warning of that name is active."""
 
-LOSS, PIXEL, CROPS_PER_S = (_STEP_METRICS[name].name for name in ("loss", "pixel", "crops_per_s"))
+LOSS, PIXEL = (_STEP_METRICS[name].name for name in ("loss", "pixel"))
+CROPS_PER_S, DATA_WAIT, MEMORY = (_STEP_METRICS[name].name for name in ("crops_per_s", "data_wait", "memory_gib"))
 PSNR, PSNR_BICUBIC = "validation/psnr_y", "validation/psnr_y_bicubic"
 NIQE, NIQE_BICUBIC, NIQE_HR = "validation/niqe", "validation/niqe_bicubic", "validation/niqe_hr"
 TERMS = tuple(_STEP_METRICS[name].name for name in ("pixel", "content", "adversarial"))
