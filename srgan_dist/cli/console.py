@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -138,19 +138,34 @@ class Menu(NamedTuple):
     """Choices and their descriptions."""
     hint: str
     """Last line of the help text."""
+    files: str = ""
+    """What to write instead if the first argument is a file or a folder, with `{}` in its place."""
 
     def answer(self, args: Sequence[str]) -> int | None:
         """Print the help text, or an error if the first argument is not a choice, and return the exit code.
 
         Return None if the first argument is a choice.
         """
-        if args and args[0] in ("-h", "--help", "--help-all"):
+        if args and args[0] in ("-h", "--help", "--help-all", "help"):
             return show_list(self.usage, f"{self.kind}s", self.rows, self.hint)
         if not args:
             show_list(self.usage, f"{self.kind}s", self.rows, self.hint)
             write_error(f"error: {self.kind.upper()} is missing\n")
             return WRONG_USAGE
-        return None if args[0] in self.rows else unknown(self.kind, args[0], self.rows)
+        return None if args[0] in self.rows else self._refuse(args[0])
+
+    def _refuse(self, name: str) -> int:
+        """Write an error with what was probably meant to stderr, and return the exit code 2."""
+        if name.startswith("-"):
+            write_error(f"error: the {self.kind} comes before {printable(name)}; {self.usage.splitlines()[0]}\n")
+            return WRONG_USAGE
+        close = get_close_matches(name, list(self.rows), n=1, cutoff=0.5)
+        if self.files and os.path.exists(name):
+            hint = f"did you mean {self.files.format(printable(name))}?"
+        else:
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(self.rows)}"
+        write_error(f"error: there is no {self.kind} {name!r}; {hint}\n")
+        return WRONG_USAGE
 
 
 def show_list(usage: str, title: str, rows: Mapping[str, str], hint: str) -> int:
@@ -158,12 +173,3 @@ def show_list(usage: str, title: str, rows: Mapping[str, str], hint: str) -> int
     lines = [*wrapped(usage, later_indent="  "), "", f"{title}:", *two_columns(rows), "", *wrapped(hint)]
     write_out("\n".join(lines) + "\n")
     return 0
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> int:
-    """Write an error about an unknown name to stderr, with the most similar known one, and return the exit code 2."""
-    known = list(known)
-    close = get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-    write_error(f"error: there is no {kind} {name!r}; {hint}\n")
-    return WRONG_USAGE

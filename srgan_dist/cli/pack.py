@@ -16,7 +16,11 @@ def main(args: list[str]) -> int:
 
     summaries = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in SOURCES.items()}
     menu = Menu(
-        "usage: srgan pack SOURCE [flags]", "source", summaries, "srgan pack SOURCE --help lists the flags of a source."
+        "usage: srgan pack SOURCE [flags]",
+        "source",
+        summaries,
+        "srgan pack SOURCE --help lists the flags of a source.",
+        "srgan pack folder --root {}",
     )
     if (code := menu.answer(args)) is not None:
         return code

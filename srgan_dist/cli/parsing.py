@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Generic, NamedTuple, NoReturn, TypeVar, get_args, get_origin
 
 from srgan_dist.cli.choices import choose
@@ -103,7 +103,7 @@ def _parse(parts: list[_Part[Any]], args: Sequence[str], prog: str, shown: HelpO
     if tokens.unknown:
         _refuse_flag(tokens.unknown[0], parts, prog, shown)
     values = {name: value_of(fields[name], words) for name, words in tokens.values.items()}
-    values |= _positional_values(positional, tokens)
+    values |= _positional_values(positional, tokens, fields)
     if missing := [f for f in fields.values() if f.default is REQUIRED and f.name not in values]:
         name = missing[0].name.upper() if missing[0] is positional else as_flag(missing[0].name)
         raise UsageError(f"{name} is missing: {missing[0].help}")
@@ -114,7 +114,7 @@ def _is_positional(field: Field) -> bool:
     return get_origin(field.kind) is Annotated and _POSITIONAL in get_args(field.kind)
 
 
-def _positional_values(field: Field | None, tokens: Tokens) -> dict[str, Any]:
+def _positional_values(field: Field | None, tokens: Tokens, flags: Collection[str]) -> dict[str, Any]:
     words = tokens.positional
     if field and words and (len(words) == 1 or type_text(field.kind).endswith("...")):
         return {field.name: value_of(field, words)}
@@ -123,6 +123,8 @@ def _positional_values(field: Field | None, tokens: Tokens) -> dict[str, Any]:
     extra = words[1] if field else words[0]
     name, equals, _ = extra.partition("=")
     hint = f"; did you mean --{extra}?" if equals and name.replace("_", "").replace(".", "").isidentifier() else ""
+    if "config" in flags and extra.endswith((".yaml", ".yml", ".json")):
+        hint = f"; did you mean --config {extra}?"
     raise UsageError(f"unexpected argument {extra!r}{hint}")
 
 

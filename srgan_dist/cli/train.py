@@ -54,7 +54,8 @@ def train_main(args: Sequence[str] | None = None) -> int:
 def _answer(args: list[str], prog: str) -> int:
     hint = f"{prog} PRESET --help shows the flags that people change most, with the preset's values."
     usage = f"usage: {prog} PRESET [flags]   or   {prog} --config FILE [flags]"
-    if not _config_file(args) and (code := Menu(usage, "preset", SUMMARIES, hint).answer(args)) is not None:
+    menu = Menu(usage, "preset", SUMMARIES, hint, files=f"{prog} --config {{}}")
+    if not _config_file(args) and (code := menu.answer(args)) is not None:
         return code
     return guarded(lambda: _train(args, prog))
 

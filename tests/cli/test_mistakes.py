@@ -25,6 +25,7 @@ TRAINING = [
     ("-lr 1e-4", f"did you mean {RATES}?"),
     ("--steps 100", "did you mean --pretrain.steps or --adversarial.steps?"),
     ("data.batch=4", "did you mean --data.batch=4?"),
+    ("my.yaml", "unexpected argument 'my.yaml'; did you mean --config my.yaml?"),
     ("--data.batch many", "--data.batch: 'many' is not an integer"),
     ("--data.batch 2.5", "--data.batch: '2.5' is not an integer"),
     ("--data.batch 0", "--data.batch 0 must be at least 1"),
@@ -43,7 +44,9 @@ TRAINING = [
 COMMANDS = [
     ("", "PRESET is missing", "train"),
     ("srgan-4x", "did you mean srgan-x4?", "train"),
-    ("--lr 3", "", "train"),
+    ("--lr 3", "the preset comes before --lr; usage: srgan train PRESET", "train"),
+    ("--preset srgan-x4", "the preset comes before --preset; usage: srgan train PRESET", "train"),
+    ("sure", "there is no preset 'sure'; known: demo-x4, quickstart", "train"),
     ("in.png out.png --scale 2 --model x", "did you mean --out-scale?", "upscale"),
     ("in.png --model x", "the target is missing", "upscale"),
     ("--model x", "PATHS is missing", "upscale"),
@@ -109,3 +112,16 @@ def test_a_mistake_in_a_command_is_answered_with_one_line(
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"), [("train", "srgan train --config mine"), ("pack", "srgan pack folder --root mine")]
+)
+def test_a_file_in_the_place_of_a_name_is_answered_with_its_flag(
+    command: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").touch()
+
+    assert main([command, "mine"]) == 2
+    assert capsys.readouterr().err.endswith(f"'mine'; did you mean {answer}?\n")
