@@ -5,6 +5,7 @@ from collections import defaultdict
 from html import escape
 from pathlib import Path
 
+from srgan_dist.runs.metric_names import DISCRIMINATOR, NIQE, NIQE_BICUBIC, NIQE_HR, PSNR, PSNR_BICUBIC, TERMS
 from srgan_dist.utils.renamed import current_name
 from srgan_dist.utils.terminal import printable
 
@@ -16,9 +17,9 @@ Curve = list[tuple[float, float]]
 """Points (step, value)."""
 
 _CHARTS = {
-    "losses": {name: f"train/{name}" for name in ("pixel", "content", "adversarial", "discriminator")},
-    "PSNR-Y in dB, higher is closer": {"generator": "valid/psnr_y", "bicubic": "valid/bicubic"},
-    "NIQE, lower is more natural": {"generator": "valid/niqe", "bicubic": "valid/niqe_bicubic", "HR": "valid/niqe_hr"},
+    "losses": {name.rpartition("/")[2]: name for name in (*TERMS, DISCRIMINATOR)},
+    "PSNR-Y in dB, higher is closer": {"generator": PSNR, "bicubic": PSNR_BICUBIC},
+    "NIQE, lower is more natural": {"generator": NIQE, "bicubic": NIQE_BICUBIC, "HR": NIQE_HR},
 }
 """Metrics of the main charts by their labels."""
 
