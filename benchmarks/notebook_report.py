@@ -86,7 +86,7 @@ def _crops(results: dict[str, Pixels], pair: ImagePair) -> list[Cell]:
     square = busiest_square(pair.hr, SIDE, SCALE)
     hr = square.cut(pair.hr)
     crops = {name: square.cut(sr) for name, sr in results.items()}
-    return [*(Cell(name, crop, psnr(luma(crop), luma(hr))) for name, crop in crops.items()), Cell("HR", hr)]
+    return [*(Cell(name, crop, {"psnr_y": psnr(luma(crop), luma(hr))}) for name, crop in crops.items()), Cell("HR", hr)]
 
 
 def _table(data: str, scores: dict[str, Scores]) -> str:
