@@ -43,8 +43,11 @@ def report(
         rows += cells.values()
         names += cells
     if rows:
-        footnote = f"x{SCALE}, {SIDE} HR pixels a side, PSNR-Y of the crop"
-        Image.fromarray(draw(rows, names, footnote)).save(folder / "comparison.webp", quality=45, method=6)
+        footnotes = (
+            f"from top to bottom: {', '.join(names)}",
+            f"x{SCALE}, {SIDE} HR pixels a side, PSNR-Y of the crop",
+        )
+        Image.fromarray(draw(rows, footnotes)).save(folder / "comparison.webp", quality=45, method=6)
     timing = {name: _facts(alone / name) for name in configurations} if alone else {}
     text = _training_table(configurations, facts, timing)
     text += "".join(f"\n{_table(name, scores)}" for name, scores in found.items())
@@ -83,7 +86,7 @@ def _crops(results: dict[str, Pixels], pair: ImagePair) -> list[Cell]:
     square = busiest_square(pair.hr, SIDE, SCALE)
     hr = square.cut(pair.hr)
     crops = {name: square.cut(sr) for name, sr in results.items()}
-    return [*(Cell(name, crop, psnr(luma(crop), luma(hr))) for name, crop in crops.items()), Cell("HR", hr)]
+    return [*(Cell(name, crop, {"psnr_y": psnr(luma(crop), luma(hr))}) for name, crop in crops.items()), Cell("HR", hr)]
 
 
 def _table(data: str, scores: dict[str, Scores]) -> str:

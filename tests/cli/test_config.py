@@ -3,6 +3,7 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -117,7 +118,7 @@ def test_the_schema_refuses_an_unknown_key(name: str, section: str):
     ],
     ids=str,
 )
-def test_the_schema_refuses_a_wrong_value_as_training_does(content: dict[str, object], tmp_path: Path):
+def test_the_schema_refuses_a_wrong_value_as_training_does(content: dict[str, Any], tmp_path: Path):
     file = tmp_path / "my.yaml"
     file.write_text(yaml.safe_dump(content))
 

@@ -51,8 +51,12 @@ def run(clock: Clock, steps: int, seconds: float, **how: Any) -> None:
     progress.close()
 
 
-def test_a_log_file_gets_the_first_line_one_a_minute_and_the_last(caplog: pytest.LogCaptureFixture):
-    logging.getLogger("srgan_dist").propagate = True
+def test_a_log_file_gets_the_first_line_one_a_minute_and_the_last(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    logger = logging.getLogger("srgan_dist")
+    monkeypatch.setattr(logger, "handlers", [])  # pytest adds its own if an earlier test has turned propagation off
+    monkeypatch.setattr(logger, "propagate", True)
     with caplog.at_level(logging.INFO, "srgan_dist"):
         run(Clock(), 30, 10.0)
 
