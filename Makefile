@@ -67,4 +67,4 @@ $(VENV)/docs: pyproject.toml
 	@touch $@
 
 clean: ## remove what the other targets created, except runs and shards
-	rm -rf $(VENV) $(VENV)-lowest *.egg-info build
+	rm -rf $(VENV) $(VENV)-lowest *.egg-info build .cache

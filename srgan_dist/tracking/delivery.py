@@ -134,7 +134,9 @@ class Delivery:
             f.path for f in self._client.list_artifacts(self._run)
         }:  # otherwise MLflow would append the rows
             rows: list[dict[str, Any]] = item.content["rows"]
-            self._client.log_table(self._run, {name: [row[name] for row in rows] for name in rows[0]}, TABLE)
+            names = dict.fromkeys(name for row in rows for name in row)
+            columns = {name: [row.get(name) for row in rows] for name in names}  # NIQE is absent from small images
+            self._client.log_table(self._run, columns, TABLE)
 
     def _model(self, item: Item, _: bool) -> None:
         from srgan_dist.tracking.model_logging import log_model

@@ -84,7 +84,8 @@ def test_div2k_comes_from_the_hub_with_the_token_of_the_secrets(colab: Colab, sh
 @pytest.mark.extended
 def test_a_run_on_drive_goes_on_after_the_machine_was_taken(colab: Colab, wheel: Path):
     parameters = "DRIVE, FLAGS = True, {!r}"
-    colab.run(parameters.format(" ".join([*SHORT, "--time-limit=0.0001"])), last="Training")
+    with pytest.raises(CellExecutionError, match="run the same command again to resume"):
+        colab.run(parameters.format(" ".join([*SHORT, "--time-limit=0.0001"])), last="Training")
     taken = colab.content / "drive" / "MyDrive" / "srgan_runs" / "demo-x4"
     before = json.loads((taken / "status.json").read_text())
     colab.lose_everything_but_drive()

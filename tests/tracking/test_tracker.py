@@ -5,6 +5,7 @@ import pytest
 from mlflow import MlflowClient
 
 from srgan_dist.tracking.config import TrackingConfig
+from srgan_dist.tracking.delivery import TABLE
 from srgan_dist.tracking.state import read_tracking_state
 from srgan_dist.tracking.tracker import Tracker
 
@@ -30,6 +31,7 @@ def test_everything_arrives_and_a_resumed_run_goes_on(folder: Path):
     tracker.metrics(1, {"loss": np.float32(0.5)})
     tracker.image("cat", np.zeros((4, 4, 3), np.uint8), 1)
     tracker.artifact(folder / "mlflow.json")
+    tracker.table([{"image": "small", "psnr_y": 30.0}, {"image": "cat", "psnr_y": 31.0, "niqe": 5.0}])
     tracker.close("FAILED")
     again = Tracker(TrackingConfig(experiment="tries"), folder, {"scale": 2})
     again.metrics(2, {"loss": 0.25})
@@ -41,7 +43,7 @@ def test_everything_arrives_and_a_resumed_run_goes_on(folder: Path):
     assert info.info.status == "FINISHED"
     assert info.data.params == {"scale": "2", "data.batch": "8"}
     assert [(m.step, m.value) for m in client.get_metric_history(run, "loss")] == [(1, 0.5), (2, 0.25)]
-    assert {f.path for f in client.list_artifacts(run)} >= {"images", "mlflow.json"}
+    assert {f.path for f in client.list_artifacts(run)} >= {"images", "mlflow.json", TABLE}
     assert len(client.search_runs([info.info.experiment_id])) == 1
     assert Path("mlflow.db").exists()  # where a plain `mlflow ui` looks
 
