@@ -1,5 +1,7 @@
 """Checks of a training configuration that need neither data nor a device."""
 
+import math
+
 from srgan_dist.models.vgg import check_layers
 from srgan_dist.runs.changes import PHASES
 from srgan_dist.runs.run_dir import RunDir
@@ -21,8 +23,11 @@ def check(config: TrainConfig) -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UsageError(f"{name}={value} must be at least 1")
-    rates = {f"{n}.schedule.learning_rate": getattr(config, n).schedule.learning_rate for n in PHASES}
-    for name, value in (rates | {"clip_norm": config.clip_norm, "time_limit": config.time_limit}).items():
+    for phase in PHASES:
+        rate = getattr(config, phase).schedule.learning_rate
+        if not 0 <= rate < math.inf:
+            raise UsageError(f"{phase}.schedule.learning_rate={rate:g} must not be negative or infinite")
+    for name, value in {"clip_norm": config.clip_norm, "time_limit": config.time_limit}.items():
         if value is not None and value <= 0:
             raise UsageError(f"{name}={value:g} must be positive")
     if config.data.hr_crop % config.scale:

@@ -187,7 +187,7 @@ def test_accumulation_asked_of_the_launcher_is_refused_with_our_flag(train, monk
 
 
 def test_phases_that_would_share_a_file_are_refused_at_the_start(train, capsys):
-    assert train("--pretrain.label=mine", "--adversarial.label=MINE") == 1
+    assert train("--pretrain.label=mine", "--adversarial.label=MINE") == 2
 
     assert "would both be saved as mine.safetensors" in capsys.readouterr().err
     assert not Path("run").exists()

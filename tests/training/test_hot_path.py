@@ -127,7 +127,9 @@ def device(monkeypatch):
 def test_no_step_copies_from_pageable_memory_or_reads_a_value_back(device, name):
     config = preset(name)
     small = {"blocks": 1} if hasattr(config.generator, "blocks") else {"convs": 1}
-    config = replace(config, generator=replace(config.generator, **small), mixed_precision="no")
+    config = replace(
+        config, generator=replace(config.generator, **small), mixed_precision="no", adversarial_weights=None
+    )
     accelerator = device.accelerator
     networks, meter, skips = Networks(config, accelerator), Meter(accelerator), Skips(META)
     for phase in range(2):

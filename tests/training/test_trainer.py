@@ -133,7 +133,7 @@ def test_where_the_devices_peak_is_known_its_use_is_logged_for_each_phase(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    for module in ("trainer", "meter"):
+    for module in ("trainer", "reports.meter"):
         monkeypatch.setattr(f"srgan_dist.training.{module}.peak_tflops", lambda _: 2.0)
 
     assert train_main(["quickstart", "--data.shards", str(shards), *TINY, *STEPS, "--tracking.enabled=False"]) == 0
