@@ -94,8 +94,9 @@ def test_a_run_on_drive_goes_on_after_the_machine_was_taken(colab: Colab, wheel:
     said = shown(colab.run(parameters.format(" ".join(SHORT)), last="Results"))
 
     assert before["state"] == "preempted"
-    assert "resumed" in said
-    assert [step for step, _ in read_curves(taken)["loss/generator/pixel"]] == [1, 2, 3, 4, 5, 6]
+    assert re.search(r"resuming \S+ from step [1-5]\b", said)
+    steps = [step for step, _ in read_curves(taken)["loss/generator/pixel"]]
+    assert steps == [1, 2, 3, 5, 6]  # in step 4 the discriminator learns alone
 
 
 Install = Callable[..., list[str]]
