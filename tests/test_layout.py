@@ -264,7 +264,7 @@ def test_names_and_links_in_documents_lead_somewhere(document: Path):
     text = document.read_text()
     dotted = set(re.findall(r"\bsrgan_dist(?:\.[a-z_A-Z]\w*)+", text))
     paths = set(
-        re.findall(r"(?<![\w/])(?:srgan_dist|tests|benchmarks)/[\w/]*\w(?:\.(?:py|md))?(?=[\s`),.:/#\]])", text)
+        re.findall(r"(?<![\w/])(?:srgan_dist|tests|benchmarks)/[\w/]*\w(?:\.(?:py|md|json))?(?=[\s`),.:/#\]])", text)
     )
     links = {link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in link and "mailto" not in link}
 

@@ -30,7 +30,7 @@ TRAINING = [
     ("--data.batch 2.5", "--data.batch: '2.5' is not an integer"),
     ("--data.batch 0", "--data.batch 0 must be at least 1"),
     ("--data.hr-crop 97", "--data.hr-crop 97 must be a multiple of --scale 4: 96 or 100"),
-    ("--pretrain.schedule.learning-rate -1", "--pretrain.schedule.learning-rate -1 must be positive"),
+    ("--pretrain.schedule.learning-rate -1", "--pretrain.schedule.learning-rate -1 must not be negative"),
     ("--pretrain.schedule.learning-rate nan", "'nan' is not a number"),
     ("--mixed-precision bf61", "--mixed-precision: 'bf61' is not one of the choices; did you mean bf16?"),
     ("--generator.type rrdbent", "--generator.type: there is no 'rrdbent'; did you mean rrdbnet?"),
