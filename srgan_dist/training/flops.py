@@ -5,7 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -45,7 +45,8 @@ class MetaStep:
             pretrain_step(generator, self.losses.pixel, [Pair(lr, hr)], Tensor.backward)
             return
         content = _meta_copy(self.losses.content, dtype) if self.losses.content else None
-        losses = Losses(self.losses.pixel, content, self.losses.adversarial, self.losses.weights)  # pyright: ignore
+        artifact = _meta_copy(self.losses.artifact, dtype) if self.losses.artifact else None
+        losses = replace(self.losses, content=content, artifact=artifact)  # pyright: ignore[reportArgumentType]
         gan_step(generator, _trainable(self.discriminator, dtype), losses, [Pair(lr, hr)], Tensor.backward)
 
 

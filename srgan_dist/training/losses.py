@@ -177,3 +177,7 @@ class Weights:
 
     adversarial: float = 1e-3
     """Weight of the adversarial term (SRGAN Eq. 3)."""
+
+    artifact: float = 0.0
+    """Weight of the loss on artifacts of the adversarial phase (Liang et al. 2022), about 100 times that of `pixel` for
+    the same effect; 0 leaves it out."""

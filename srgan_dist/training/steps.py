@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from srgan_dist.data.batch import Pair
+from srgan_dist.training.artifact_loss import ArtifactLoss
 from srgan_dist.training.gan_health import color_drift, gradient_shares
 from srgan_dist.training.losses import AdversarialLoss, ContentLoss, PixelKind, Weights, pixel_loss
 
@@ -59,6 +60,7 @@ class Losses:
     content: ContentLoss | None
     adversarial: AdversarialLoss
     weights: Weights
+    artifact: ArtifactLoss | None = None
 
 
 def pretrain_step(generator: Trainable, pixel: PixelKind, parts: Sequence[Pair], backward: Backward) -> StepMetrics:
@@ -112,7 +114,7 @@ def gan_step(
         real = _logits(score, batch.hr, with_graph=share_logits) if adversarial.needs_real_logits else None
         fake = score(sr)
         outputs.append((sr.detach(), real, fake) if share_logits else (sr.detach(), None, None))
-        terms = _generator_terms(losses, sr, batch.target, real, fake)
+        terms = _generator_terms(losses, batch, sr, real, fake)
         weighted = {name: getattr(losses.weights, name) * term for name, term in terms.items()}
         shares = gradient_shares(weighted, sr) if measure_gradient_shares else {}
         loss = sum(weighted.values(), start=torch.zeros_like(terms["pixel"]))
@@ -156,12 +158,13 @@ def discriminator_step(
     return _update(discriminator, "discriminator", parts, discriminator_loss, backward)
 
 
-def _generator_terms(losses: Losses, sr: Tensor, target: Tensor, real: Tensor | None, fake: Tensor) -> StepMetrics:
-    pixel = pixel_loss(losses.pixel, sr, target)
-    content = {"content": losses.content(sr, target)} if losses.content else {}
+def _generator_terms(losses: Losses, batch: Pair, sr: Tensor, real: Tensor | None, fake: Tensor) -> StepMetrics:
+    pixel = pixel_loss(losses.pixel, sr, batch.target)
+    content = {"content": losses.content(sr, batch.target)} if losses.content else {}
+    artifact = {"artifact": losses.artifact(batch.lr, sr, batch.target)} if losses.artifact else {}
     # The generator cannot change the logits of real images: detached, they get no gradient from its loss.
     adversarial = losses.adversarial.for_generator(None if real is None else real.detach(), fake)
-    return {"pixel": pixel} | content | {"adversarial": adversarial}
+    return {"pixel": pixel} | content | artifact | {"adversarial": adversarial}
 
 
 def _logits(network: nn.Module, images: Tensor, with_graph: bool) -> Tensor:

@@ -18,6 +18,7 @@ from srgan_dist.distributed.accelerator import autocast_dtype, average
 from srgan_dist.models.discriminator_files import load_discriminator_weights
 from srgan_dist.models.files import load_weights
 from srgan_dist.models.vgg import VGGFeatures, load_vgg
+from srgan_dist.training.artifact_loss import ArtifactLoss
 from srgan_dist.training.batch_norm import BatchNormStats
 from srgan_dist.training.compilation import compile_in_place, mark_step
 from srgan_dist.training.config import TrainConfig
@@ -73,7 +74,8 @@ class Networks:
         config = self._config
         self.discriminator = self._trainable(self._build_discriminator, stream=1)
         adversarial = config.loss.adversarial.build(average(self._accelerator))
-        self._losses = replace(self._losses, content=self._content_loss(), adversarial=adversarial)
+        artifact = ArtifactLoss(self.ema.module) if config.loss.weights.artifact else None
+        self._losses = replace(self._losses, content=self._content_loss(), adversarial=adversarial, artifact=artifact)
 
     def update(
         self,

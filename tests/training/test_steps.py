@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from srgan_dist.data.batch import Pair
 from srgan_dist.models import SRResNetConfig, VGGDiscriminatorConfig
+from srgan_dist.training.artifact_loss import ArtifactLoss
 from srgan_dist.training.losses import ContentConfig, ContentLoss, RelativisticGAN, VanillaGAN, Weights, pixel_loss
 from srgan_dist.training.steps import Losses, Trainable, discriminator_step, gan_step, pretrain_step
 
@@ -331,6 +332,18 @@ def test_the_scalers_factor_is_taken_out_before_gradients_are_measured_and_clipp
 
     assert got["generator_norm"] == norm  # before it is clipped
     assert torch.equal(flat(other.net), flat(plain.net))
+
+
+def test_the_loss_on_artifacts_is_a_term_with_a_weight():
+    other = SRResNetConfig(blocks=1, channels=4).build(2).eval()
+    alone, beside = losses(pixel=0.0, content=0.0, adversarial=0.0, artifact=3.0), losses(pixel=0.0, artifact=3.0)
+
+    both = [replace(terms, artifact=ArtifactLoss(other)) for terms in (alone, beside)]
+    got = [gan_step(*networks(0.0, 0.0), terms, [batch()], torch.Tensor.backward, True) for terms in both]
+
+    assert got[0]["artifact"] == got[1]["artifact"] > 0
+    assert got[0]["share_artifact"] == 1
+    assert got[1]["share_artifact"] < 1
 
 
 def test_a_term_without_weight_has_no_share_in_the_gradient():

@@ -17,6 +17,7 @@ from srgan_dist.models.files import save_generator
 from srgan_dist.models.vgg import VGGFeatures
 from srgan_dist.training import trainable
 from srgan_dist.training.config import LossConfig
+from srgan_dist.training.flops import MetaStep, step_flops
 from srgan_dist.training.losses import ContentConfig, Weights
 from srgan_dist.training.presets import preset
 from srgan_dist.training.steps import Trainable
@@ -189,6 +190,28 @@ def test_srgan_without_content_trains_on_the_losses_of_srgan_mse():
 
     assert losses.weights == preset("srgan-mse-x4").loss.weights
     assert losses.content is None
+
+
+def test_artifacts_are_judged_by_the_moving_average_and_only_on_request():
+    loss = replace(preset("srgan-x4").loss, content=None)
+    assert small_networks(loss=loss)._losses.artifact is None
+
+    networks = small_networks(loss=replace(loss, weights=replace(loss.weights, artifact=10.0)))
+    terms, _ = networks.update([small_batch()], 1e-2, False)
+
+    assert networks._losses.artifact.average is networks.ema.module
+    assert terms["artifact"] > 0
+    assert not networks.ema.module.training
+
+
+def test_the_average_counts_in_the_operations_of_a_step():
+    loss = replace(preset("srgan-x4").loss, content=None)
+    plain, more = (
+        small_networks(loss=replace(loss, weights=replace(loss.weights, artifact=weight))) for weight in (0.0, 1.0)
+    )
+    forward = step_flops(MetaStep(plain.generator.raw, None, plain._losses), 2, 16, 2) / 3  # about: one of three passes
+
+    assert more.flops(2) - plain.flops(2) == pytest.approx(forward, rel=0.3)
 
 
 def test_content_of_weight_0_reads_no_vgg(monkeypatch: pytest.MonkeyPatch):

@@ -49,6 +49,7 @@ MEANT: Mapping[str, Sequence[str] | str] = {
     "gradient_accumulation_steps": ("accumulate",), "accum": ("accumulate",), "ema": ("ema_decay",),
     "lambda_adv": ("loss.weights.adversarial",), "gan_weight": ("loss.weights.adversarial",),
     "perceptual_weight": ("loss.weights.content",), "pixel_weight": ("loss.weights.pixel",),
+    "ldl_weight": ("loss.weights.artifact",), "artifacts_weight": ("loss.weights.artifact",),
     "experiment": ("tracking.experiment", "mlflow"), "tensorboard": ("tracking.enabled",),
     "max_minutes": ("time_limit",), "max_time": ("time_limit",), "opt": ("config",), "cfg": ("config",),
     "num_gpus": _LAUNCH, "gpus": _LAUNCH, "num_processes": _LAUNCH, "nproc_per_node": _LAUNCH, "devices": _LAUNCH,
