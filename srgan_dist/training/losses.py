@@ -179,5 +179,5 @@ class Weights:
     """Weight of the adversarial term (SRGAN Eq. 3)."""
 
     artifact: float = 0.0
-    """Weight of the loss on artifacts of the adversarial phase (Liang et al. 2022), about 100 times that of `pixel` for
-    the same effect; 0 leaves it out."""
+    """Weight of the loss on the adversarial term's artifacts (Liang et al. 2022): 100 times that of `pixel` has about its
+    share of the gradient; 0 leaves it out."""
