@@ -179,5 +179,5 @@ class Weights:
     """Weight of the adversarial term (SRGAN Eq. 3)."""
 
     artifact: float = 0.0
-    """Weight of the loss on the adversarial term's artifacts (Liang et al. 2022); 100 times that of `pixel` has about the
-    same share in the gradient. 0 leaves it out."""
+    """Weight of the loss on the adversarial term's artifacts (Liang et al. 2022); 100 times that of `pixel` has about
+    the same share in the gradient. 0 leaves it out."""
