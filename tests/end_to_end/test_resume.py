@@ -111,6 +111,7 @@ def test_fine_tuning_that_is_interrupted_while_the_discriminator_learns_alone_eq
         pretrain=replace(tiny.pretrain, steps=0),
         discriminator_warmup=4,
         discriminator_rate=5.0,
+        loss=replace(tiny.loss, weights=replace(tiny.loss.weights, artifact=100.0)),
     )
     train(config)
 
