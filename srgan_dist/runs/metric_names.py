@@ -73,7 +73,7 @@ LOSS, PIXEL = (_STEP_METRICS[name].name for name in ("loss", "pixel"))
 CROPS_PER_S, DATA_WAIT, MEMORY = (_STEP_METRICS[name].name for name in ("crops_per_s", "data_wait", "memory_gib"))
 PSNR, PSNR_BICUBIC = "validation/psnr_y", "validation/psnr_y_bicubic"
 NIQE, NIQE_BICUBIC, NIQE_HR = "validation/niqe", "validation/niqe_bicubic", "validation/niqe_hr"
-TERMS = tuple(_STEP_METRICS[name].name for name in ("pixel", "content", "adversarial"))
+TERMS = tuple(metric.name for metric in _STEP_METRICS.values() if metric.name.startswith("loss/generator/"))
 """The terms of the generator's loss, before their weights."""
 DISCRIMINATOR, ACCURACY = _STEP_METRICS["discriminator"].name, _STEP_METRICS["accuracy"].name
 

@@ -1,6 +1,7 @@
 """Checks of a training configuration that need neither data nor a device."""
 
 import math
+from dataclasses import asdict
 
 from srgan_dist.models.vgg import check_layers
 from srgan_dist.runs.changes import PHASES
@@ -37,6 +38,7 @@ def check(config: TrainConfig) -> None:
     if min(config.pretrain.steps, config.adversarial.steps) < 0 or config.steps == 0:
         raise UsageError("pretrain.steps and adversarial.steps must not be negative, and at least one must be positive")
     _check_phases(config)
+    _check_losses(config)
     _check_adversarial(config)
     if not 0 <= config.ema_decay < 1:
         raise UsageError(f"ema_decay={config.ema_decay} must be at least 0 and less than 1; 0 turns averaging off")
@@ -60,6 +62,23 @@ def _check_phases(config: TrainConfig) -> None:
                 f"validation.{name}patience={patience} needs a metric that can improve; set "
                 f"validation.{name}best_by to {'niqe' if number else 'psnr_y'}"
             )
+
+
+def _check_losses(config: TrainConfig) -> None:
+    """Raise UsageError if a loss term would teach the opposite, divide by zero, or never do anything."""
+    loss, content = config.loss, config.loss.content
+    for name, weight in asdict(loss.weights).items():
+        if weight < 0:
+            raise UsageError(f"loss.weights.{name}={weight:g} must not be negative; 0 leaves the term out")
+    if content and min(weight for _, weight in content.layers) < 0:
+        raise UsageError("loss.content.layers: the weights of the layers must not be negative")
+    if content and content.divisor <= 0:
+        raise UsageError(f"loss.content.divisor={content.divisor:g} must be positive; 1 leaves the features unchanged")
+    if loss.weights.artifact and not config.ema_decay:
+        raise UsageError(
+            f"loss.weights.artifact={loss.weights.artifact:g} compares the generator with its moving average, which "
+            f"ema_decay={config.ema_decay:g} turns off; set --ema-decay 0.999"
+        )
 
 
 def _check_adversarial(config: TrainConfig) -> None:

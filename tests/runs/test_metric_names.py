@@ -1,6 +1,8 @@
 import re
+from dataclasses import fields
 
-from srgan_dist.runs.metric_names import METRICS, public_name
+from srgan_dist.runs.metric_names import METRICS, TERMS, public_name
+from srgan_dist.training.losses import Weights
 from srgan_dist.utils.renamed import RENAMED
 from tests.conftest import ROOT
 
@@ -29,3 +31,10 @@ def test_nothing_reads_a_metric_by_the_name_that_it_had_in_earlier_versions():
 
     quoted = re.compile("|".join(rf"[\"`]{re.escape(name)}[\\\\\"`]" for name in earlier))
     assert not {str(f.relative_to(ROOT)): quoted.findall(text) for f, text in texts.items() if quoted.search(text)}
+
+
+def test_every_weight_of_the_loss_has_a_term_that_is_plotted_and_a_share_that_is_logged():
+    weights = [field.name for field in fields(Weights)]
+
+    assert [term.rpartition("/")[2] for term in TERMS] == weights
+    assert {f"gradient_share/{name}" for name in weights} <= {metric.name for metric in METRICS}
